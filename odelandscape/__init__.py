@@ -1,0 +1,1 @@
+"""odelandscape: know the loss landscape of a two-layer teacher-student network."""

@@ -1,0 +1,64 @@
+r"""What an activation has to know: three functions of a 2×2 covariance.
+
+Everything the flows need from an activation follows from $I_2$ and two *mixing scalars*, because by
+Stein's lemma $E[\sigma'(u)\, x\, \sigma(w)]$ is a combination of the weight vectors behind $u$ and
+$w$ alone:
+
+$$E[\sigma'(u)\, v\, \sigma(w)] = p\, c_{uv} + s\, c_{vw}, \qquad
+  p = E[\sigma''(u)\sigma(w)] = 2\,\partial I_2/\partial c_{uu}, \quad
+  s = E[\sigma'(u)\sigma'(w)] = \partial I_2/\partial c_{uw}.$$
+
+The derivatives on the right are Price's theorem. A new activation gives `second_moment` and `mixing`
+elementwise, and has all flows, losses and Hessians.
+"""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class AbstractActivation(eqx.Module):
+    """The Gaussian integrals of one scalar function σ. Source: paper, Appendices A and E."""
+
+    @abc.abstractmethod
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """σ itself, elementwise."""
+
+    @property
+    @abc.abstractmethod
+    def positively_homogeneous(self) -> bool:
+        """Whether σ(a x) = a σ(x) for a > 0: then (w, v) → (a w, v / a) leaves the network unchanged."""
+
+    @abc.abstractmethod
+    def second_moment(
+        self, c11: Float[Array, "..."], c12: Float[Array, "..."], c22: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """I2 = E[σ(u) σ(w)] elementwise, for covariances that broadcast against each other."""
+
+    @abc.abstractmethod
+    def mixing(
+        self, c11: Float[Array, "..."], c12: Float[Array, "..."], c22: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """(p, s) elementwise; where `c11` is 0, p is finite (it multiplies a weight that is 0)."""
+
+    def quadratic_form(
+        self, a: Float[Array, " n"], covariance: Float[Array, "n n"]
+    ) -> Float[Array, ""]:
+        r"""$E[(\sum_k a_k \sigma(\lambda_k))^2] = \sum_{kl} a_k a_l I_2(k, l)$.
+
+        Twice the population loss, when `a` holds the students' and minus the teachers' readouts. An
+        activation overrides it where the sum can be arranged to lose fewer digits.
+        """
+        c = jnp.diagonal(covariance)
+        return a @ self.second_moment(c[:, None], covariance, c[None, :]) @ a
+
+    def I2(self, C: Float[Array, "2 2"]) -> Float[Array, ""]:
+        """E[σ(u) σ(v)] of two zero-mean Gaussians with covariance C (paper, Eq. 23)."""
+        return self.second_moment(C[0, 0], C[0, 1], C[1, 1])
+
+    def I3(self, C: Float[Array, "3 3"]) -> Float[Array, ""]:
+        """E[σ'(u) v σ(w)] of three zero-mean Gaussians (u, v, w) with covariance C (paper, Eq. 25)."""
+        p, s = self.mixing(C[0, 0], C[0, 2], C[2, 2])
+        return p * C[0, 1] + s * C[1, 2]

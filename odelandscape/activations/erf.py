@@ -1,0 +1,28 @@
+"""The sigmoidal activation of Saad and Solla."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .base import AbstractActivation
+
+
+class Erf(AbstractActivation):
+    r"""σ(x) = erf(x/√2), with $I_2 = (2/\pi)\arcsin(c_{12}/\sqrt{(1+c_{11})(1+c_{22})})$.
+
+    Smooth everywhere, zero norms and coincident units included (Saad and Solla 1995; paper, E.3).
+    """
+
+    def __call__(self, x):
+        return jax.scipy.special.erf(x / np.sqrt(2))
+
+    @property
+    def positively_homogeneous(self) -> bool:
+        return False
+
+    def second_moment(self, c11, c12, c22):
+        return (2 / np.pi) * jnp.arcsin(c12 / jnp.sqrt((1 + c11) * (1 + c22)))
+
+    def mixing(self, c11, c12, c22):
+        s = (2 / np.pi) / jnp.sqrt((1 + c11) * (1 + c22) - c12 * c12)
+        return -c12 / (1 + c11) * s, s

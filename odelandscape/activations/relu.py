@@ -1,0 +1,75 @@
+"""ReLU and leaky ReLU."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._angle import arcsine, bulge, cosine, norm, sine_with_slope
+from .base import AbstractActivation
+
+
+class ReLU(AbstractActivation):
+    r"""σ(x) = max(x, 0).
+
+    With norms $n_1, n_2$ and $c = \cos\theta$, the arc-cosine kernel (Cho and Saul 2009) is
+    $I_2 = n_1 n_2 (\sin\theta + (\pi-\theta)\cos\theta)/2\pi$. It is written here as
+    $c_{12}/4 + n_1 n_2 (1 + g(c))/2\pi$ with $g(c) = O(c^2)$ (`_angle.bulge`): the same number, but
+    the linear part stays exact where a norm is 0. There the derivative is the central one,
+    σ'(0) = 1/2: a unit of length 0 has $s = 1/4$ with every other unit and no direction of its own.
+    """
+
+    def __call__(self, x):
+        return jax.nn.relu(x)
+
+    @property
+    def positively_homogeneous(self) -> bool:
+        return True
+
+    def second_moment(self, c11, c12, c22):
+        n1, n2 = norm(c11), norm(c22)
+        return c12 / 4 + n1 * n2 * (1 + bulge(cosine(c12, n1, n2))) / (2 * np.pi)
+
+    def mixing(self, c11, c12, c22):
+        n1, n2 = norm(c11), norm(c22)
+        c = cosine(c12, n1, n2)
+        p = sine_with_slope(c) * cosine(n2, n1, jnp.ones_like(n1)) / (2 * np.pi)
+        return p, 0.25 + arcsine(c) / (2 * np.pi)
+
+    def quadratic_form(self, a, covariance):
+        # The parts of I2 that are products sum to squares: (Σ a n)²/2π and |Σ a w|²/4. Only g is
+        # summed pair by pair, so that terms of order K² never have to cancel to a loss of order 1/K.
+        c = jnp.diagonal(covariance)
+        an = a * norm(c)
+        n = norm(c)
+        g = bulge(cosine(covariance, n[:, None], n[None, :]))
+        return (jnp.sum(an) ** 2 + an @ g @ an) / (2 * np.pi) + (a @ covariance @ a) / 4
+
+
+class LeakyReLU(AbstractActivation):
+    r"""$\sigma(x) = a x + (1-a) \max(x, 0)$ with slope $a$: 0 is ReLU, 1 the linear network.
+
+    Linear in the two: $I_2 = a\,c_{12} + (1-a)^2 I_2^{ReLU}$, and so are p and s (paper, Appendix E.1).
+    The slope is a number, not a part of the program: changing it compiles nothing anew.
+    """
+
+    slope: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=0.1)
+
+    def __call__(self, x):
+        return self.slope * x + (1 - self.slope) * jax.nn.relu(x)
+
+    @property
+    def positively_homogeneous(self) -> bool:
+        return True
+
+    def second_moment(self, c11, c12, c22):
+        return self.slope * c12 + (1 - self.slope) ** 2 * ReLU().second_moment(c11, c12, c22)
+
+    def mixing(self, c11, c12, c22):
+        p, s = ReLU().mixing(c11, c12, c22)
+        return (1 - self.slope) ** 2 * p, self.slope + (1 - self.slope) ** 2 * s
+
+    def quadratic_form(self, a, covariance):
+        bent = ReLU().quadratic_form(a, covariance)
+        return self.slope * (a @ covariance @ a) + (1 - self.slope) ** 2 * bent

@@ -1,0 +1,70 @@
+r"""A flow is a mixing of students and teachers.
+
+Every flow here moves the students by
+$\dot w_i = -\sum_j X_{ij} w_j - \sum_n Y_{in} w^*_n$ and the readouts by $\dot v$, with X (K, K),
+Y (K, M) and $\dot v$ (K,) functions of the order parameters alone. So it acts alike on weights,
+$\dot W = -XW - YW^*$, and on order parameters, $\dot R = -XR - YT$ and
+$\dot Q = -(XQ + YR^\top) + \text{transpose}$.
+"""
+
+import abc
+from typing import NamedTuple, overload
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..problem import OrderParameters, Problem, State, Weights, overlaps
+
+
+class Mixing(NamedTuple):
+    """Ẇ = −X W − Y W*, and the rate of the readout."""
+
+    X: Float[Array, "K K"]
+    Y: Float[Array, "K M"]
+    dv: Float[Array, " K"]
+
+
+class AbstractFlow(eqx.Module):
+    """A flow on the population loss; call it as `flow(t, state, problem)` for the rates.
+
+    The signature is diffrax's, so `diffrax.ODETerm(flow)` works with the problem as `args`.
+    """
+
+    @abc.abstractmethod
+    def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
+        """The mixing at these order parameters."""
+
+    @abc.abstractmethod
+    def admit(self, weights: Weights) -> Weights:
+        """The start that the flow's constraint allows nearest to `weights`; itself if there is none."""
+
+    @abc.abstractmethod
+    def frozen_directions(self, weights: Weights, problem: Problem) -> Float[Array, "n K d+1"]:
+        """Directions in [W | v] that decide nothing at a fixed point, as rows of a stack.
+
+        They are forbidden by the constraint (normals), not moved by the flow (an untrained readout) or
+        change no network (rescalings): stability is judged on their complement.
+        """
+
+    @overload
+    def __call__(self, t, state: Weights, problem: Problem) -> Weights: ...
+    @overload
+    def __call__(self, t, state: OrderParameters, problem: Problem) -> OrderParameters: ...
+    def __call__(self, t, state: State, problem: Problem) -> State:
+        del t  # autonomous
+        if isinstance(state, Weights):
+            X, Y, dv = self.mixing(overlaps(problem, state), problem)
+            if problem.teacher_overlaps is None:
+                M, d = problem.teachers, state.W.shape[1]
+                return Weights(-(X @ state.W) - jnp.pad(Y, ((0, 0), (0, d - M))), dv)
+            return Weights(-(X @ state.W) - Y @ problem.teacher_weights(state.W.shape[1]), dv)
+        X, Y, dv = self.mixing(state, problem)
+        half = X @ state.Q + Y @ state.R.T
+        teacher = Y if problem.teacher_overlaps is None else Y @ problem.teacher_overlaps
+        return OrderParameters(-(half + half.T), -(X @ state.R) - teacher, dv)
+
+
+def readout_directions(K: int, d: int) -> Float[Array, "K K d+1"]:
+    """The K unit directions of an untrained readout in [W | v]."""
+    return jnp.zeros((K, K, d + 1)).at[jnp.arange(K), jnp.arange(K), d].set(1.0)

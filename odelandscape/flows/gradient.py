@@ -1,0 +1,37 @@
+"""Gradient flow (GD)."""
+
+import jax.numpy as jnp
+
+from ..problem import OrderParameters, Problem, Weights
+from .base import AbstractFlow, Mixing, readout_directions
+
+
+def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
+    r"""The mixing of $\partial L/\partial w_i = v_i E[\sigma'(\lambda_i)\, x\, \Delta]$ (paper, Eqs. 20-21).
+
+    With signed readouts $a = (v, -v^*)$ over all units l, students and teachers together,
+    $X_{ij} = v_i a_j s_{ij} + \delta_{ij} v_i \sum_l a_l p_{il}$ and $Y_{in} = v_i a_n s_{in}$.
+    """
+    Q, R, v = state.Q, state.R, state.v
+    K = problem.students
+    q = jnp.diagonal(Q)
+    T = jnp.ones(problem.teachers) if problem.teacher_overlaps is None else jnp.diagonal(problem.T)
+    a = jnp.concatenate([v, -problem.readout])
+    block = jnp.concatenate([Q, R], axis=1)
+    p, s = problem.activation.mixing(q[:, None], block, jnp.concatenate([q, T])[None, :])
+    S = v[:, None] * a[None, :] * s
+    X = S[:, :K] + jnp.diag(v * (p @ a))
+    return Mixing(X, S[:, K:], jnp.zeros_like(v))
+
+
+class GradientFlow(AbstractFlow):
+    """dw_i/dt = −∂L/∂w_i with the readout fixed (paper, Eq. 4)."""
+
+    def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
+        return gradient_mixing(state, problem)
+
+    def admit(self, weights: Weights) -> Weights:
+        return weights
+
+    def frozen_directions(self, weights: Weights, problem: Problem):
+        return readout_directions(*weights.W.shape)

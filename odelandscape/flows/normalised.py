@@ -1,0 +1,35 @@
+"""Normalised gradient flow (nGD)."""
+
+import jax.numpy as jnp
+
+from ..problem import OrderParameters, Problem, Weights
+from .base import AbstractFlow, Mixing, readout_directions
+from .gradient import gradient_mixing
+
+
+class NormalisedFlow(AbstractFlow):
+    r"""Gradient flow on a product of spheres: the radial part of each row's gradient is taken out.
+
+    $\dot w_i = -(g_i - w_i\,(w_i \cdot g_i)/|w_i|^2)$ keeps $Q_{ii}$ (paper, Eqs. 54-56). Starts are
+    scaled to unit length.
+    """
+
+    def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
+        X, Y, dv = gradient_mixing(state, problem)
+        q = jnp.diagonal(state.Q)
+        radial = jnp.sum(X * state.Q, axis=1) + jnp.sum(Y * state.R, axis=1)
+        positive = q > 0
+        share = jnp.where(positive, radial / jnp.where(positive, q, 1), 0)
+        # A row of length 0 has no direction and its sphere is a point: it stays.
+        X, Y = jnp.where(positive[:, None], X, 0), jnp.where(positive[:, None], Y, 0)
+        return Mixing(X - jnp.diag(share), Y, dv)
+
+    def admit(self, weights: Weights) -> Weights:
+        n = jnp.linalg.norm(weights.W, axis=1, keepdims=True)
+        return Weights(weights.W / jnp.where(n > 0, n, 1), weights.v)
+
+    def frozen_directions(self, weights: Weights, problem: Problem):
+        K = problem.students
+        rows = jnp.pad(weights.W, ((0, 0), (0, 1)))
+        radial = jnp.eye(K)[:, :, None] * rows[None, :, :]
+        return jnp.concatenate([radial, readout_directions(*weights.W.shape)])

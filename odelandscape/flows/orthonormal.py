@@ -1,0 +1,38 @@
+"""Orthonormalised gradient flow (onGD)."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..problem import OrderParameters, Problem, Weights
+from .base import AbstractFlow, Mixing, readout_directions
+from .gradient import gradient_mixing
+
+
+class OrthonormalFlow(AbstractFlow):
+    r"""Gradient flow on the Stiefel manifold $WW^\top = I$.
+
+    $\dot W = -(G - \frac12(GW^\top + WG^\top)W)$ keeps Q (paper, Eqs. 57-59). Starts are carried to
+    the nearest orthonormal rows (polar factor), so it needs K ≤ d.
+    """
+
+    def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
+        X, Y, dv = gradient_mixing(state, problem)
+        GW = X @ state.Q + Y @ state.R.T
+        return Mixing(X - (GW + GW.T) / 2, Y, dv)
+
+    def admit(self, weights: Weights) -> Weights:
+        K, d = weights.W.shape
+        if K > d:
+            raise ValueError(
+                f"orthonormal students need K ≤ d; got students K = {K} and dimension d = {d}"
+            )
+        U, _, Vt = jnp.linalg.svd(weights.W, full_matrices=False)
+        return Weights(U @ Vt, weights.v)
+
+    def frozen_directions(self, weights: Weights, problem: Problem):
+        i, j = np.triu_indices(problem.students)
+        K, n = problem.students, len(i)
+        S = jnp.zeros((n, K, K)).at[jnp.arange(n), i, j].set(1.0)
+        S = S.at[jnp.arange(n), j, i].set(1.0)
+        normals = jnp.pad(S @ weights.W, ((0, 0), (0, 0), (0, 1)))
+        return jnp.concatenate([normals, readout_directions(*weights.W.shape)])

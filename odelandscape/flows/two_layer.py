@@ -1,0 +1,37 @@
+"""Gradient flow of both layers (2L-GD)."""
+
+import jax.numpy as jnp
+
+from ..problem import OrderParameters, Problem, Weights
+from .base import AbstractFlow, Mixing
+from .gradient import gradient_mixing
+
+
+class TwoLayerFlow(AbstractFlow):
+    r"""Gradient flow in the weights and the readout (paper, Eqs. 10 and 22).
+
+    $\dot v_i = -E[\sigma(\lambda_i)\Delta] = -\sum_l a_l I_2(i, l)$ with $a = (v, -v^*)$. For a
+    homogeneous activation $|w_i|^2 - v_i^2$ is conserved and each fixed point is one of a K-parameter
+    set of equal networks.
+    """
+
+    def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
+        X, Y, _ = gradient_mixing(state, problem)
+        Q, R, v = state.Q, state.R, state.v
+        q = jnp.diagonal(Q)
+        a = jnp.concatenate([v, -problem.readout])
+        c22 = jnp.concatenate([q, jnp.diagonal(problem.T)])
+        moments = problem.activation.second_moment(
+            q[:, None], jnp.concatenate([Q, R], axis=1), c22[None, :]
+        )
+        return Mixing(X, Y, -(moments @ a))
+
+    def admit(self, weights: Weights) -> Weights:
+        return weights
+
+    def frozen_directions(self, weights: Weights, problem: Problem):
+        K, d = weights.W.shape
+        if not problem.activation.positively_homogeneous:
+            return jnp.zeros((0, K, d + 1))
+        rescaled = jnp.concatenate([weights.W, -weights.v[:, None]], axis=1)
+        return jnp.eye(K)[:, :, None] * rescaled[None, :, :]
