@@ -1,0 +1,305 @@
+"""From many starts to their end states.
+
+All lanes (one a start) lie in a pool on the device. Each round takes the first `batch` unfinished
+ones, makes a number of evaluations in each, and puts them back: finished lanes leave and new ones enter
+by being chosen or not, so a slow start holds nobody up. A lane whose rates have become small is
+handed to a Newton finish; a finish that is not plainly inside one basin is refused, and the lane goes
+on along the flow to a hundredth of the rate before the next try. What lingers at a saddle therefore
+goes on until it leaves or its time ends, and is told as what it is then.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from . import results
+from .flows import AbstractFlow
+from .problem import Problem, Weights, population_loss
+from .solvers import Lane, Tolerances, advance, begin, finished, pack, rate, unpack
+
+GRADIENT_TOLERANCE = 1e-10
+"""An end state is converged if the norm of the flow's rates is at most this."""
+STABILITY_BAND = 1e-8
+"""A Hessian eigenvalue above minus this is not counted as unstable."""
+ZERO_LOSS = 1e-10
+"""A loss below this fraction of the teacher's power ½E[f*²] is zero: the global minimum."""
+
+_FIRST_TARGET = 1e-5  # norm of the rates at which the first Newton finish is tried
+_REACH = 0.02  # how far a Newton finish may carry [W | v]
+_EVALUATIONS = 64  # per lane and round
+_FINISH_BATCH = 16
+_SHOOTS = 12
+_CHORDS = 4
+
+
+class EndStates(NamedTuple):
+    """What became of N starts, as NumPy arrays; see `relax`."""
+
+    outcome: np.ndarray  # (N,) names from results.OUTCOMES
+    loss: np.ndarray  # (N,)
+    gradient_norm: np.ndarray  # (N,) Frobenius norm of the flow's rates
+    smallest_eigenvalue: np.ndarray  # (N,) of the Hessian on the directions that count
+    time: np.ndarray  # (N,) flow time at which the lane was finished
+    evaluations: np.ndarray  # (N,)
+    weights: np.ndarray  # (N, K, d)
+    readout: np.ndarray  # (N, K)
+
+
+def hessian(
+    flow: AbstractFlow, problem: Problem, weights: Weights
+) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
+    """The Hessian that decides stability, in [W | v] flattened, and the projector on what it leaves out.
+
+    It is minus the Jacobian of the flow's rates between directions that count
+    (`AbstractFlow.frozen_directions` lists the others, here rows and columns of zeros). At a fixed
+    point of GD that is the Hessian of the loss in the weights; of nGD and onGD, the Riemannian one.
+    """
+    y = pack(weights)
+    n = y.size
+
+    def flat_rate(flat):
+        return rate(flow, problem, flat.reshape(y.shape)).ravel()
+
+    J = jax.jacfwd(flat_rate)(y.ravel())
+    frozen = flow.frozen_directions(weights, problem).reshape(-1, n)
+    size = jnp.linalg.norm(frozen, axis=1, keepdims=True)
+    frozen = frozen / jnp.where(size > 0, size, 1)
+    P = frozen.T @ frozen
+    keep = jnp.eye(n) - P
+    H = -(keep @ J @ keep)
+    return (H + H.T) / 2, P
+
+
+def _spectrum(flow, problem, y):
+    """Eigenpairs of the Hessian, with what it leaves out moved above everything else."""
+    H, P = hessian(flow, problem, unpack(y))
+    high = 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1
+    return jnp.linalg.eigh(H + high * P)
+
+
+class Finish(NamedTuple):
+    """A Newton finish: the point, the norm of its rates, its smallest eigenvalue, and how it got there."""
+
+    y: Float[Array, "K d+1"]
+    speed: Float[Array, ""]
+    smallest: Float[Array, ""]
+    smallest_before: Float[Array, ""]
+    distance: Float[Array, ""]
+    loss: Float[Array, ""]
+
+
+def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]) -> Finish:
+    r"""Newton's method from a point with small rates f.
+
+    With the eigenpairs $(\lambda, u)$ of the Hessian the step is
+    $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
+    directions without curvature (global minima of overparameterised students are not isolated). Each
+    Hessian serves several steps. Steps are kept only while the rates fall.
+    """
+
+    def speed_of(y):
+        return jnp.linalg.norm(rate(flow, problem, y))
+
+    def chord(_, carry):
+        y, f, values, vectors, damping = carry
+        gain = values / (values**2 + damping**2)
+        step = vectors @ (gain * (vectors.T @ f.ravel()))
+        trial = pack(flow.admit(unpack(y + step.reshape(y.shape))))
+        f_trial = rate(flow, problem, trial)
+        better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
+        return (
+            jnp.where(better, trial, y),
+            jnp.where(better, f_trial, f),
+            values,
+            vectors,
+            damping,
+        )
+
+    def shoot(carry):
+        y, _, before, values, vectors, count = carry
+        f = rate(flow, problem, y)
+        y, f, *_ = jax.lax.fori_loop(
+            0, _CHORDS, chord, (y, f, values, vectors, jnp.linalg.norm(f))
+        )
+        values, vectors = _spectrum(flow, problem, y)
+        speed = jnp.linalg.norm(f)
+        return y, (speed, before), speed, values, vectors, count + 1
+
+    def going(carry):
+        _, (speed, before), _, _, _, count = carry
+        slow = (count > 0) & (speed > 0.5 * before)
+        return (speed > GRADIENT_TOLERANCE / 10) & (count < _SHOOTS) & ~slow
+
+    values, vectors = _spectrum(flow, problem, y)
+    speed = speed_of(y)
+    start = (y, (speed, jnp.inf * speed), speed, values, vectors, 0)
+    y_end, (speed, _), _, end_values, _, _ = jax.lax.while_loop(going, shoot, start)
+    return Finish(
+        y_end,
+        speed,
+        end_values[0],
+        values[0],
+        jnp.linalg.norm(y_end - y),
+        population_loss(problem, unpack(y_end)),
+    )
+
+
+@eqx.filter_jit
+def _begin(flow, problem, weights, target) -> Lane:
+    return jax.vmap(lambda w: begin(flow, problem, flow.admit(w), target))(weights)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _round(settings, pool: Lane, chosen) -> tuple[Lane, Array]:
+    flow, problem, tolerances = settings
+    lanes = jax.tree.map(lambda x: x[chosen], pool)
+
+    def once(_, lanes):
+        return jax.vmap(lambda lane: advance(flow, problem, tolerances, lane))(lanes)
+
+    lanes = jax.lax.fori_loop(0, _EVALUATIONS, once, lanes)
+    done = jax.vmap(lambda lane: finished(tolerances, lane))(lanes)
+    return jax.tree.map(lambda x, new: x.at[chosen].set(new), pool, lanes), done
+
+
+@eqx.filter_jit
+def _finish(flow, problem, y) -> Finish:
+    return jax.vmap(lambda y: newton_finish(flow, problem, y))(y)
+
+
+@eqx.filter_jit
+def _teacher_power(problem: Problem) -> Float[Array, ""]:
+    """½E[f*²], the loss of a student that is silent."""
+    return problem.activation.quadratic_form(problem.readout, problem.T) / 2
+
+
+def check_float64() -> None:
+    """Raises ValueError unless JAX computes in float64: end states are certified to 1e-10."""
+    if not jax.config.read("jax_enable_x64"):
+        raise ValueError(
+            "end states are certified to a gradient norm of 1e-10, which float32 cannot give: call "
+            'jax.config.update("jax_enable_x64", True) before anything else'
+        )
+
+
+def relax(
+    problem: Problem,
+    flow: AbstractFlow,
+    starts: Weights,
+    *,
+    batch: int = 128,
+    rtol: float = 1e-4,
+    end: float = 20_000.0,
+    progress: Callable[[int], None] | None = None,
+) -> EndStates:
+    """Follow the flow from N starts to their end states, and certify each.
+
+    - `starts`: Weights with a leading axis of N, carried to the flow's constraint first.
+    - `batch`: lanes that advance together; it changes the speed, not the fates.
+    - `rtol`: error per step relative to the weights, 0.1 `rtol` absolute.
+    - `end`: flow time after which a start that has not converged is told as what it is.
+    - `progress`: called with the number of starts finished since the last call.
+
+    An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
+    neighbourhood (0.02 in weights) of where the flow had come to; the smallest eigenvalue of the
+    exact Hessian there tells minima from saddles. A start whose numbers become infinite or undefined
+    is `failed`; its loss, gradient norm and eigenvalue are inf and its weights are its last finite
+    ones' placeholder 0, so that no NaN reaches a table.
+
+    Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
+    """
+    check_float64()
+    if starts.W.ndim != 3 or starts.W.shape[1] != problem.students:
+        raise ValueError(
+            f"starts must hold weights (N, K = {problem.students}, d); got shape {starts.W.shape}"
+        )
+    if starts.W.shape[2] < problem.teachers:
+        raise ValueError(
+            f"starts must have dimension d ≥ M = {problem.teachers}; got {starts.W.shape[2]}"
+        )
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1; got {batch}")
+    N, K, d = starts.W.shape
+    tolerances = Tolerances(rtol, 0.1 * rtol, end)
+    settings = (flow, problem, tolerances)
+    power = float(_teacher_power(problem))
+
+    outcome = np.full(N, results.NOT_CONVERGED, dtype="<U14")
+    loss, speed, smallest = (np.full(N, np.inf) for _ in range(3))
+    final = np.zeros((N, K, d + 1))
+    if N == 0:
+        empty = np.zeros(0)
+        return EndStates(outcome, loss, speed, smallest, empty, empty, final[..., :d], final[..., d])
+    pool = _begin(flow, problem, starts, jnp.asarray(_FIRST_TARGET))
+    open_ = np.ones(N, bool)  # not yet told
+    running = ~np.asarray(jax.vmap(lambda lane: finished(tolerances, lane))(pool))
+
+    def tell(index: np.ndarray, told: int) -> None:
+        open_[index] = False
+        if progress is not None and told:
+            progress(told)
+
+    while open_.any():
+        chosen = np.flatnonzero(running)[:batch]
+        if len(chosen):
+            width = batch if len(chosen) > batch // 4 else max(batch // 4, 1)
+            # Short batches are filled up with copies of their first lane: equal results, written twice.
+            filled = np.concatenate([chosen, np.full(width - len(chosen), chosen[0])])
+            pool, done = _round(settings, pool, jnp.asarray(filled))
+            running[chosen] = ~np.asarray(done)[: len(chosen)]
+        waiting = np.flatnonzero(open_ & ~running)
+        if len(waiting) < _FINISH_BATCH and running.any():
+            continue
+        while len(waiting) >= _FINISH_BATCH or (len(waiting) and not running.any()):
+            index, waiting = waiting[:_FINISH_BATCH], waiting[_FINISH_BATCH:]
+            filled = np.concatenate([index, np.full(_FINISH_BATCH - len(index), index[0])])
+            at = jnp.asarray(filled)
+            lost = np.asarray(pool.lost[at])[: len(index)]
+            over = np.asarray(pool.time[at] >= end)[: len(index)]
+            f = jax.tree.map(
+                lambda x, n=len(index): np.asarray(x)[:n],
+                _finish(flow, problem, pool.vectors[at, 0]),
+            )
+            lost |= ~(np.isfinite(f.speed) & np.isfinite(f.loss) & np.isfinite(f.smallest))
+            zero = f.loss <= ZERO_LOSS * power
+            converged = (f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH)
+            stable = f.smallest >= -STABILITY_BAND
+            # Before its time is over only what is a minimum, and was already one where Newton took
+            # over, may end: anything else might be a saddle that the flow is about to leave.
+            calm = f.smallest_before >= -1e-3 * np.maximum(1.0, np.abs(f.smallest))
+            ends = lost | over | (converged & (zero | (stable & calm)))
+            told = index[ends]
+            final[told] = np.where(lost[ends, None, None], 0.0, f.y[ends])
+            loss[told] = np.where(lost[ends], np.inf, f.loss[ends])
+            speed[told] = np.where(lost[ends], np.inf, f.speed[ends])
+            smallest[told] = np.where(lost[ends], np.inf, f.smallest[ends])
+            outcome[told] = np.select(
+                [lost, ~converged, zero, stable],
+                [results.FAILED, results.NOT_CONVERGED, results.GLOBAL_MINIMUM, results.LOCAL_MINIMUM],
+                results.SADDLE,
+            )[ends]
+            tell(told, len(told))
+            again = index[~ends]
+            if len(again):
+                target = np.asarray(pool.target).copy()
+                lower = target[again] / 100
+                target[again] = np.where(lower < GRADIENT_TOLERANCE / 10, 0.0, lower)
+                settled = np.asarray(pool.settled).copy()
+                settled[again] = False
+                pool = pool._replace(target=jnp.asarray(target), settled=jnp.asarray(settled))
+                running[again] = True
+    return EndStates(
+        outcome,
+        loss,
+        speed,
+        smallest,
+        np.asarray(pool.time),
+        np.asarray(pool.evaluations),
+        final[..., :d],
+        final[..., d],
+    )
