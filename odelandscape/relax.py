@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import results
+from .classify import SILENT
 from .flows import AbstractFlow
 from .problem import Problem, Weights, population_loss
 from .solvers import Lane, Tolerances, advance, begin, finished, pack, rate, unpack
@@ -99,17 +100,21 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]
     With the eigenpairs $(\lambda, u)$ of the Hessian the step is
     $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
     directions without curvature (global minima of overparameterised students are not isolated). Each
-    Hessian serves several steps. Steps are kept only while the rates fall.
+    Hessian serves several steps. Steps are kept only while the rates fall. A student that has become
+    silent is put to 0, where derivatives are central: close to 0 its curvature is rounding error
+    divided by its length.
     """
 
-    def speed_of(y):
-        return jnp.linalg.norm(rate(flow, problem, y))
+    def tidy(y):
+        y = pack(flow.retract(unpack(y)))
+        silent = jnp.linalg.norm(y[:, :-1], axis=1) < SILENT
+        return y.at[:, :-1].set(jnp.where(silent[:, None], 0, y[:, :-1]))
 
     def chord(_, carry):
         y, f, values, vectors, damping = carry
         gain = values / (values**2 + damping**2)
         step = vectors @ (gain * (vectors.T @ f.ravel()))
-        trial = pack(flow.admit(unpack(y + step.reshape(y.shape))))
+        trial = tidy(y + step.reshape(y.shape))
         f_trial = rate(flow, problem, trial)
         better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
         return (
@@ -135,8 +140,9 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]
         slow = (count > 0) & (speed > 0.5 * before)
         return (speed > GRADIENT_TOLERANCE / 10) & (count < _SHOOTS) & ~slow
 
+    y = tidy(y)
     values, vectors = _spectrum(flow, problem, y)
-    speed = speed_of(y)
+    speed = jnp.linalg.norm(rate(flow, problem, y))
     start = (y, (speed, jnp.inf * speed), speed, values, vectors, 0)
     y_end, (speed, _), _, end_values, _, _ = jax.lax.while_loop(going, shoot, start)
     return Finish(
@@ -208,8 +214,8 @@ def relax(
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had come to; the smallest eigenvalue of the
     exact Hessian there tells minima from saddles. A start whose numbers become infinite or undefined
-    is `failed`; its loss, gradient norm and eigenvalue are inf and its weights are its last finite
-    ones' placeholder 0, so that no NaN reaches a table.
+    is `failed`: its loss, gradient norm and eigenvalue are inf and its weights 0, so that no NaN
+    reaches a table.
 
     Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
@@ -265,7 +271,7 @@ def relax(
                 lambda x, n=len(index): np.asarray(x)[:n],
                 _finish(flow, problem, pool.vectors[at, 0]),
             )
-            lost |= ~(np.isfinite(f.speed) & np.isfinite(f.loss) & np.isfinite(f.smallest))
+            lost = lost | ~(np.isfinite(f.speed) & np.isfinite(f.loss) & np.isfinite(f.smallest))
             zero = f.loss <= ZERO_LOSS * power
             converged = (f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH)
             stable = f.smallest >= -STABILITY_BAND

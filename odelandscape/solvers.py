@@ -171,6 +171,9 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
     following = (
         (1 - mu - nu) * base + mu * newer_ + nu * older_ + h * (mu_t * push + gamma_t * base_rate)
     )
+    # The last stage is the new base: back onto the constraint, before the rates are taken there.
+    retracted = pack(flow.retract(unpack(following)))
+    following = jnp.where(stage == stages, retracted, following)
     speed = jnp.linalg.norm(f)
     settled = lane.settled | (accept & (speed <= lane.target))
     moved = Lane(

@@ -40,6 +40,13 @@ class AbstractFlow(eqx.Module):
         """The start that the flow's constraint allows nearest to `weights`; itself if there is none."""
 
     @abc.abstractmethod
+    def retract(self, weights: Weights) -> Weights:
+        """Back onto the flow's constraint from very near it: undoes what a step's error has moved.
+
+        Costs no more than a few evaluations of the flow; itself if there is no constraint.
+        """
+
+    @abc.abstractmethod
     def frozen_directions(self, weights: Weights, problem: Problem) -> Float[Array, "n K d+1"]:
         """Directions in [W | v] that decide nothing at a fixed point, as rows of a stack.
 

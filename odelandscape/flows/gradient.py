@@ -33,5 +33,8 @@ class GradientFlow(AbstractFlow):
     def admit(self, weights: Weights) -> Weights:
         return weights
 
+    def retract(self, weights: Weights) -> Weights:
+        return weights
+
     def frozen_directions(self, weights: Weights, problem: Problem):
         return readout_directions(*weights.W.shape)

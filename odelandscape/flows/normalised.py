@@ -28,6 +28,9 @@ class NormalisedFlow(AbstractFlow):
         n = jnp.linalg.norm(weights.W, axis=1, keepdims=True)
         return Weights(weights.W / jnp.where(n > 0, n, 1), weights.v)
 
+    def retract(self, weights: Weights) -> Weights:
+        return self.admit(weights)
+
     def frozen_directions(self, weights: Weights, problem: Problem):
         K = problem.students
         rows = jnp.pad(weights.W, ((0, 0), (0, 1)))

@@ -29,6 +29,11 @@ class OrthonormalFlow(AbstractFlow):
         U, _, Vt = jnp.linalg.svd(weights.W, full_matrices=False)
         return Weights(U @ Vt, weights.v)
 
+    def retract(self, weights: Weights) -> Weights:
+        # One Newton–Schulz step towards the polar factor: the error in WWᵀ is squared.
+        W = weights.W
+        return Weights(W - (W @ W.T @ W - W) / 2, weights.v)
+
     def frozen_directions(self, weights: Weights, problem: Problem):
         i, j = np.triu_indices(problem.students)
         K, n = problem.students, len(i)

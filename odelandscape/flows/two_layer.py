@@ -29,6 +29,9 @@ class TwoLayerFlow(AbstractFlow):
     def admit(self, weights: Weights) -> Weights:
         return weights
 
+    def retract(self, weights: Weights) -> Weights:
+        return weights
+
     def frozen_directions(self, weights: Weights, problem: Problem):
         K, d = weights.W.shape
         if not problem.activation.positively_homogeneous:
