@@ -27,6 +27,8 @@ GRADIENT_TOLERANCE = 1e-10
 """An end state is converged if the norm of the flow's rates is at most this."""
 STABILITY_BAND = 1e-8
 """A Hessian eigenvalue above minus this is not counted as unstable."""
+LEAVING = 1e-5
+"""A silent student that the flow would lengthen at a rate above this is not at a minimum."""
 ZERO_LOSS = 1e-10
 """A loss below this fraction of the teacher's power ½E[f*²] is zero: the global minimum."""
 
@@ -34,7 +36,7 @@ _FIRST_TARGET = 1e-5  # norm of the rates at which the first Newton finish is tr
 _REACH = 0.02  # how far a Newton finish may carry [W | v]
 _EVALUATIONS = 64  # per lane and round
 _FINISH_BATCH = 16
-_SHOOTS = 12
+_SHOOTS = 20
 _CHORDS = 4
 
 
@@ -76,20 +78,14 @@ def hessian(
     return (H + H.T) / 2, P
 
 
-def _spectrum(flow, problem, y):
-    """Eigenpairs of the Hessian, with what it leaves out moved above everything else."""
-    H, P = hessian(flow, problem, unpack(y))
-    high = 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1
-    return jnp.linalg.eigh(H + high * P)
-
-
 class Finish(NamedTuple):
-    """A Newton finish: the point, the norm of its rates, its smallest eigenvalue, and how it got there."""
+    """A Newton finish: the point, what certifies it, and how it got there."""
 
     y: Float[Array, "K d+1"]
-    speed: Float[Array, ""]
-    smallest: Float[Array, ""]
-    smallest_before: Float[Array, ""]
+    speed: Float[Array, ""]  # norm of the rates
+    smallest: Float[Array, ""]  # eigenvalue of the Hessian, at the point
+    smallest_before: Float[Array, ""]  # the same where Newton took over
+    leaving: Float[Array, ""]  # the fastest way out for a silent student
     distance: Float[Array, ""]
     loss: Float[Array, ""]
 
@@ -100,59 +96,82 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]
     With the eigenpairs $(\lambda, u)$ of the Hessian the step is
     $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
     directions without curvature (global minima of overparameterised students are not isolated). Each
-    Hessian serves several steps. Steps are kept only while the rates fall. A student that has become
-    silent is put to 0, where derivatives are central: close to 0 its curvature is rounding error
-    divided by its length.
+    Hessian serves several steps, whole or half (where students coincide without being kept together,
+    the curvature itself vanishes), as long as the rates fall.
+
+    A *silent* student, shorter than `SILENT`, is put to 0 and held there: the loss has a kink at 0, and
+    close to it the curvature is rounding error divided by the length. Instead the kink is probed at
+    the end: `leaving` is the largest rate at which the flow would lengthen the silent students along
+    the teachers and the students, either way.
     """
+    eye = jnp.eye(y.size)
+
+    def silent(y):
+        return jnp.linalg.norm(y[:, :-1], axis=1, keepdims=True) < SILENT
 
     def tidy(y):
         y = pack(flow.retract(unpack(y)))
-        silent = jnp.linalg.norm(y[:, :-1], axis=1) < SILENT
-        return y.at[:, :-1].set(jnp.where(silent[:, None], 0, y[:, :-1]))
+        return y.at[:, :-1].set(jnp.where(silent(y), 0, y[:, :-1]))
+
+    def held(y):
+        return jnp.broadcast_to(silent(y), y.shape).at[:, -1].set(False)
+
+    def rate_of(y):
+        return jnp.where(held(y), 0, rate(flow, problem, y))
+
+    def spectrum(y):
+        """Eigenpairs; what the Hessian leaves out is moved above everything else."""
+        H, P = hessian(flow, problem, unpack(y))
+        hold = held(y).ravel()
+        P = jnp.where(hold[:, None] | hold[None, :], jnp.diag(hold.astype(y.dtype)), P)
+        H = jnp.where(hold[:, None] | hold[None, :], 0, H)
+        high = 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1
+        values, vectors = jnp.linalg.eigh(H + high * P)
+        smallest = jnp.where(jnp.trace(eye - P) > 0.5, values[0], 0)  # 0 if nothing is free to move
+        return values, vectors, smallest
 
     def chord(_, carry):
         y, f, values, vectors, damping = carry
         gain = values / (values**2 + damping**2)
-        step = vectors @ (gain * (vectors.T @ f.ravel()))
-        trial = tidy(y + step.reshape(y.shape))
-        f_trial = rate(flow, problem, trial)
-        better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
-        return (
-            jnp.where(better, trial, y),
-            jnp.where(better, f_trial, f),
-            values,
-            vectors,
-            damping,
-        )
+        step = (vectors @ (gain * (vectors.T @ f.ravel()))).reshape(y.shape)
+        for trial in (tidy(y + step), tidy(y + step / 2)):
+            f_trial = rate_of(trial)
+            better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
+            y, f = jnp.where(better, trial, y), jnp.where(better, f_trial, f)
+        return y, f, values, vectors, damping
 
     def shoot(carry):
-        y, _, before, values, vectors, count = carry
-        f = rate(flow, problem, y)
-        y, f, *_ = jax.lax.fori_loop(
-            0, _CHORDS, chord, (y, f, values, vectors, jnp.linalg.norm(f))
-        )
-        values, vectors = _spectrum(flow, problem, y)
-        speed = jnp.linalg.norm(f)
-        return y, (speed, before), speed, values, vectors, count + 1
+        y, speed, _, (values, vectors, _), count = carry
+        f = rate_of(y)
+        y, f, *_ = jax.lax.fori_loop(0, _CHORDS, chord, (y, f, values, vectors, jnp.linalg.norm(f)))
+        return y, jnp.linalg.norm(f), speed, spectrum(y), count + 1
 
     def going(carry):
-        _, (speed, before), _, _, _, count = carry
-        slow = (count > 0) & (speed > 0.5 * before)
-        return (speed > GRADIENT_TOLERANCE / 10) & (count < _SHOOTS) & ~slow
+        _, speed, before, _, count = carry
+        return (speed > GRADIENT_TOLERANCE / 10) & (count < _SHOOTS) & (speed <= 0.8 * before)
 
-    y = tidy(y)
-    values, vectors = _spectrum(flow, problem, y)
-    speed = jnp.linalg.norm(rate(flow, problem, y))
-    start = (y, (speed, jnp.inf * speed), speed, values, vectors, 0)
-    y_end, (speed, _), _, end_values, _, _ = jax.lax.while_loop(going, shoot, start)
-    return Finish(
-        y_end,
-        speed,
-        end_values[0],
-        values[0],
-        jnp.linalg.norm(y_end - y),
-        population_loss(problem, unpack(y_end)),
+    def leaving(y):
+        """The silent students, all put a little way along one direction: how fast do they go on?"""
+        W = jnp.concatenate([y[:, :-1], problem.teacher_weights(y.shape[1] - 1)])
+        length = jnp.linalg.norm(W, axis=1, keepdims=True)
+        W = jnp.where(length > 0, W / jnp.where(length > 0, length, 1), 0)
+
+        def along(direction):
+            moved = y.at[:, :-1].add(jnp.where(silent(y), SILENT * direction[None, :], 0))
+            out = rate(flow, problem, moved)[:, :-1] @ direction
+            return jnp.max(jnp.where(silent(y)[:, 0], out, -jnp.inf))
+
+        return jnp.max(jax.vmap(along)(jnp.concatenate([W, -W])))
+
+    y0 = tidy(y)
+    first = spectrum(y0)
+    speed = jnp.linalg.norm(rate_of(y0))
+    y, speed, _, (_, _, smallest), _ = jax.lax.while_loop(
+        going, shoot, (y0, speed, jnp.full_like(speed, jnp.inf), first, 0)
     )
+    loss = population_loss(problem, unpack(y))
+    distance = jnp.linalg.norm(y - y0)
+    return Finish(y, speed, smallest, first[2], leaving(y), distance, loss)
 
 
 @eqx.filter_jit
@@ -240,7 +259,9 @@ def relax(
     final = np.zeros((N, K, d + 1))
     if N == 0:
         empty = np.zeros(0)
-        return EndStates(outcome, loss, speed, smallest, empty, empty, final[..., :d], final[..., d])
+        return EndStates(
+            outcome, loss, speed, smallest, empty, empty, final[..., :d], final[..., d]
+        )
     pool = _begin(flow, problem, starts, jnp.asarray(_FIRST_TARGET))
     open_ = np.ones(N, bool)  # not yet told
     running = ~np.asarray(jax.vmap(lambda lane: finished(tolerances, lane))(pool))
@@ -266,7 +287,7 @@ def relax(
             filled = np.concatenate([index, np.full(_FINISH_BATCH - len(index), index[0])])
             at = jnp.asarray(filled)
             lost = np.asarray(pool.lost[at])[: len(index)]
-            over = np.asarray(pool.time[at] >= end)[: len(index)]
+            over = np.asarray(tolerances.spent(pool)[at])[: len(index)]
             f = jax.tree.map(
                 lambda x, n=len(index): np.asarray(x)[:n],
                 _finish(flow, problem, pool.vectors[at, 0]),
@@ -274,7 +295,7 @@ def relax(
             lost = lost | ~(np.isfinite(f.speed) & np.isfinite(f.loss) & np.isfinite(f.smallest))
             zero = f.loss <= ZERO_LOSS * power
             converged = (f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH)
-            stable = f.smallest >= -STABILITY_BAND
+            stable = (f.smallest >= -STABILITY_BAND) & (f.leaving <= LEAVING)
             # Before its time is over only what is a minimum, and was already one where Newton took
             # over, may end: anything else might be a saddle that the flow is about to leave.
             calm = f.smallest_before >= -1e-3 * np.maximum(1.0, np.abs(f.smallest))
@@ -286,7 +307,12 @@ def relax(
             smallest[told] = np.where(lost[ends], np.inf, f.smallest[ends])
             outcome[told] = np.select(
                 [lost, ~converged, zero, stable],
-                [results.FAILED, results.NOT_CONVERGED, results.GLOBAL_MINIMUM, results.LOCAL_MINIMUM],
+                [
+                    results.FAILED,
+                    results.NOT_CONVERGED,
+                    results.GLOBAL_MINIMUM,
+                    results.LOCAL_MINIMUM,
+                ],
                 results.SADDLE,
             )[ends]
             tell(told, len(told))

@@ -89,11 +89,17 @@ class Lane(NamedTuple):
 
 
 class Tolerances(eqx.Module):
-    """Error control of a lane: `rtol`, `atol` per step on [W | v], and the time at which it stops."""
+    """Error control of a lane, `rtol` and `atol` per step on [W | v], and what it may use up: flow time
+    `end`, and evaluations (a student caught at the kink of the loss at 0 makes the steps tiny)."""
 
     rtol: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     atol: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     end: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    evaluations: Int[Array, ""] = eqx.field(converter=jnp.asarray, default=400_000)
+
+    def spent(self, lane: Lane) -> Bool[Array, ""]:
+        """Whether the lane's time is over; also for lanes stacked along axes in front."""
+        return (lane.time >= self.end) | (lane.evaluations >= self.evaluations)
 
 
 def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> Lane:
@@ -125,7 +131,10 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
     base, base_rate, older, newer, probe = lane.vectors
     probing = lane.stage == 0
     last = lane.stage == lane.stages
-    reach = 1e-7 * (1 + jnp.linalg.norm(base))
+    # Small students turn fast: each is moved by a little of its own length. That is a change of basis,
+    # which leaves the spectrum as it is.
+    length = jnp.maximum(jnp.linalg.norm(base[:, :-1], axis=1, keepdims=True), 1e-30)
+    reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
 
     f = rate(flow, problem, jnp.where(probing, base + reach * probe, newer))
 
@@ -149,7 +158,9 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
     base = jnp.where(accept, newer, base)
     base_rate = jnp.where(accept, f, base_rate)
     # Negative counts the first probes up to 0; then the accepted steps go up to the next probe.
-    until_probe = jnp.where(probing & (lane.until_probe < 0), lane.until_probe + 1, lane.until_probe)
+    until_probe = jnp.where(
+        probing & (lane.until_probe < 0), lane.until_probe + 1, lane.until_probe
+    )
     until_probe = jnp.where(probing & (lane.until_probe >= 0), 0, until_probe)
     until_probe = jnp.where(accept, until_probe + 1, until_probe)
     until_probe = jnp.where(reject, _PROBE_EVERY, until_probe)
@@ -195,4 +206,4 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
 
 def finished(tolerances: Tolerances, lane: Lane) -> Bool[Array, ""]:
     """Whether the lane has settled, is lost, or has used up its time."""
-    return lane.settled | lane.lost | (lane.time >= tolerances.end)
+    return lane.settled | lane.lost | tolerances.spent(lane)
