@@ -34,11 +34,10 @@ def align(R: np.ndarray, norms: np.ndarray) -> Alignment:
     `R` (K, M) are the overlaps and `norms` (K,) the students' lengths. A surplus student (K > M) is
     counted with the teacher it overlaps most with.
     """
-    K, M = R.shape
     students, teachers = linear_sum_assignment(-np.abs(R))
     by_teacher = np.argsort(teachers)
     students, teachers = students[by_teacher], teachers[by_teacher]
-    surplus = np.setdiff1d(np.arange(K), students)
+    surplus = np.setdiff1d(np.arange(len(R)), students)
     strongest = np.argmax(np.abs(R[surplus]), axis=1) if len(surplus) else np.zeros(0, int)
     order = np.concatenate([students, surplus])
     teacher = np.concatenate([teachers, strongest])

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activations import AbstractActivation, ReLU
@@ -23,8 +24,12 @@ def _count(name: str, value: object, least: int) -> int:
     return int(value)
 
 
+def _floats(x) -> Array | None:
+    return None if x is None else jnp.asarray(x, dtype=float)
+
+
 def _concrete(x: object) -> bool:
-    return not isinstance(x, jax.core.Tracer)
+    return not isinstance(x, Tracer)
 
 
 class Problem(eqx.Module):
@@ -58,8 +63,8 @@ class Problem(eqx.Module):
             raise ValueError(
                 f"activation must be an activation such as ol.ReLU(); got {activation!r}"
             )
-        self.teacher_overlaps = None if teacher_overlaps is None else jnp.asarray(teacher_overlaps)
-        self.teacher_readout = None if teacher_readout is None else jnp.asarray(teacher_readout)
+        self.teacher_overlaps = _floats(teacher_overlaps)
+        self.teacher_readout = _floats(teacher_readout)
         M = self.teachers
         T, v = self.teacher_overlaps, self.teacher_readout
         if T is not None and T.shape != (M, M):

@@ -250,6 +250,9 @@ def relax(
     if batch < 1:
         raise ValueError(f"batch must be at least 1; got {batch}")
     N, K, d = starts.W.shape
+    problem, flow = jax.tree.map(
+        jnp.asarray, (problem, flow)
+    )  # numbers as arrays: one program for all
     tolerances = Tolerances(rtol, 0.1 * rtol, end)
     settings = (flow, problem, tolerances)
     power = float(_teacher_power(problem))

@@ -51,10 +51,12 @@ class LeakyReLU(AbstractActivation):
     r"""$\sigma(x) = a x + (1-a) \max(x, 0)$ with slope $a$: 0 is ReLU, 1 the linear network.
 
     Linear in the two: $I_2 = a\,c_{12} + (1-a)^2 I_2^{ReLU}$, and so are p and s (paper, Appendix E.1).
-    The slope is a number, not a part of the program: changing it compiles nothing anew.
+    The slope is a number, not a part of the program: it may be an array, traced and differentiated.
     """
 
-    slope: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=0.1)
+    slope: float | Float[Array, ""] = eqx.field(
+        converter=lambda slope: float(slope) if isinstance(slope, int) else slope, default=0.1
+    )
 
     def __call__(self, x):
         return self.slope * x + (1 - self.slope) * jax.nn.relu(x)

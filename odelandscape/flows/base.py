@@ -72,6 +72,6 @@ class AbstractFlow(eqx.Module):
         return OrderParameters(-(half + half.T), -(X @ state.R) - teacher, dv)
 
 
-def readout_directions(K: int, d: int) -> Float[Array, "K K d+1"]:
+def readout_directions(K: int, d: int) -> Float[Array, "{K} {K} {d}+1"]:
     """The K unit directions of an untrained readout in [W | v]."""
     return jnp.zeros((K, K, d + 1)).at[jnp.arange(K), jnp.arange(K), d].set(1.0)

@@ -1,0 +1,22 @@
+"""What every test runs under: float64, no silent promotion of types or ranks, checked shapes."""
+
+import jax
+import jaxtyping
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Must come before the first import of odelandscape, which is why it stands here.
+jaxtyping.install_import_hook("odelandscape", "beartype.beartype")
+
+
+@pytest.fixture
+def unchecked():
+    """Without the checks of annotations: what a user who passes a wrong argument is told."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
