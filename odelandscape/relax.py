@@ -175,13 +175,16 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]
 
 
 @eqx.filter_jit
-def _begin(flow, problem, weights, target) -> Lane:
-    return jax.vmap(lambda w: begin(flow, problem, flow.admit(w), target))(weights)
+def _begin(tolerances, flow, problem, weights) -> tuple[Lane, Array]:
+    def lane(w):
+        return begin(flow, problem, flow.admit(w), _FIRST_TARGET)
+
+    pool = jax.vmap(lane)(weights)
+    return pool, jax.vmap(lambda lane: finished(tolerances, lane))(pool)
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _round(settings, pool: Lane, chosen) -> tuple[Lane, Array]:
-    flow, problem, tolerances = settings
+@eqx.filter_jit
+def _round(tolerances, flow, problem, pool: Lane, chosen) -> tuple[Lane, Array]:
     lanes = jax.tree.map(lambda x: x[chosen], pool)
 
     def once(_, lanes):
@@ -193,8 +196,9 @@ def _round(settings, pool: Lane, chosen) -> tuple[Lane, Array]:
 
 
 @eqx.filter_jit
-def _finish(flow, problem, y) -> Finish:
-    return jax.vmap(lambda y: newton_finish(flow, problem, y))(y)
+def _finish(flow, problem, pool: Lane, chosen) -> tuple[Finish, Array]:
+    y = pool.vectors[chosen, 0]
+    return jax.vmap(lambda y: newton_finish(flow, problem, y))(y), pool.lost[chosen]
 
 
 @eqx.filter_jit
@@ -247,94 +251,96 @@ def relax(
         raise ValueError(
             f"starts must have dimension d ≥ M = {problem.teachers}; got {starts.W.shape[2]}"
         )
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1; got {batch}")
-    N, K, d = starts.W.shape
-    problem, flow = jax.tree.map(
-        jnp.asarray, (problem, flow)
-    )  # numbers as arrays: one program for all
+    if len(starts.W) < 1 or batch < 1:
+        raise ValueError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
+    N = len(starts.W)
+    # Numbers become arrays, so that other numbers run the same program.
+    problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
     tolerances = Tolerances(rtol, 0.1 * rtol, end)
-    settings = (flow, problem, tolerances)
     power = float(_teacher_power(problem))
 
-    outcome = np.full(N, results.NOT_CONVERGED, dtype="<U14")
-    loss, speed, smallest = (np.full(N, np.inf) for _ in range(3))
-    final = np.zeros((N, K, d + 1))
-    if N == 0:
-        empty = np.zeros(0)
-        return EndStates(
-            outcome, loss, speed, smallest, empty, empty, final[..., :d], final[..., d]
-        )
-    pool = _begin(flow, problem, starts, jnp.asarray(_FIRST_TARGET))
-    open_ = np.ones(N, bool)  # not yet told
-    running = ~np.asarray(jax.vmap(lambda lane: finished(tolerances, lane))(pool))
-
-    def tell(index: np.ndarray, told: int) -> None:
-        open_[index] = False
-        if progress is not None and told:
-            progress(told)
-
-    while open_.any():
+    # The pool has one of a few sizes, each a program; what is too much repeats the last start.
+    size = 1024 * -(-N // 1024) if N > 1024 else 1 << max(N - 1, 0).bit_length()
+    repeated = jax.tree.map(lambda x: x[np.minimum(np.arange(size), N - 1)], starts)
+    pool, done = _begin(tolerances, flow, problem, repeated)
+    untold = np.arange(size) < N
+    running = untold & ~np.asarray(done)
+    ends = _blank(pool)
+    while untold.any():
         chosen = np.flatnonzero(running)[:batch]
         if len(chosen):
-            width = batch if len(chosen) > batch // 4 else max(batch // 4, 1)
-            # Short batches are filled up with copies of their first lane: equal results, written twice.
-            filled = np.concatenate([chosen, np.full(width - len(chosen), chosen[0])])
-            pool, done = _round(settings, pool, jnp.asarray(filled))
+            at = _filled(chosen, batch if len(chosen) > batch // 4 else max(batch // 4, 1))
+            pool, done = _round(tolerances, flow, problem, pool, at)
             running[chosen] = ~np.asarray(done)[: len(chosen)]
-        waiting = np.flatnonzero(open_ & ~running)
-        if len(waiting) < _FINISH_BATCH and running.any():
-            continue
+        waiting = np.flatnonzero(untold & ~running)
         while len(waiting) >= _FINISH_BATCH or (len(waiting) and not running.any()):
             index, waiting = waiting[:_FINISH_BATCH], waiting[_FINISH_BATCH:]
-            filled = np.concatenate([index, np.full(_FINISH_BATCH - len(index), index[0])])
-            at = jnp.asarray(filled)
-            lost = np.asarray(pool.lost[at])[: len(index)]
-            over = np.asarray(tolerances.spent(pool)[at])[: len(index)]
-            f = jax.tree.map(
+            at = _filled(index, _FINISH_BATCH)
+            finish, lost, spent = jax.tree.map(
                 lambda x, n=len(index): np.asarray(x)[:n],
-                _finish(flow, problem, pool.vectors[at, 0]),
+                (*_finish(flow, problem, pool, at), tolerances.spent(pool)[at]),
             )
-            lost = lost | ~(np.isfinite(f.speed) & np.isfinite(f.loss) & np.isfinite(f.smallest))
-            zero = f.loss <= ZERO_LOSS * power
-            converged = (f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH)
-            stable = (f.smallest >= -STABILITY_BAND) & (f.leaving <= LEAVING)
-            # Before its time is over only what is a minimum, and was already one where Newton took
-            # over, may end: anything else might be a saddle that the flow is about to leave.
-            calm = f.smallest_before >= -1e-3 * np.maximum(1.0, np.abs(f.smallest))
-            ends = lost | over | (converged & (zero | (stable & calm)))
-            told = index[ends]
-            final[told] = np.where(lost[ends, None, None], 0.0, f.y[ends])
-            loss[told] = np.where(lost[ends], np.inf, f.loss[ends])
-            speed[told] = np.where(lost[ends], np.inf, f.speed[ends])
-            smallest[told] = np.where(lost[ends], np.inf, f.smallest[ends])
-            outcome[told] = np.select(
-                [lost, ~converged, zero, stable],
-                [
-                    results.FAILED,
-                    results.NOT_CONVERGED,
-                    results.GLOBAL_MINIMUM,
-                    results.LOCAL_MINIMUM,
-                ],
-                results.SADDLE,
-            )[ends]
-            tell(told, len(told))
-            again = index[~ends]
-            if len(again):
-                target = np.asarray(pool.target).copy()
-                lower = target[again] / 100
-                target[again] = np.where(lower < GRADIENT_TOLERANCE / 10, 0.0, lower)
-                settled = np.asarray(pool.settled).copy()
-                settled[again] = False
-                pool = pool._replace(target=jnp.asarray(target), settled=jnp.asarray(settled))
-                running[again] = True
+            outcome, over = _verdict(finish, lost, spent, power)
+            _tell(ends, index[over], outcome[over], jax.tree.map(lambda x, o=over: x[o], finish))
+            untold[index[over]] = False
+            pool = _lower_target(pool, index[~over])
+            running[index[~over]] = True
+            if progress is not None and over.any():
+                progress(int(over.sum()))
+    ends = ends._replace(time=np.asarray(pool.time), evaluations=np.asarray(pool.evaluations))
+    return EndStates(*(x[:N] for x in ends))
+
+
+def _filled(index: np.ndarray, width: int) -> Array:
+    """`index` filled up to `width` with its first entry: equal lanes, equal results, written twice."""
+    return jnp.asarray(np.concatenate([index, np.full(width - len(index), index[0])]))
+
+
+def _blank(pool: Lane) -> EndStates:
+    size, _, K, columns = pool.vectors.shape
     return EndStates(
-        outcome,
-        loss,
-        speed,
-        smallest,
-        np.asarray(pool.time),
-        np.asarray(pool.evaluations),
-        final[..., :d],
-        final[..., d],
+        np.full(size, results.FAILED, dtype="<U14"),
+        *(np.full(size, np.inf) for _ in range(3)),
+        np.zeros(size),
+        np.zeros(size, int),
+        np.zeros((size, K, columns - 1)),
+        np.zeros((size, K)),
     )
+
+
+def _verdict(f: Finish, lost, spent, power: float) -> tuple[np.ndarray, np.ndarray]:
+    """What each finished lane is, and whether that is its end."""
+    lost = lost | ~(np.isfinite(f.speed) & np.isfinite(f.loss) & np.isfinite(f.smallest))
+    zero = f.loss <= ZERO_LOSS * power
+    converged = (f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH)
+    stable = (f.smallest >= -STABILITY_BAND) & (f.leaving <= LEAVING)
+    # Before its time is over only what is a minimum, and was already one where Newton took over, may
+    # end: anything else might be a saddle that the flow is about to leave.
+    calm = f.smallest_before >= -1e-3 * np.maximum(1.0, np.abs(f.smallest))
+    outcome = np.select(
+        [lost, ~converged, zero, stable],
+        [results.FAILED, results.NOT_CONVERGED, results.GLOBAL_MINIMUM, results.LOCAL_MINIMUM],
+        results.SADDLE,
+    )
+    return outcome, lost | spent | (converged & (zero | (stable & calm)))
+
+
+def _tell(ends: EndStates, index: np.ndarray, outcome: np.ndarray, f: Finish) -> None:
+    """Enter end states; of a failed start nothing but the name."""
+    ends.outcome[index] = outcome
+    sound = outcome != results.FAILED
+    index = index[sound]
+    ends.loss[index] = np.maximum(f.loss[sound], 0)  # below 0 by rounding only
+    ends.gradient_norm[index] = f.speed[sound]
+    ends.smallest_eigenvalue[index] = f.smallest[sound]
+    ends.weights[index] = f.y[sound][..., :-1]
+    ends.readout[index] = f.y[sound][..., -1]
+
+
+def _lower_target(pool: Lane, index: np.ndarray) -> Lane:
+    """Send lanes on: to a hundredth of the rate, and at last to the end of their time."""
+    target, settled = np.array(pool.target), np.array(pool.settled)
+    lower = target[index] / 100
+    target[index] = np.where(lower < GRADIENT_TOLERANCE / 10, 0.0, lower)
+    settled[index] = False
+    return pool._replace(target=jnp.asarray(target), settled=jnp.asarray(settled))

@@ -1,0 +1,116 @@
+"""One start, followed along the flow: order parameters and loss at the times asked for."""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .flows import AbstractFlow
+from .problem import OrderParameters, Problem, State, Weights, overlaps, population_loss, weights_of
+
+
+class Trajectory(eqx.Module):
+    """Order parameters and loss along a flow.
+
+    `times` (T,); `states`: OrderParameters with T in front, .Q (T, K, K), .R (T, K, M), .v (T, K);
+    `loss` (T,); `result`: diffrax's word on the integration. Times that were not reached hold inf.
+    """
+
+    times: Float[Array, " T"]
+    states: OrderParameters
+    loss: Float[Array, " T"]
+    result: diffrax.RESULTS
+
+
+def _field(t, weights: Weights, args) -> Weights:
+    # The constraint of nGD and onGD is kept by the flow but repels what rounding has put beside it:
+    # the rates are taken on it, and the difference decays at rate 1. Nothing is added for GD.
+    flow, problem = args
+    kept = flow.retract(weights)
+    rates = flow(t, kept, problem)
+    return jax.tree.map(lambda rate, on, off: rate + (on - off), rates, kept, weights)
+
+
+@eqx.filter_jit
+def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(_field),
+        diffrax.Tsit5(),
+        t0=jnp.zeros_like(times[0]),
+        t1=times[-1],
+        dt0=None,
+        y0=flow.admit(weights),
+        args=(flow, problem),
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        max_steps=max_steps,
+        throw=False,
+    )
+    reached = jnp.all(jnp.isfinite(solution.ys.W), axis=(1, 2))
+    # Unreached rows would turn into NaN in the overlaps: they are computed from zeros and marked inf.
+    weights = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), solution.ys)
+    states = jax.vmap(lambda w: overlaps(problem, w))(weights)
+    loss = jax.vmap(lambda state: population_loss(problem, state))(states)
+
+    def mark(x):
+        return jnp.where(reached.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.inf)
+
+    return Trajectory(times, jax.tree.map(mark, states), mark(loss), solution.result)
+
+
+def trajectory(
+    problem: Problem,
+    flow: AbstractFlow,
+    state: State,
+    times,
+    *,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    max_steps: int = 1_000_000,
+) -> Trajectory:
+    """Follow `flow` from `state` at time 0; the order parameters and the loss at `times`.
+
+    - `state`: Weights, or OrderParameters, from which weights are made. It is the weights that are
+      integrated (order parameters drift off what weights can have), carried to the flow's constraint
+      first.
+    - `times` (T,): in increasing order, not negative.
+    - `rtol`, `atol`: error per step of the weights (Tsit5).
+    - `max_steps`: after that many steps the rest of the times is left at inf, and `result` says so.
+
+    Raises ValueError for a state of another shape than the problem's, for order parameters that no
+    weights have, for times out of order, and for an `rtol` below what the dtype can give.
+    """
+    K, M = problem.students, problem.teachers
+    if isinstance(state, OrderParameters):
+        if state.Q.shape != (K, K) or state.R.shape != (K, M) or state.v.shape != (K,):
+            raise ValueError(
+                f"state must have Q {(K, K)}, R {(K, M)} and v {(K,)}; "
+                f"got {state.Q.shape}, {state.R.shape} and {state.v.shape}"
+            )
+        state = weights_of(problem, state)
+    elif state.W.ndim != 2 or len(state.W) != K or state.W.shape[1] < M or state.v.shape != (K,):
+        raise ValueError(
+            f"state must have weights W (K = {K}, d ≥ {M}) and v ({K},); "
+            f"got {state.W.shape} and {state.v.shape}"
+        )
+    ts = np.asarray(times, float)
+    if ts.ndim != 1 or len(ts) == 0 or not np.isfinite(ts).all():
+        raise ValueError(f"times must be a list of finite numbers; got {times!r}")
+    if ts[0] < 0 or (np.diff(ts) <= 0).any():
+        raise ValueError("times must start at 0 or later and increase")
+    dtype = state.W.dtype
+    least = 10 * float(jnp.finfo(dtype).eps)
+    if not rtol >= least:
+        raise ValueError(
+            f"rtol must be at least {least:.1g} in {dtype}; got {rtol!r}"
+            + (
+                ""
+                if dtype == jnp.float64
+                else '; jax.config.update("jax_enable_x64", True) gives more'
+            )
+        )
+    numbers = (jnp.asarray(x, dtype) for x in (ts, rtol, atol))
+    problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
+    return _solve(problem, flow, state, *numbers, max_steps)
