@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from threadpoolctl import threadpool_limits
 
 from . import results
 from .classify import SILENT
@@ -51,6 +52,20 @@ class EndStates(NamedTuple):
     evaluations: np.ndarray  # (N,)
     weights: np.ndarray  # (N, K, d)
     readout: np.ndarray  # (N, K)
+
+
+def blank(count: int, students: int, dimension: int) -> EndStates:
+    """End states to be filled in."""
+    return EndStates(
+        outcome=np.full(count, results.FAILED, dtype="<U14"),
+        loss=np.full(count, np.inf),
+        gradient_norm=np.full(count, np.inf),
+        smallest_eigenvalue=np.full(count, np.inf),
+        time=np.zeros(count),
+        evaluations=np.zeros(count, int),
+        weights=np.zeros((count, students, dimension)),
+        readout=np.zeros((count, students)),
+    )
 
 
 def hessian(
@@ -265,28 +280,33 @@ def relax(
     pool, done = _begin(tolerances, flow, problem, repeated)
     untold = np.arange(size) < N
     running = untold & ~np.asarray(done)
-    ends = _blank(pool)
-    while untold.any():
-        chosen = np.flatnonzero(running)[:batch]
-        if len(chosen):
-            at = _filled(chosen, batch if len(chosen) > batch // 4 else max(batch // 4, 1))
-            pool, done = _round(tolerances, flow, problem, pool, at)
-            running[chosen] = ~np.asarray(done)[: len(chosen)]
-        waiting = np.flatnonzero(untold & ~running)
-        while len(waiting) >= _FINISH_BATCH or (len(waiting) and not running.any()):
-            index, waiting = waiting[:_FINISH_BATCH], waiting[_FINISH_BATCH:]
-            at = _filled(index, _FINISH_BATCH)
-            finish, lost, spent = jax.tree.map(
-                lambda x, n=len(index): np.asarray(x)[:n],
-                (*_finish(flow, problem, pool, at), tolerances.spent(pool)[at]),
-            )
-            outcome, over = _verdict(finish, lost, spent, power)
-            _tell(ends, index[over], outcome[over], jax.tree.map(lambda x, o=over: x[o], finish))
-            untold[index[over]] = False
-            pool = _lower_target(pool, index[~over])
-            running[index[~over]] = True
-            if progress is not None and over.any():
-                progress(int(over.sum()))
+    ends = blank(size, problem.students, starts.W.shape[2])
+    # The Hessians are small: LAPACK's own threads gain nothing, and where other programs compete for
+    # the cores they wait for each other and cost a factor of ten.
+    with threadpool_limits(1, user_api="blas"):
+        while untold.any():
+            chosen = np.flatnonzero(running)[:batch]
+            if len(chosen):
+                at = _filled(chosen, batch if len(chosen) > batch // 4 else max(batch // 4, 1))
+                pool, done = _round(tolerances, flow, problem, pool, at)
+                running[chosen] = ~np.asarray(done)[: len(chosen)]
+            waiting = np.flatnonzero(untold & ~running)
+            while len(waiting) >= _FINISH_BATCH or (len(waiting) and not running.any()):
+                index, waiting = waiting[:_FINISH_BATCH], waiting[_FINISH_BATCH:]
+                at = _filled(index, _FINISH_BATCH)
+                finish, lost, spent = jax.tree.map(
+                    lambda x, n=len(index): np.asarray(x)[:n],
+                    (*_finish(flow, problem, pool, at), tolerances.spent(pool)[at]),
+                )
+                outcome, over = _verdict(finish, lost, spent, power)
+                _tell(
+                    ends, index[over], outcome[over], jax.tree.map(lambda x, o=over: x[o], finish)
+                )
+                untold[index[over]] = False
+                pool = _lower_target(pool, index[~over])
+                running[index[~over]] = True
+                if progress is not None and over.any():
+                    progress(int(over.sum()))
     ends = ends._replace(time=np.asarray(pool.time), evaluations=np.asarray(pool.evaluations))
     return EndStates(*(x[:N] for x in ends))
 
@@ -294,18 +314,6 @@ def relax(
 def _filled(index: np.ndarray, width: int) -> Array:
     """`index` filled up to `width` with its first entry: equal lanes, equal results, written twice."""
     return jnp.asarray(np.concatenate([index, np.full(width - len(index), index[0])]))
-
-
-def _blank(pool: Lane) -> EndStates:
-    size, _, K, columns = pool.vectors.shape
-    return EndStates(
-        np.full(size, results.FAILED, dtype="<U14"),
-        *(np.full(size, np.inf) for _ in range(3)),
-        np.zeros(size),
-        np.zeros(size, int),
-        np.zeros((size, K, columns - 1)),
-        np.zeros((size, K)),
-    )
 
 
 def _verdict(f: Finish, lost, spent, power: float) -> tuple[np.ndarray, np.ndarray]:

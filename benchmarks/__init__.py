@@ -1,0 +1,1 @@
+"""What odelandscape costs, beside what one would otherwise write. See README.md."""

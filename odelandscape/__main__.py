@@ -1,0 +1,7 @@
+"""`python -m odelandscape`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

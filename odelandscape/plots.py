@@ -1,0 +1,99 @@
+"""Pictures: functions from axes and data to axes, and the figure of a sweep.
+
+Colours are from the Okabe–Ito palette and the diverging map is purple–orange: both can be told apart
+with any colour vision.
+"""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from . import results
+from .classify import align
+from .sweep import FamilyRow, Sweep
+
+COLOURS = {
+    results.GLOBAL_MINIMUM: "#0072B2",
+    results.LOCAL_MINIMUM: "#E69F00",
+    results.SADDLE: "#CC79A7",
+    results.NOT_CONVERGED: "#999999",
+}
+
+
+def loss_histogram(axes: Axes, runs: Sweep, bins: int = 60) -> Axes:
+    """Final losses of all starts that have one, by outcome; each family's level is a dashed line
+    with its number α of anti-aligned students."""
+    sound = runs.outcome != results.FAILED
+    top = 1.08 * max(float(runs.loss[sound].max(initial=0)), 1e-3)
+    edges = np.linspace(-top / bins, top, bins + 2)
+    for name, colour in COLOURS.items():
+        loss = runs.loss[runs.outcome == name]
+        if len(loss):
+            axes.hist(loss, edges, color=colour, label=f"{name.replace('_', ' ')} ({len(loss):,})")
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, 20 * len(runs.loss))
+    axes.set_xlabel("population loss of the end state")
+    axes.set_ylabel("number of starts")
+    for row in runs.summary().families:
+        axes.axvline(row.loss, color="0.3", linestyle="--", linewidth=0.8, zorder=0)
+        axes.annotate(
+            f" α = {row.anti_aligned}",
+            (row.loss, 1),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            fontsize=7,
+            verticalalignment="top",
+        )
+    axes.legend(loc="upper right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def order_parameters(axes: Axes, R: np.ndarray, norms: np.ndarray) -> AxesImage:
+    """R of one end state: students beside the teachers they are assigned to, anti-aligned ones last,
+    then the surplus of students or teachers."""
+    order, teacher, _ = align(R, norms)
+    pairs = min(R.shape)
+    last = np.argsort(R[order, teacher][:pairs] < 0, kind="stable")
+    rows = np.concatenate([order[:pairs][last], order[pairs:]])
+    columns = teacher[:pairs][last]
+    columns = np.concatenate([columns, np.setdiff1d(np.arange(R.shape[1]), columns)])
+    picture = axes.imshow(
+        R[np.ix_(rows, columns)], cmap="PuOr_r", vmin=-1, vmax=1, interpolation="nearest"
+    )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel("teacher", fontsize=8)
+    axes.set_ylabel("student", fontsize=8)
+    return picture
+
+
+def _caption(row: FamilyRow) -> str:
+    loss = "L = 0" if row.outcome == results.GLOBAL_MINIMUM else f"L = {row.loss:.6f}"
+    low, high = (100 * x for x in row.ci95)
+    return (
+        f"{row.outcome.replace('_', ' ')}, {row.anti_aligned} anti-aligned\n"
+        f"{loss}, {100 * row.fraction:.1f} % ({low:.1f} – {high:.1f})"
+    )
+
+
+def sweep_figure(runs: Sweep, most: int = 3) -> Figure:
+    """The histogram of final losses, and above it R of the commonest families."""
+    summary = runs.summary()
+    commonest = sorted(summary.families, key=lambda row: -row.count)[:most]
+    commonest.sort(key=lambda row: row.loss)
+    figure = Figure(figsize=(8, 6.4), layout="constrained")
+    rows = figure.subfigures(2, 1, height_ratios=(1, 1.25)) if commonest else [None, figure]
+    if commonest:
+        panels = np.atleast_1d(rows[0].subplots(1, len(commonest)))
+        teacher = np.asarray(runs.problem.teacher_weights(runs.weights.W.shape[2]))
+        picture = None
+        for panel, row in zip(panels, commonest, strict=True):
+            W = np.asarray(runs.weights.W[row.representative])
+            picture = order_parameters(panel, W @ teacher.T, np.linalg.norm(W, axis=1))
+            panel.set_title(_caption(row), fontsize=8)
+        rows[0].colorbar(picture, ax=list(panels), label="overlap R", shrink=0.8)
+    loss_histogram(rows[1].subplots(), runs)
+    figure.suptitle(summary.title.replace(": ", "\n", 1), fontsize=9)
+    return figure
