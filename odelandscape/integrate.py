@@ -48,6 +48,7 @@ def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
         max_steps=max_steps,
         throw=False,
     )
+    assert solution.ys is not None  # SaveAt asked for them
     reached = jnp.all(jnp.isfinite(solution.ys.W), axis=(1, 2))
     # Unreached rows would turn into NaN in the overlaps: they are computed from zeros and marked inf.
     weights = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), solution.ys)
@@ -111,6 +112,6 @@ def trajectory(
                 else '; jax.config.update("jax_enable_x64", True) gives more'
             )
         )
-    numbers = (jnp.asarray(x, dtype) for x in (ts, rtol, atol))
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
-    return _solve(problem, flow, state, *numbers, max_steps)
+    ts, rtol_, atol_ = (jnp.asarray(x, dtype) for x in (ts, rtol, atol))
+    return _solve(problem, flow, state, ts, rtol_, atol_, max_steps)

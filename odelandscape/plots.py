@@ -30,7 +30,12 @@ def loss_histogram(axes: Axes, runs: Sweep, bins: int = 60) -> Axes:
     for name, colour in COLOURS.items():
         loss = runs.loss[runs.outcome == name]
         if len(loss):
-            axes.hist(loss, edges, color=colour, label=f"{name.replace('_', ' ')} ({len(loss):,})")
+            axes.hist(
+                loss,
+                edges.tolist(),
+                color=colour,
+                label=f"{name.replace('_', ' ')} ({len(loss):,})",
+            )
     axes.set_yscale("log")
     axes.set_ylim(0.7, 20 * len(runs.loss))
     axes.set_xlabel("population loss of the end state")
@@ -42,10 +47,10 @@ def loss_histogram(axes: Axes, runs: Sweep, bins: int = 60) -> Axes:
             (row.loss, 1),
             xycoords=("data", "axes fraction"),
             rotation=90,
-            fontsize=7,
+            fontsize=8,
             verticalalignment="top",
         )
-    axes.legend(loc="upper right", frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
 
@@ -83,17 +88,19 @@ def sweep_figure(runs: Sweep, most: int = 3) -> Figure:
     summary = runs.summary()
     commonest = sorted(summary.families, key=lambda row: -row.count)[:most]
     commonest.sort(key=lambda row: row.loss)
-    figure = Figure(figsize=(8, 6.4), layout="constrained")
-    rows = figure.subfigures(2, 1, height_ratios=(1, 1.25)) if commonest else [None, figure]
-    if commonest:
-        panels = np.atleast_1d(rows[0].subplots(1, len(commonest)))
-        teacher = np.asarray(runs.problem.teacher_weights(runs.weights.W.shape[2]))
-        picture = None
-        for panel, row in zip(panels, commonest, strict=True):
-            W = np.asarray(runs.weights.W[row.representative])
-            picture = order_parameters(panel, W @ teacher.T, np.linalg.norm(W, axis=1))
-            panel.set_title(_caption(row), fontsize=8)
-        rows[0].colorbar(picture, ax=list(panels), label="overlap R", shrink=0.8)
-    loss_histogram(rows[1].subplots(), runs)
+    figure = Figure(figsize=(8, 6.4 if commonest else 4), layout="constrained")
+    grid = figure.add_gridspec(
+        2, max(len(commonest), 1), height_ratios=(1 if commonest else 0.01, 1.25)
+    )
+    teacher = np.asarray(runs.problem.teacher_weights(runs.weights.W.shape[2]))
+    panels, picture = [], None
+    for column, row in enumerate(commonest):
+        W = np.asarray(runs.weights.W[row.representative])
+        panels.append(figure.add_subplot(grid[0, column]))
+        picture = order_parameters(panels[-1], W @ teacher.T, np.linalg.norm(W, axis=1))
+        panels[-1].set_title(_caption(row), fontsize=8)
+    if picture is not None:
+        figure.colorbar(picture, ax=panels, label="overlap R", shrink=0.8)
+    loss_histogram(figure.add_subplot(grid[1, :]), runs)
     figure.suptitle(summary.title.replace(": ", "\n", 1), fontsize=9)
     return figure

@@ -23,7 +23,7 @@ def _write(path: Path, content: bytes | dict[str, np.ndarray]) -> None:
         if isinstance(content, bytes):
             file.write(content)
         else:
-            np.savez(file, **content)
+            np.savez(file, allow_pickle=False, **content)
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
