@@ -38,6 +38,8 @@ def machine() -> dict:
         "cpu": _cpu(),
         "cores": usable,
         "busy_before_percent": psutil.cpu_percent(interval=1),
+        "load_before": psutil.getloadavg()[0],
+        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", ""),
         "device": f"{device.platform} ({device.device_kind})",
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "python": platform.python_version(),
@@ -69,7 +71,10 @@ def emit(as_json: bool, record: dict, text: str) -> None:
     flags = f", XLA_FLAGS={here['xla_flags']}" if here["xla_flags"] else ""
     print(f"{here['cpu']}, {here['cores']} cores, device {here['device']}{flags}")
     print(f"Python {here['python']}; {versions}")
-    print(f"processor {here['busy_before_percent']:.0f} % busy before the start")
+    print(
+        f"BLAS threads: {here['blas_threads']}; before the start the processor was "
+        f"{here['busy_before_percent']:.0f} % busy, load {here['load_before']:.1f}"
+    )
     print()
     print(text)
     sys.stdout.flush()

@@ -26,11 +26,9 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from tqdm import tqdm
 
+import odelandscape as ol
 from odelandscape import results
 from odelandscape.classify import count_anti_aligned
-from odelandscape.flows import GradientFlow
-from odelandscape.problem import Problem, Weights, population_loss, random_weights
-from odelandscape.relax import EndStates, relax
 
 from ._report import emit, machine, table
 
@@ -38,8 +36,9 @@ END = 20_000.0  # flow time after which a start is given up
 SETTLED = 1e-6  # norm of the rates at which LSODA, vmap and the reference stop
 SAME = 1e-6  # two losses closer than this are one level
 LSODA = {"rtol": 1e-6, "atol": 1e-8}
-VMAP_RTOL = 1e-7  # of 1e-3, 1e-5 … 1e-8 the fastest: with looser ones Tsit5 rings at its stability
-# limit, and lanes whose rates stay above 1e-6 for that keep the whole batch until t = END
+# Of 1e-3, 1e-5, 1e-6, 1e-7 and 1e-8 the fastest. With looser ones Tsit5 rings at its stability limit:
+# rates that stay above 1e-6 for that reason hold the whole batch until its steps are used up.
+VMAP_RTOL = 1e-7
 VMAP_STEPS = 20_000
 REFERENCE = {"rtol": 1e-9, "atol": 1e-11}
 REFERENCE_STAGES = (300.0, 1_000.0, 3_000.0, 10_000.0, END)
@@ -47,9 +46,9 @@ REFERENCE_BATCH = 50
 UNSTABLE = -1e-4  # a Hessian eigenvalue below this, where the rates are 1e-6, is a way out
 
 
-def starts(problem: Problem, seeds: int) -> Weights:
+def starts(problem: ol.Problem, seeds: int) -> ol.Weights:
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(seeds))
-    return jax.block_until_ready(jax.vmap(lambda key: random_weights(key, problem))(keys))
+    return jax.block_until_ready(jax.vmap(lambda key: ol.random_weights(key, problem))(keys))
 
 
 def progress(total: int, what: str) -> tqdm:
@@ -59,16 +58,16 @@ def progress(total: int, what: str) -> tqdm:
 # --- odelandscape ------------------------------------------------------------------------------
 
 
-def run_relax(width: int, seeds: int) -> tuple[EndStates, dict]:
+def run_relax(width: int, seeds: int) -> tuple[ol.EndStates, dict]:
     """A first call, which compiles, and a second one, which counts. The shapes of the compiled
     programs depend on the number of starts, so the first call has to be the same as the second."""
-    problem, flow = Problem(width, width), GradientFlow()
+    problem, flow = ol.Problem(width, width), ol.GradientFlow()
     begin = starts(problem, seeds)
     seconds = []
     for call in ("first call", "second call"):
         with progress(seeds, f"K = {width}: relax, {call}") as bar:
             t = time.perf_counter()
-            runs = relax(problem, flow, begin, progress=bar.update)
+            runs = ol.relax(problem, flow, begin, progress=bar.update)
             seconds.append(time.perf_counter() - t)
     return runs, {
         "seconds": seconds[1],
@@ -208,9 +207,9 @@ def run_vmap(W: jax.Array, loss: np.ndarray, rtol: float) -> dict:
     t = time.perf_counter()
     final, settled, steps = jax.block_until_ready(solve(W))
     seconds = time.perf_counter() - t
-    problem = Problem(width, width)
+    problem = ol.Problem(width, width)
     level = np.asarray(
-        jax.vmap(lambda w: population_loss(problem, Weights(w, jnp.ones(width))))(final)
+        jax.vmap(lambda w: ol.population_loss(problem, ol.Weights(w, jnp.ones(width))))(final)
     )
     bad = ~np.isfinite(np.asarray(final)).all(axis=(1, 2))
     return {
@@ -230,11 +229,11 @@ def run_vmap(W: jax.Array, loss: np.ndarray, rtol: float) -> dict:
 
 def reference_stage(W, t0, t1, target, problem):
     """Dopri8 from t0 until t1, or until the norm of the rates is at most `target`."""
-    flow = GradientFlow()
+    flow = ol.GradientFlow()
     K = W.shape[0]
 
     def rates(t, w, args):
-        return flow(t, Weights(w, jnp.ones(K)), problem).W
+        return flow(t, ol.Weights(w, jnp.ones(K)), problem).W
 
     def settled(t, y, args, **kwargs):
         return jnp.linalg.norm(rates(t, y, args)) <= target
@@ -259,14 +258,14 @@ def reference_stage(W, t0, t1, target, problem):
         W,
         jnp.linalg.norm(rates(0.0, W, None)),
         smallest,
-        population_loss(problem, Weights(W, jnp.ones(K))),
+        ol.population_loss(problem, ol.Weights(W, jnp.ones(K))),
     )
 
 
 def reference_fates(width: int, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outcome, anti-aligned students and loss of each start, by stages of flow time: what has settled
     at a stable point leaves, and what has come to rest where there is a way out goes on to the end."""
-    problem = Problem(width, width)
+    problem = ol.Problem(width, width)
     stage = jax.jit(jax.vmap(reference_stage, in_axes=(0, None, None, 0, None)))
     N = len(W)
     W = W.copy()
@@ -308,10 +307,10 @@ def reference_fates(width: int, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
 
 def run_fates(width: int, seeds: int) -> dict:
-    problem, flow = Problem(width, width), GradientFlow()
+    problem, flow = ol.Problem(width, width), ol.GradientFlow()
     begin = starts(problem, seeds)
     with progress(seeds, f"K = {width}: relax") as bar:
-        runs = relax(problem, flow, begin, progress=bar.update)
+        runs = ol.relax(problem, flow, begin, progress=bar.update)
     anti = count_anti_aligned(runs.weights, np.linalg.norm(runs.weights, axis=2))
     t = time.perf_counter()
     outcome, anti_reference, loss = reference_fates(width, np.asarray(begin.W))
@@ -341,7 +340,7 @@ def run_fates(width: int, seeds: int) -> dict:
 
 def compare(args: argparse.Namespace, width: int, cores: int) -> dict:
     seeds, lsoda_seeds, vmap_seeds = args.seeds, args.lsoda_seeds, args.vmap_seeds
-    W = starts(Problem(width, width), seeds).W
+    W = starts(ol.Problem(width, width), seeds).W
     runs, ours = run_relax(width, seeds)
     few = min(lsoda_seeds, seeds)
     lsoda = run_lsoda(np.asarray(W[:few]), runs.loss[:few])

@@ -38,7 +38,7 @@ _REACH = 0.02  # how far a Newton finish may carry [W | v]
 _EVALUATIONS = 64  # per lane and round
 _FINISH_BATCH = 16
 _SHOOTS = 20
-_CHORDS = 4
+_CHORDS = 8
 
 
 class EndStates(NamedTuple):
@@ -145,25 +145,28 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]
         smallest = jnp.where(jnp.trace(eye - P) > 0.5, values[0], 0)  # 0 if nothing is free to move
         return values, vectors, smallest
 
-    def chord(_, carry):
+    def chord(i, carry):
         y, f, values, vectors, damping = carry
         gain = values / (values**2 + damping**2)
         step = (vectors @ (gain * (vectors.T @ f.ravel()))).reshape(y.shape)
-        for trial in (tidy(y + step), tidy(y + step / 2)):
-            f_trial = rate_of(trial)
-            better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
-            y, f = jnp.where(better, trial, y), jnp.where(better, f_trial, f)
-        return y, f, values, vectors, damping
+        trial = tidy(y + jnp.where(i % 2 == 0, 1.0, 0.5) * step)
+        f_trial = rate_of(trial)
+        better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
+        return jnp.where(better, trial, y), jnp.where(better, f_trial, f), values, vectors, damping
 
     def shoot(carry):
-        y, speed, _, (values, vectors, _), count = carry
-        f = rate_of(y)
-        y, f, *_ = jax.lax.fori_loop(0, _CHORDS, chord, (y, f, values, vectors, jnp.linalg.norm(f)))
-        return y, jnp.linalg.norm(f), speed, spectrum(y), count + 1
+        y, f, _, _, smallest_before, count = carry
+        before = jnp.linalg.norm(f)
+        values, vectors, smallest = spectrum(y)
+        # The last turn only looks at the spectrum where the steps have led.
+        steps = jnp.where(before > GRADIENT_TOLERANCE / 10, _CHORDS, 0)
+        y, f, *_ = jax.lax.fori_loop(0, steps, chord, (y, f, values, vectors, before))
+        moved = jnp.linalg.norm(f) < 0.8 * before
+        smallest_before = jnp.where(count == 0, smallest, smallest_before)
+        return y, f, moved, smallest, smallest_before, count + 1
 
     def going(carry):
-        _, speed, before, _, count = carry
-        return (speed > GRADIENT_TOLERANCE / 10) & (count < _SHOOTS) & (speed <= 0.8 * before)
+        return carry[2] & (carry[-1] < _SHOOTS)
 
     def leaving(y):
         """The silent students, all put a little way along one direction: how fast do they go on?"""
@@ -179,14 +182,19 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]
         return jnp.max(jax.vmap(along)(jnp.concatenate([W, -W])))
 
     y0 = tidy(y)
-    first = spectrum(y0)
-    speed = jnp.linalg.norm(rate_of(y0))
-    y, speed, _, (_, _, smallest), _ = jax.lax.while_loop(
-        going, shoot, (y0, speed, jnp.full_like(speed, jnp.inf), first, 0)
+    nothing = jnp.zeros_like(y[0, 0])
+    y, f, _, smallest, smallest_before, _ = jax.lax.while_loop(
+        going, shoot, (y0, rate_of(y0), jnp.asarray(True), nothing, nothing, 0)
     )
-    loss = population_loss(problem, unpack(y))
-    distance = jnp.linalg.norm(y - y0)
-    return Finish(y, speed, smallest, first[2], leaving(y), distance, loss)
+    return Finish(
+        y=y,
+        speed=jnp.linalg.norm(f),
+        smallest=smallest,
+        smallest_before=smallest_before,
+        leaving=leaving(y),
+        distance=jnp.linalg.norm(y - y0),
+        loss=population_loss(problem, unpack(y)),
+    )
 
 
 @eqx.filter_jit
