@@ -8,6 +8,7 @@ on along the flow to a hundredth of the rate before the next try. What lingers a
 goes on until it leaves or its time ends, and is told as what it is then.
 """
 
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -39,6 +40,10 @@ _EVALUATIONS = 64  # per lane and round
 _FINISH_BATCH = 16
 _SHOOTS = 20
 _CHORDS = 8
+
+# Two programs with LAPACK calls in them, run from two threads of one process, have been seen to wait for
+# each other for ever (XLA's CPU threads, jaxlib 0.10.1, two cores).
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class EndStates(NamedTuple):
@@ -96,7 +101,7 @@ def hessian(
 class Finish(NamedTuple):
     """A Newton finish: the point, what certifies it, and how it got there."""
 
-    y: Float[Array, "K d+1"]
+    y: Float[Array, "K D"]
     speed: Float[Array, ""]  # norm of the rates
     smallest: Float[Array, ""]  # eigenvalue of the Hessian, at the point
     smallest_before: Float[Array, ""]  # the same where Newton took over
@@ -105,7 +110,7 @@ class Finish(NamedTuple):
     loss: Float[Array, ""]
 
 
-def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]) -> Finish:
+def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Finish:
     r"""Newton's method from a point with small rates f.
 
     With the eigenpairs $(\lambda, u)$ of the Hessian the step is
@@ -291,7 +296,7 @@ def relax(
     ends = blank(size, problem.students, starts.W.shape[2])
     # The Hessians are small: LAPACK's own threads gain nothing, and where other programs compete for
     # the cores they wait for each other and cost a factor of ten.
-    with threadpool_limits(1, user_api="blas"):
+    with _ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
         while untold.any():
             chosen = np.flatnonzero(running)[:batch]
             if len(chosen):

@@ -29,17 +29,17 @@ _FIRST_PROBES = 6
 _SAFETY = 1.15  # a power iteration comes from below
 
 
-def pack(weights: Weights) -> Float[Array, "K d+1"]:
+def pack(weights: Weights) -> Float[Array, "K D"]:
     """[W | v], the one array that a lane integrates."""
     return jnp.concatenate([weights.W, weights.v[:, None]], axis=1)
 
 
-def unpack(y: Float[Array, "K d+1"]) -> Weights:
+def unpack(y: Float[Array, "K D"]) -> Weights:
     """The inverse of `pack`."""
     return Weights(y[:, :-1], y[:, -1])
 
 
-def rate(flow: AbstractFlow, problem: Problem, y: Float[Array, "K d+1"]) -> Float[Array, "K d+1"]:
+def rate(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Float[Array, "K D"]:
     """The flow's rates of [W | v]."""
     return pack(flow(0.0, unpack(y), problem))
 
@@ -75,7 +75,7 @@ class Lane(NamedTuple):
     """One start on its way. `vectors` stacks, in this order, the step's base, the rates there, the two
     latest stages (older, newer) and the probe of the spectral radius."""
 
-    vectors: Float[Array, "5 K d+1"]
+    vectors: Float[Array, "5 K D"]
     time: Float[Array, ""]
     step: Float[Array, ""]
     radius: Float[Array, ""]
@@ -97,7 +97,7 @@ class Tolerances(eqx.Module):
     end: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     evaluations: Int[Array, ""] = eqx.field(converter=jnp.asarray, default=400_000)
 
-    def spent(self, lane: Lane) -> Bool[Array, ""]:
+    def spent(self, lane: Lane) -> Bool[Array, "*lanes"]:
         """Whether the lane's time is over; also for lanes stacked along axes in front."""
         return (lane.time >= self.end) | (lane.evaluations >= self.evaluations)
 

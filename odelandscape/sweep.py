@@ -256,8 +256,8 @@ def sweep(
 
     - `seed`: of the sweep. Start i depends on (`seed`, i) alone.
     - `dimension`: d of the inputs, at least M; M unless given.
-    - `executor`: where units of seeds are relaxed; here unless given. Its workers must be threads or
-      spawned (never forked) processes.
+    - `executor`: where units of seeds are relaxed; here unless given. Its workers should be
+      spawned, never forked, processes; threads of this process take turns.
     - `store`: a folder. What is finished is kept there, and the same sweep goes on from there.
     - `progress`: a bar with rate and time left on standard error.
 

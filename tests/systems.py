@@ -170,7 +170,7 @@ def linear_loss(W, v, Wt, vt):
 
 
 def spectrum_at_teacher(k: int, d: int) -> np.ndarray:
-    """ReLU Hessian at W = W* for K = M = k, readouts 1 (SCIENCE notes, 'Exact answers')."""
+    """ReLU Hessian at W = W* for K = M = k, readouts 1: closed form by the symmetry S_k."""
     pi = np.pi
     standard = np.roots([1, -(k / 4 + 1 / 2), (k + 1) / 16 + 1 / (4 * pi) - 1 / (4 * pi**2)])
     trivial = np.roots(
@@ -215,7 +215,7 @@ def _split() -> np.ndarray:
     return W
 
 
-# SCIENCE notes, 'Fixed points': checked there with dense Hessians and against published end states.
+# Levels of arXiv:2604.09412 and of Safran and Shamir's end states, weights to four digits.
 # The loss is flat at a fixed point, so weights rounded by δ give it to about λ_max |δ|²/2.
 MINIMA = (
     Minimum(

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._angle import arcsine
 from .base import AbstractActivation
 
 
@@ -21,7 +22,7 @@ class Erf(AbstractActivation):
         return False
 
     def second_moment(self, c11, c12, c22):
-        return (2 / np.pi) * jnp.arcsin(c12 / jnp.sqrt((1 + c11) * (1 + c22)))
+        return (2 / np.pi) * arcsine(c12 / jnp.sqrt((1 + c11) * (1 + c22)))
 
     def mixing(self, c11, c12, c22):
         s = (2 / np.pi) / jnp.sqrt((1 + c11) * (1 + c22) - c12 * c12)

@@ -47,7 +47,7 @@ class AbstractFlow(eqx.Module):
         """
 
     @abc.abstractmethod
-    def frozen_directions(self, weights: Weights, problem: Problem) -> Float[Array, "n K d+1"]:
+    def frozen_directions(self, weights: Weights, problem: Problem) -> Float[Array, "n K D"]:
         """Directions in [W | v] that decide nothing at a fixed point, as rows of a stack.
 
         They are forbidden by the constraint (normals), not moved by the flow (an untrained readout) or

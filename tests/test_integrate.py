@@ -1,0 +1,98 @@
+"""One start along the flow: against SciPy, and what must not happen on the way."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from systems import relu_gradient
+
+import odelandscape as ol
+
+TIMES = [0.0, 0.5, 5.0, 40.0]
+FLOWS = [ol.GradientFlow(), ol.NormalisedFlow(), ol.OrthonormalFlow(), ol.TwoLayerFlow()]
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return ol.Problem(3, 3)
+
+
+@pytest.fixture(scope="module")
+def start(problem):
+    return ol.random_weights(jax.random.key(3), problem, dimension=4)
+
+
+def test_gradient_flow_equals_scipy_on_an_independent_gradient(problem, start):
+    path = ol.trajectory(problem, ol.GradientFlow(), start, TIMES)
+    teacher = np.eye(3, 4)
+
+    def rates(_, y):
+        return -relu_gradient(y.reshape(3, 4), np.ones(3), teacher, np.ones(3)).ravel()
+
+    truth = solve_ivp(
+        rates, (0, 40), np.asarray(start.W).ravel(), "DOP853", TIMES, rtol=1e-11, atol=1e-12
+    )
+    W = truth.y.T.reshape(-1, 3, 4)
+    np.testing.assert_allclose(path.states.Q, W @ W.swapaxes(1, 2), atol=1e-6)
+    np.testing.assert_allclose(path.states.R, W[:, :, :3], atol=1e-6)
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: type(flow).__name__)
+def test_the_loss_falls_the_constraint_stays_and_it_ends_where_it_should(problem, start, flow):
+    path = ol.trajectory(problem, flow, start, np.linspace(0, 200, 60))
+    assert (np.diff(path.loss) < 1e-9).all()
+    assert path.result == diffrax.RESULTS.successful
+    if isinstance(flow, ol.NormalisedFlow):
+        np.testing.assert_allclose(np.diagonal(path.states.Q, axis1=1, axis2=2), 1, atol=1e-7)
+    if isinstance(flow, ol.OrthonormalFlow):
+        np.testing.assert_allclose(path.states.Q, np.tile(np.eye(3), (60, 1, 1)), atol=1e-7)
+
+
+def test_order_parameters_and_weights_give_the_same_path(problem, start):
+    flow = ol.TwoLayerFlow()
+    by_weights = ol.trajectory(problem, flow, start, TIMES)
+    by_overlaps = ol.trajectory(problem, flow, ol.overlaps(problem, start), TIMES)
+    for name in ("Q", "R", "v"):
+        a, b = (getattr(path.states, name) for path in (by_weights, by_overlaps))
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_what_was_not_reached_is_infinite_and_said(problem, start):
+    path = ol.trajectory(problem, ol.GradientFlow(), start, [0.0, 1e6], max_steps=5)
+    assert path.result != diffrax.RESULTS.successful
+    assert np.isfinite(path.loss[0])
+    assert np.isinf(path.loss[1])
+    assert not np.isnan(path.states.Q).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"times": [1.0, 0.5]}, "times"),
+        ({"times": [-1.0, 0.5]}, "times"),
+        ({"times": [np.nan]}, "times"),
+        ({"times": []}, "times"),
+        ({"rtol": 1e-17}, "rtol"),
+    ],
+)
+def test_bad_arguments_are_named(problem, start, change, told):
+    arguments = {"times": TIMES} | change
+    with pytest.raises(ValueError, match=told):
+        ol.trajectory(problem, ol.GradientFlow(), start, **arguments)
+
+
+def test_states_of_another_size_or_of_no_weights_are_refused(problem):
+    small = ol.random_weights(jax.random.key(0), ol.Problem(2, 3))
+    with pytest.raises(ValueError, match="state must have"):
+        ol.trajectory(problem, ol.GradientFlow(), small, TIMES)
+    impossible = ol.OrderParameters(jnp.eye(3), 2 * jnp.eye(3), jnp.ones(3))
+    with pytest.raises(ValueError, match="no weights"):
+        ol.trajectory(problem, ol.GradientFlow(), impossible, TIMES)
+
+
+def test_accuracy_that_float32_cannot_give_is_refused(problem, start):
+    single = jax.tree.map(lambda x: x.astype(jnp.float32), start)
+    with pytest.raises(ValueError, match=r"rtol must be at least .* in float32"):
+        ol.trajectory(problem, ol.GradientFlow(), single, TIMES)

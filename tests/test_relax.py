@@ -1,0 +1,180 @@
+"""Starts to end states: published levels, hard starts, and what must not depend on the batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from systems import MINIMA, relu_gradient, relu_loss
+
+import odelandscape as ol
+from odelandscape.solvers import Tolerances, advance, begin, finished
+
+
+def starts(problem, count, dimension=None):
+    def start(i):
+        return ol.random_weights(jax.random.fold_in(jax.random.key(0), i), problem, dimension)
+
+    return jax.vmap(start)(jnp.arange(count))
+
+
+def batched(W):
+    """Weights with readouts 1 from an array (N, K, d)."""
+    W = jnp.asarray(W)
+    return jax.vmap(lambda w: ol.Weights(w, jnp.ones(len(w))))(W)
+
+
+# --- the solver of a lane -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rtol", "error"), [(1e-3, 1e-3), (1e-6, 3e-6)])
+def test_a_lane_follows_scipy_within_its_tolerance(rtol, error):
+    problem, flow = ol.Problem(3, 3), ol.GradientFlow()
+    start = ol.random_weights(jax.random.key(5), problem, 4)
+    tolerances = Tolerances(rtol, 0.1 * rtol, 15.0)
+    lane = begin(flow, problem, start, 0.0)
+    lane = jax.jit(
+        lambda lane: jax.lax.while_loop(
+            lambda lane: ~finished(tolerances, lane),
+            lambda lane: advance(flow, problem, tolerances, lane),
+            lane,
+        )
+    )(lane)
+    teacher, ones = np.eye(3, 4), np.ones(3)
+    truth = solve_ivp(
+        lambda _, y: -relu_gradient(y.reshape(3, 4), ones, teacher, ones).ravel(),
+        (0, float(lane.time)),
+        np.asarray(start.W).ravel(),
+        "DOP853",
+        rtol=1e-11,
+        atol=1e-12,
+    )
+    assert lane.time >= 15
+    np.testing.assert_allclose(lane.vectors[0, :, :-1], truth.y[:, -1].reshape(3, 4), atol=error)
+
+
+# --- certificates -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [ol.GradientFlow(), ol.NormalisedFlow(), ol.OrthonormalFlow(), ol.TwoLayerFlow()],
+    ids=lambda flow: type(flow).__name__,
+)
+def test_the_hessian_is_the_curvature_of_the_loss_along_the_constraint(flow):
+    """At W = W*, by second differences of an independent loss along curves on the constraint."""
+    teacher, step = np.eye(3, 4), 1e-4
+    at = np.concatenate([teacher, np.ones((3, 1))], axis=1)
+    H, P = ol.hessian(flow, ol.Problem(3, 3), ol.Weights(jnp.asarray(teacher), jnp.ones(3)))
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        direction = (np.eye(15) - P) @ rng.normal(size=15)
+
+        def loss(t, direction=direction):
+            y = jnp.asarray(at + t * direction.reshape(3, 5))
+            kept = flow.admit(ol.Weights(y[:, :4], y[:, 4]))
+            return relu_loss(np.asarray(kept.W), np.asarray(kept.v), teacher, np.ones(3))
+
+        curvature = (loss(step) + loss(-step)) / step**2  # the loss at W* is 0
+        assert direction @ H @ direction == pytest.approx(curvature, abs=1e-3)
+
+
+def test_published_minima_are_found_and_certified():
+    """Starts beside the published weights end at the published level, at an independent critical point."""
+    known = [minimum for minimum in MINIMA if minimum.W.shape == (10, 10)]
+    noise = np.random.default_rng(1).normal(size=(len(known), 10, 10))
+    W = np.stack([minimum.W for minimum in known]) + 1e-3 * noise
+    ends = ol.relax(ol.Problem(10, 10), ol.GradientFlow(), batched(W), batch=16)
+    assert list(ends.outcome) == ["local_minimum"] * len(known)
+    for minimum, loss, weights, eigenvalue in zip(
+        known, ends.loss, ends.weights, ends.smallest_eigenvalue, strict=True
+    ):
+        assert loss == pytest.approx(minimum.loss, abs=1e-6)
+        gradient = relu_gradient(weights, np.ones(10), np.eye(10), np.ones(10))
+        assert np.linalg.norm(gradient) < 1e-10
+        if minimum.smallest_eigenvalue is not None:
+            assert eigenvalue == pytest.approx(minimum.smallest_eigenvalue, abs=1e-4)
+
+
+# --- hard starts --------------------------------------------------------------------------------
+
+
+def test_hard_starts_are_told_right_and_hurt_nobody():
+    problem = ol.Problem(3, 3)
+    ordinary = np.asarray(starts(problem, 1).W[0])
+    zero_row, equal_rows = ordinary.copy(), ordinary.copy()
+    zero_row[0] = 0
+    equal_rows[1] = equal_rows[0]
+    broken = np.full((3, 3), np.nan)
+    W = np.stack([zero_row, equal_rows, np.eye(3), broken, ordinary])
+    ends = ol.relax(problem, ol.GradientFlow(), batched(W), batch=4)
+    assert ends.outcome[0] == "global_minimum"
+    # Equal students stay equal: the flow ends at a saddle, unless rounding sets them apart.
+    assert ends.outcome[1] in ("saddle", "global_minimum")
+    assert list(ends.outcome[2:]) == ["global_minimum", "failed", "global_minimum"]
+    assert ends.time[2] == 0
+    assert not any(np.isnan(x).any() for x in ends if x.dtype.kind == "f")
+    certified = ends.outcome != "failed"
+    assert (ends.gradient_norm[certified] <= 1e-10).all()
+
+
+def test_one_student_on_the_wrong_side_of_one_teacher_ends_on_the_kink():
+    """K = M = d = 1: from w > 0 to the teacher; from w < 0 to w = 0, where the loss still falls."""
+    ends = ol.relax(
+        ol.Problem(1, 1), ol.GradientFlow(), batched([[[0.3]], [[-0.7]], [[2.0]]]), batch=4
+    )
+    assert list(ends.outcome) == ["global_minimum", "saddle", "global_minimum"]
+    assert ends.loss[1] == pytest.approx(1 / 4)  # ½ E[relu²], the student silent
+
+
+def test_too_few_students_never_reach_a_global_minimum():
+    ends = ol.relax(ol.Problem(2, 4), ol.GradientFlow(), starts(ol.Problem(2, 4), 30), batch=32)
+    assert set(ends.outcome) == {"local_minimum"}
+    loss = relu_loss(
+        ends.weights, np.ones((30, 2)), np.eye(4) * np.ones((30, 1, 1)), np.ones((30, 4))
+    )
+    np.testing.assert_allclose(ends.loss, loss, atol=1e-12)
+
+
+def test_surplus_students_learn_the_teacher():
+    problem = ol.Problem(9, 4)
+    ends = ol.relax(problem, ol.GradientFlow(), starts(problem, 30), batch=32)
+    assert set(ends.outcome) == {"global_minimum"}
+    x = np.random.default_rng(0).normal(size=(4, 1000))
+    network = np.maximum(ends.weights @ x, 0).sum(1)
+    np.testing.assert_allclose(network, np.tile(np.maximum(x, 0).sum(0), (30, 1)), atol=1e-4)
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+def test_fates_do_not_depend_on_the_batch():
+    problem = ol.Problem(6, 6)
+    many = starts(problem, 100)
+    told = []
+    a, b = (
+        ol.relax(problem, ol.GradientFlow(), many, batch=batch, progress=report)
+        for batch, report in ((16, told.append), (100, None))
+    )
+    assert sum(told) == 100
+    np.testing.assert_array_equal(a.outcome, b.outcome)
+    np.testing.assert_allclose(a.loss, b.loss, atol=1e-12)
+    np.testing.assert_allclose(a.weights, b.weights, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("W", "batch", "told"),
+    [
+        (np.zeros((4, 2, 3)), 8, "starts must hold"),
+        (np.zeros((4, 3, 2)), 8, "dimension"),
+        (np.zeros((4, 3, 3)), 0, "batch"),
+    ],
+)
+def test_bad_arguments_are_named(W, batch, told):
+    with pytest.raises(ValueError, match=told):
+        ol.relax(ol.Problem(3, 3), ol.GradientFlow(), batched(W), batch=batch)
+
+
+def test_float32_is_refused():
+    with jax.enable_x64(False), pytest.raises(ValueError, match="float32"):
+        ol.relax(ol.Problem(3, 3), ol.GradientFlow(), batched(np.zeros((1, 3, 3))))
