@@ -132,14 +132,15 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
     probing = lane.stage == 0
     last = lane.stage == lane.stages
     # Small students turn fast: each is moved by a little of its own length. That is a change of basis,
-    # which leaves the spectrum as it is.
-    length = jnp.maximum(jnp.linalg.norm(base[:, :-1], axis=1, keepdims=True), 1e-30)
+    # which leaves the spectrum as it is. One of length 0 has no turning to look at.
+    length = jnp.linalg.norm(base[:, :-1], axis=1, keepdims=True)
+    length = jnp.where(length > 1e-30, length, 0)
     reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
 
     f = rate(flow, problem, jnp.where(probing, base + reach * probe, newer))
 
     # A probe: one power iteration on the Jacobian, carried on from the probe before.
-    stretched = (f - base_rate) / reach
+    stretched = jnp.where(reach > 0, (f - base_rate) / jnp.where(reach > 0, reach, 1), 0)
     stretch = jnp.linalg.norm(stretched)
     radius = jnp.where(probing, jnp.maximum(stretch, 1e-3), lane.radius)
     probe = jnp.where(probing & (stretch > 0), stretched / jnp.maximum(stretch, 1e-30), probe)

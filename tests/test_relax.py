@@ -27,7 +27,7 @@ def batched(W):
 # --- the solver of a lane -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rtol", "error"), [(1e-3, 1e-3), (1e-6, 3e-6)])
+@pytest.mark.parametrize(("rtol", "error"), [(1e-3, 1e-3), (1e-6, 1e-5)])
 def test_a_lane_follows_scipy_within_its_tolerance(rtol, error):
     problem, flow = ol.Problem(3, 3), ol.GradientFlow()
     start = ol.random_weights(jax.random.key(5), problem, 4)
