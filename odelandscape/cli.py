@@ -195,7 +195,7 @@ def _sweep(args: argparse.Namespace) -> None:
             store=folder,
             progress=not args.quiet,
         )
-    report = json.dumps(_as_json(args, runs), indent=1)
+    report = json.dumps(_as_json(args, runs), indent=1, allow_nan=False)
     table = str(runs.summary())
     (folder / "summary.json").write_text(report + "\n", encoding="utf-8")
     (folder / "summary.txt").write_text(table + "\n", encoding="utf-8")
@@ -206,7 +206,8 @@ def _sweep(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command. Returns 0, 2 for bad arguments (one line on standard error), 130 if interrupted."""
+    """Runs a command. Returns 0; 2 for bad arguments, with one line on standard error; 1 if the installed
+    jax computes wrong numbers; 130 if interrupted."""
     args = _parser().parse_args(argv)
     jax.config.update("jax_enable_x64", True)
     try:
@@ -214,7 +215,7 @@ def main(argv: list[str] | None = None) -> int:
         _sweep(args)
     except (ValueError, WrongNumbersError) as error:
         print(f"odelandscape {args.command}: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ValueError) else 1
     except KeyboardInterrupt:
         print(
             "\ninterrupted: what was finished is kept; the same command goes on from there",
