@@ -13,8 +13,9 @@ from .problem import (
     realisability,
     weights_of,
 )
-from .relax import EndStates, hessian, relax
+from .relax import EndStates, relax
 from .selfcheck import WrongNumbersError, check_numbers, ensure_numbers
+from .stability import hessian
 from .sweep import Summary, Sweep, sweep
 
 __all__ = [

@@ -12,9 +12,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from . import results
+from .stability import SILENT
 
-SILENT = 1e-6
-"""A student shorter than this has no direction to speak of."""
 LEVEL_WIDTH = 1e-7
 """End states whose losses are closer than this are one level."""
 

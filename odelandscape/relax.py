@@ -16,14 +16,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from threadpoolctl import threadpool_limits
 
 from . import results
-from .classify import SILENT
 from .flows import AbstractFlow
 from .problem import Problem, Weights, population_loss
-from .solvers import Lane, Tolerances, advance, begin, finished, pack, rate, unpack
+from .solvers import Lane, Tolerances, advance, begin, finished, unpack
+from .stability import curvature, free_rate, leaving, tidy
 
 GRADIENT_TOLERANCE = 1e-10
 """An end state is converged if the norm of the flow's rates is at most this."""
@@ -73,133 +73,93 @@ def blank(count: int, students: int, dimension: int) -> EndStates:
     )
 
 
-def hessian(
-    flow: AbstractFlow, problem: Problem, weights: Weights
-) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
-    """The Hessian that decides stability, in [W | v] flattened, and the projector on what it leaves out.
-
-    It is minus the Jacobian of the flow's rates between directions that count
-    (`AbstractFlow.frozen_directions` lists the others, here rows and columns of zeros). At a fixed
-    point of GD that is the Hessian of the loss in the weights; of nGD and onGD, the Riemannian one.
-    """
-    y = pack(weights)
-    n = y.size
-
-    def flat_rate(flat):
-        return rate(flow, problem, flat.reshape(y.shape)).ravel()
-
-    J = jax.jacfwd(flat_rate)(y.ravel())
-    frozen = flow.frozen_directions(weights, problem).reshape(-1, n)
-    size = jnp.linalg.norm(frozen, axis=1, keepdims=True)
-    frozen = frozen / jnp.where(size > 0, size, 1)
-    P = frozen.T @ frozen
-    keep = jnp.eye(n) - P
-    H = -(keep @ J @ keep)
-    return (H + H.T) / 2, P
-
-
 class Finish(NamedTuple):
     """A Newton finish: the point, what certifies it, and how it got there."""
 
     y: Float[Array, "K D"]
     speed: Float[Array, ""]  # norm of the rates
-    smallest: Float[Array, ""]  # eigenvalue of the Hessian, at the point
-    smallest_before: Float[Array, ""]  # the same where Newton took over
+    definite: Bool[Array, ""]  # the Hessian where Newton took over was positive definite
+    curvature: Float[Array, "n n"]  # the Hessian at the point
     leaving: Float[Array, ""]  # the fastest way out for a silent student
     distance: Float[Array, ""]
     loss: Float[Array, ""]
 
 
-def newton_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Finish:
-    r"""Newton's method from a point with small rates f.
-
-    With the eigenpairs $(\lambda, u)$ of the Hessian the step is
-    $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
-    directions without curvature (global minima of overparameterised students are not isolated). Each
-    Hessian serves several steps, whole or half (where students coincide without being kept together,
-    the curvature itself vanishes), as long as the rates fall.
-
-    A *silent* student, shorter than `SILENT`, is put to 0 and held there: the loss has a kink at 0, and
-    close to it the curvature is rounding error divided by the length. Instead the kink is probed at
-    the end: `leaving` is the largest rate at which the flow would lengthen the silent students along
-    the teachers and the students, either way.
-    """
-    eye = jnp.eye(y.size)
-
-    def silent(y):
-        return jnp.linalg.norm(y[:, :-1], axis=1, keepdims=True) < SILENT
-
-    def tidy(y):
-        y = pack(flow.retract(unpack(y)))
-        return y.at[:, :-1].set(jnp.where(silent(y), 0, y[:, :-1]))
-
-    def held(y):
-        return jnp.broadcast_to(silent(y), y.shape).at[:, -1].set(False)
-
-    def rate_of(y):
-        return jnp.where(held(y), 0, rate(flow, problem, y))
-
-    def spectrum(y):
-        """Eigenpairs; what the Hessian leaves out is moved above everything else."""
-        H, P = hessian(flow, problem, unpack(y))
-        hold = held(y).ravel()
-        P = jnp.where(hold[:, None] | hold[None, :], jnp.diag(hold.astype(y.dtype)), P)
-        H = jnp.where(hold[:, None] | hold[None, :], 0, H)
-        high = 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1
-        values, vectors = jnp.linalg.eigh(H + high * P)
-        smallest = jnp.where(jnp.trace(eye - P) > 0.5, values[0], 0)  # 0 if nothing is free to move
-        return values, vectors, smallest
-
-    def chord(i, carry):
-        y, f, values, vectors, damping = carry
-        gain = values / (values**2 + damping**2)
-        step = (vectors @ (gain * (vectors.T @ f.ravel()))).reshape(y.shape)
-        trial = tidy(y + jnp.where(i % 2 == 0, 1.0, 0.5) * step)
-        f_trial = rate_of(trial)
-        better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
-        return jnp.where(better, trial, y), jnp.where(better, f_trial, f), values, vectors, damping
-
-    def shoot(carry):
-        y, f, _, _, smallest_before, count = carry
-        before = jnp.linalg.norm(f)
-        values, vectors, smallest = spectrum(y)
-        # The last turn only looks at the spectrum where the steps have led.
-        steps = jnp.where(before > GRADIENT_TOLERANCE / 10, _CHORDS, 0)
-        y, f, *_ = jax.lax.fori_loop(0, steps, chord, (y, f, values, vectors, before))
-        moved = jnp.linalg.norm(f) < 0.8 * before
-        smallest_before = jnp.where(count == 0, smallest, smallest_before)
-        return y, f, moved, smallest, smallest_before, count + 1
-
-    def going(carry):
-        return carry[2] & (carry[-1] < _SHOOTS)
-
-    def leaving(y):
-        """The silent students, all put a little way along one direction: how fast do they go on?"""
-        W = jnp.concatenate([y[:, :-1], problem.teacher_weights(y.shape[1] - 1)])
-        length = jnp.linalg.norm(W, axis=1, keepdims=True)
-        W = jnp.where(length > 0, W / jnp.where(length > 0, length, 1), 0)
-
-        def along(direction):
-            moved = y.at[:, :-1].add(jnp.where(silent(y), SILENT * direction[None, :], 0))
-            out = rate(flow, problem, moved)[:, :-1] @ direction
-            return jnp.max(jnp.where(silent(y)[:, 0], out, -jnp.inf))
-
-        return jnp.max(jax.vmap(along)(jnp.concatenate([W, -W])))
-
-    y0 = tidy(y)
-    nothing = jnp.zeros_like(y[0, 0])
-    y, f, _, smallest, smallest_before, _ = jax.lax.while_loop(
-        going, shoot, (y0, rate_of(y0), jnp.asarray(True), nothing, nothing, 0)
-    )
+def _finish_from(flow, problem, y0, y, f, definite) -> Finish:
     return Finish(
         y=y,
         speed=jnp.linalg.norm(f),
-        smallest=smallest,
-        smallest_before=smallest_before,
-        leaving=leaving(y),
+        definite=definite,
+        curvature=curvature(flow, problem, y),
+        leaving=leaving(flow, problem, y),
         distance=jnp.linalg.norm(y - y0),
         loss=population_loss(problem, unpack(y)),
     )
+
+
+def _chords(flow, problem, y, f, solve, count):
+    """Newton steps with one Hessian, whole and half by turns (where students coincide without being kept
+    together the curvature itself vanishes), as long as the rates fall."""
+
+    def chord(i, carry):
+        y, f = carry
+        step = solve(f.ravel()).reshape(y.shape)
+        trial = tidy(flow, y + jnp.where(i % 2 == 0, 1.0, 0.5) * step)
+        f_trial = free_rate(flow, problem, trial)
+        better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
+        return jnp.where(better, trial, y), jnp.where(better, f_trial, f)
+
+    return jax.lax.fori_loop(0, count, chord, (y, f))
+
+
+def plain_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Finish:
+    """Newton's method from a point with small rates where the Hessian is positive definite.
+
+    Elsewhere `definite` is false and the point is left where it is.
+    """
+    y0 = tidy(flow, y)
+    f0 = free_rate(flow, problem, y0)
+    factor = jnp.linalg.cholesky(curvature(flow, problem, y0))
+    definite = jnp.min(jnp.diagonal(factor)) > 1e-4  # NaN, where there is no factor, is not
+    factor = jnp.where(definite, factor, jnp.eye(y.size))
+
+    def solve(f):
+        return jax.scipy.linalg.cho_solve((factor, True), f)
+
+    steps = jnp.where(definite, _CHORDS, 0)
+    y, f = _chords(flow, problem, y0, f0, solve, steps)
+    return _finish_from(flow, problem, y0, y, f, definite)
+
+
+def careful_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Finish:
+    r"""Newton's method where the Hessian may be singular or indefinite.
+
+    With the eigenpairs $(\lambda, u)$ of the Hessian and the rates f the step is
+    $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
+    directions without curvature (global minima of overparameterised students are not isolated).
+    """
+
+    def shoot(carry):
+        y, f, _, definite, count = carry
+        before = jnp.linalg.norm(f)
+        values, vectors = jnp.linalg.eigh(curvature(flow, problem, y))
+        gain = values / (values**2 + before**2 + 1e-300)
+        y, f = _chords(flow, problem, y, f, lambda f: vectors @ (gain * (vectors.T @ f)), _CHORDS)
+        definite = jnp.where(count == 0, values[0] >= -1e-3, definite)
+        return y, f, jnp.linalg.norm(f) < 0.8 * before, definite, count + 1
+
+    def going(carry):
+        _, f, moved, _, count = carry
+        # The first turn is never left out: it also says what Newton took over.
+        rest = moved & (count < _SHOOTS) & (jnp.linalg.norm(f) > GRADIENT_TOLERANCE / 10)
+        return (count == 0) | rest
+
+    y0 = tidy(flow, y)
+    yes, zero = jnp.asarray(True), jnp.asarray(0)
+    y, f, _, definite, _ = jax.lax.while_loop(
+        going, shoot, (y0, free_rate(flow, problem, y0), yes, yes, zero)
+    )
+    return _finish_from(flow, problem, y0, y, f, definite)
 
 
 @eqx.filter_jit
@@ -224,9 +184,8 @@ def _round(tolerances, flow, problem, pool: Lane, chosen) -> tuple[Lane, Array]:
 
 
 @eqx.filter_jit
-def _finish(flow, problem, pool: Lane, chosen) -> tuple[Finish, Array]:
-    y = pool.vectors[chosen, 0]
-    return jax.vmap(lambda y: newton_finish(flow, problem, y))(y), pool.lost[chosen]
+def _finish(finish, flow, problem, pool: Lane, chosen) -> Finish:
+    return jax.vmap(lambda y: finish(flow, problem, y))(pool.vectors[chosen, 0])
 
 
 @eqx.filter_jit
@@ -294,6 +253,7 @@ def relax(
     untold = np.arange(size) < N
     running = untold & ~np.asarray(done)
     ends = blank(size, problem.students, starts.W.shape[2])
+    plain = True
     # The Hessians are small: LAPACK's own threads gain nothing, and where other programs compete for
     # the cores they wait for each other and cost a factor of ten.
     with _ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
@@ -306,15 +266,12 @@ def relax(
             waiting = np.flatnonzero(untold & ~running)
             while len(waiting) >= _FINISH_BATCH or (len(waiting) and not running.any()):
                 index, waiting = waiting[:_FINISH_BATCH], waiting[_FINISH_BATCH:]
-                at = _filled(index, _FINISH_BATCH)
-                finish, lost, spent = jax.tree.map(
-                    lambda x, n=len(index): np.asarray(x)[:n],
-                    (*_finish(flow, problem, pool, at), tolerances.spent(pool)[at]),
+                finish, plain = _finished(flow, problem, pool, index, plain)
+                lost, spent = (
+                    np.asarray(pool.lost)[index],
+                    np.asarray(tolerances.spent(pool))[index],
                 )
-                outcome, over = _verdict(finish, lost, spent, power)
-                _tell(
-                    ends, index[over], outcome[over], jax.tree.map(lambda x, o=over: x[o], finish)
-                )
+                over = _tell(ends, index, finish, lost, spent, power)
                 untold[index[over]] = False
                 pool = _lower_target(pool, index[~over])
                 running[index[~over]] = True
@@ -329,33 +286,55 @@ def _filled(index: np.ndarray, width: int) -> Array:
     return jnp.asarray(np.concatenate([index, np.full(width - len(index), index[0])]))
 
 
-def _verdict(f: Finish, lost, spent, power: float) -> tuple[np.ndarray, np.ndarray]:
-    """What each finished lane is, and whether that is its end."""
-    lost = lost | ~(np.isfinite(f.speed) & np.isfinite(f.loss) & np.isfinite(f.smallest))
-    zero = f.loss <= ZERO_LOSS * power
-    converged = (f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH)
-    stable = (f.smallest >= -STABILITY_BAND) & (f.leaving <= LEAVING)
-    # Before its time is over only what is a minimum, and was already one where Newton took over, may
-    # end: anything else might be a saddle that the flow is about to leave.
-    calm = f.smallest_before >= -1e-3 * np.maximum(1.0, np.abs(f.smallest))
+def _finished(flow, problem, pool: Lane, index, plain: bool) -> tuple[Finish, bool]:
+    """Newton finishes in NumPy: plain ones if they are likely to do, careful ones where they don't;
+    and whether plain ones are likely to do the next time."""
+    at, n = _filled(index, _FINISH_BATCH), len(index)
+    program = plain_finish if plain else careful_finish
+    finish = jax.tree.map(lambda x: np.array(x[:n]), _finish(program, flow, problem, pool, at))
+    if not plain:
+        return finish, False
+    poor = ~(finish.definite & _converged(finish))
+    if poor.any():
+        again, _ = _finished(flow, problem, pool, index[poor], False)
+        for whole, part in zip(finish, again, strict=True):
+            whole[poor] = part
+    return finish, bool(poor.mean() <= 0.5)
+
+
+def _converged(f: Finish) -> np.ndarray:
+    return np.asarray((f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH))
+
+
+def _tell(ends: EndStates, index, f: Finish, lost, spent, power: float) -> np.ndarray:
+    """Enter the lanes whose end has come, and say which these are."""
+    lost = lost | ~(np.isfinite(f.speed) & np.isfinite(f.loss))
+    lost |= ~np.isfinite(f.curvature).all(axis=(1, 2))
+    smallest = np.array(
+        [
+            np.inf if bad else np.linalg.eigvalsh(H)[0]
+            for H, bad in zip(f.curvature, lost, strict=True)
+        ]
+    )
+    zero, converged = f.loss <= ZERO_LOSS * power, _converged(f)
+    stable = (smallest >= -STABILITY_BAND) & (f.leaving <= LEAVING)
     outcome = np.select(
         [lost, ~converged, zero, stable],
         [results.FAILED, results.NOT_CONVERGED, results.GLOBAL_MINIMUM, results.LOCAL_MINIMUM],
         results.SADDLE,
     )
-    return outcome, lost | spent | (converged & (zero | (stable & calm)))
-
-
-def _tell(ends: EndStates, index: np.ndarray, outcome: np.ndarray, f: Finish) -> None:
-    """Enter end states; of a failed start nothing but the name."""
-    ends.outcome[index] = outcome
-    sound = outcome != results.FAILED
+    # Before its time is over only what is a minimum, and was already one where Newton took over, may
+    # end: anything else might be a saddle that the flow is about to leave.
+    over = lost | spent | (converged & (zero | (stable & f.definite)))
+    ends.outcome[index[over]] = outcome[over]
+    sound = over & ~lost  # of a failed start nothing but the name
     index = index[sound]
     ends.loss[index] = np.maximum(f.loss[sound], 0)  # below 0 by rounding only
     ends.gradient_norm[index] = f.speed[sound]
-    ends.smallest_eigenvalue[index] = f.smallest[sound]
+    ends.smallest_eigenvalue[index] = smallest[sound]
     ends.weights[index] = f.y[sound][..., :-1]
     ends.readout[index] = f.y[sound][..., -1]
+    return over
 
 
 def _lower_target(pool: Lane, index: np.ndarray) -> Lane:
