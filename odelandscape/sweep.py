@@ -80,7 +80,7 @@ class Summary(NamedTuple):
         for row in self.families:
             zero = row.outcome == results.GLOBAL_MINIMUM
             loss = "0" if zero else f"{row.loss:.9f}"
-            eigenvalue = f"{row.smallest_eigenvalue:.5f}"
+            eigenvalue = f"{round(row.smallest_eigenvalue, 5) + 0.0:.5f}"  # no -0.00000
             line(row.outcome, row.anti_aligned, row.count, row.ci95, loss, eigenvalue)
         for name in (results.NOT_CONVERGED, results.FAILED):
             outcome = self.outcomes[name]
@@ -95,7 +95,8 @@ class Sweep:
     `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue`, `time`, `evaluations` and
     `anti_aligned` (N,); `weights`: Weights with N in front, .W (N, K, d') and .v (N, K). For d > M the
     space is turned so that d' = min(d, M + K + 1) coordinates hold all students.
-    `seconds` is wall time, of which `seconds_compiling` went to tracing and compiling programs.
+    `seconds` is wall time, of which `seconds_compiling` went to tracing and compiling programs in this
+    process (an executor's workers compile theirs unseen).
     """
 
     problem: Problem
