@@ -46,7 +46,7 @@ def rate(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Float[
 
 @lru_cache(maxsize=1)
 def _tableau() -> np.ndarray:
-    """Coefficients (5, stages, stage): μ, ν, μ̃, γ̃ of each stage, and μ̃₁ at stage 1, for s ≤ MOST_STAGES."""
+    """Coefficients (4, stages, stage): μ, ν, μ̃, γ̃ of each stage (at stage 1 only μ̃), s ≤ MOST_STAGES."""
     n = MOST_STAGES + 1
     table = np.zeros((4, n, n))
     for s in range(2, n):
