@@ -225,9 +225,9 @@ def relax(
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had come to; the smallest eigenvalue of the
     exact Hessian there tells minima from saddles. A start that has not converged is reported where the
-    last Newton finish left it, which need not be on its path. A start whose numbers become infinite or undefined
-    is `failed`: its loss, gradient norm and eigenvalue are inf and its weights 0, so that no NaN
-    reaches a table.
+    last Newton finish left it, which need not be on its path. A start whose numbers become infinite
+    or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and its weights 0, so that
+    no NaN reaches a table.
 
     Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
