@@ -87,6 +87,39 @@ def _bulge_jvp(primals, tangents):
     return bulge(c), arcsine(c) * dc
 
 
+BULGE_AT_ONE = np.pi / 2 - 1
+
+
+def _angle_from_versine(h: Float[Array, "..."]) -> Float[Array, "..."]:
+    return 2 * arcsine(jnp.sqrt(jnp.maximum(h, 0) / 2))
+
+
+@jax.custom_jvp
+def _bulge_slope(h: Float[Array, "..."]) -> Float[Array, "..."]:
+    return np.pi / 2 - _angle_from_versine(h)
+
+
+@_bulge_slope.defjvp
+def _bulge_slope_jvp(primals, tangents):
+    (h,), (dh,) = primals, tangents
+    s = jnp.sqrt(jnp.maximum(h * (2 - h), 0))
+    return _bulge_slope(h), jnp.where(s > 0, -1 / jnp.where(s > 0, s, 1), 0) * dh
+
+
+@jax.custom_jvp
+def bulge_defect(h: Float[Array, "..."]) -> Float[Array, "..."]:
+    r"""$g(1) - g(1-h)$ of `bulge`, from $h = 1 - \cos\theta$, which says more of small angles than c."""
+    theta = _angle_from_versine(h)
+    s = jnp.sqrt(jnp.maximum(h * (2 - h), 0))
+    return (np.pi / 2) * h - (s - theta * (1 - h))
+
+
+@bulge_defect.defjvp
+def _bulge_defect_jvp(primals, tangents):
+    (h,), (dh,) = primals, tangents
+    return bulge_defect(h), _bulge_slope(h) * dh
+
+
 def norm(square: Float[Array, "..."]) -> Float[Array, "..."]:
     """Square root with derivative 0 at 0: the length of a unit whose squared length is `square`."""
     positive = square > 0

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._angle import arcsine, bulge, cosine, norm, sine_with_slope
-from .base import AbstractActivation
+from ._angle import BULGE_AT_ONE, arcsine, bulge, bulge_defect, cosine, norm, sine_with_slope
+from .base import AbstractActivation, GroupedUnits
 
 
 class ReLU(AbstractActivation):
@@ -46,6 +46,22 @@ class ReLU(AbstractActivation):
         g = bulge(cosine(covariance, n[:, None], n[None, :]))
         return (jnp.sum(an) ** 2 + an @ g @ an) / (2 * np.pi) + (a @ covariance @ a) / 4
 
+    def grouped_quadratic_form(self, units: GroupedUnits):
+        # As above, and what a student and its teacher have in common leaves before it is summed K
+        # times: norms as excess over the teacher's, g at the same index as its defect from g(1), so that
+        # Σ a a' n n' g = g(1) (Σ a n)² − Σ a a' n n' (g(1) − g) within a group.
+        off, same = units.pairs()
+        n = units.norm
+        nn = n[:, None] * n[None, :]
+        aa = units.a[:, None] * units.a[None, :]
+        net = (units.a * units.excess) @ units.member
+        net = net + units.reference * (units.a @ units.member)
+        excess = units.excess[:, None] - units.excess[None, :]
+        versine = cosine((units.gap - excess**2) / 2, n[:, None], n[None, :])
+        g = off * bulge(cosine(units.off, n[:, None], n[None, :])) - same * bulge_defect(versine)
+        bent = (units.size @ net) ** 2 + BULGE_AT_ONE * (units.size @ net**2) + jnp.sum(aa * nn * g)
+        return bent / (2 * np.pi) + units.total / 4
+
 
 class LeakyReLU(AbstractActivation):
     r"""$\sigma(x) = a x + (1-a) \max(x, 0)$ with slope $a$: 0 is ReLU, 1 the linear network.
@@ -75,3 +91,7 @@ class LeakyReLU(AbstractActivation):
     def quadratic_form(self, a, covariance):
         bent = ReLU().quadratic_form(a, covariance)
         return self.slope * (a @ covariance @ a) + (1 - self.slope) ** 2 * bent
+
+    def grouped_quadratic_form(self, units: GroupedUnits):
+        bent = ReLU().grouped_quadratic_form(units)
+        return self.slope * units.total + (1 - self.slope) ** 2 * bent
