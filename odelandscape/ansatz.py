@@ -75,6 +75,20 @@ def _exchangeable(problem: Problem) -> Float[Array, ""]:
     return c
 
 
+def _blockwise(problem: Problem, sizes: tuple[float, ...]) -> Float[Array, " B"]:
+    """v* of each block. Raises ValueError if it differs within one."""
+    given = problem.teacher_readout
+    if given is None:
+        return jnp.ones(len(sizes))
+    ends = np.cumsum(np.round(np.asarray(sizes)).astype(int))
+    starts = np.concatenate([[0], ends[:-1]])
+    if not isinstance(given, Tracer) and any(
+        np.ptp(np.asarray(given)[a:b]) > 0 for a, b in zip(starts, ends, strict=True)
+    ):
+        raise ValueError("teacher_readout must be constant on each block of teachers")
+    return given[starts]
+
+
 class BlockAnsatz(eqx.Module):
     r"""Students and teachers in blocks, in the coefficients $w_i = \sum_n A_{in} w^*_n$.
 
@@ -89,6 +103,7 @@ class BlockAnsatz(eqx.Module):
       number of free students.
     - `correlation`: c of the teacher's T = (1 − c) I + c 11ᵀ.
     - `readout`, `teacher_readout`: v of each student block, v* of each teacher block.
+    - `start`: parameters on or near a fixed point, if one is known (`ol.family` gives it).
 
     Raises ValueError if the sizes don't add up to the problem's K and M, a matched block is too small,
     T is not of that form, or the teacher's readout differs within a block.
@@ -101,6 +116,7 @@ class BlockAnsatz(eqx.Module):
     correlation: Float[Array, ""]
     readout: Float[Array, " S"]
     teacher_readout: Float[Array, " B"]
+    start: Float[Array, " P"] | None
 
     def __init__(
         self,
@@ -109,6 +125,7 @@ class BlockAnsatz(eqx.Module):
         matched: tuple[int, ...] = (0,),
         free: int = 0,
         readout=None,
+        start=None,
     ):
         sizes = tuple(float(size) for size in (teachers or (problem.teachers,)))
         if min(sizes) <= 0 or abs(sum(sizes) - problem.teachers) > 1e-9 * problem.teachers:
@@ -134,20 +151,33 @@ class BlockAnsatz(eqx.Module):
         self.readout = jnp.ones(S) if readout is None else jnp.asarray(readout, dtype=float)
         if self.readout.shape != (S,):
             raise ValueError(f"readout must have one number a student block, {S}; got {readout!r}")
-        self.teacher_readout = self._blockwise(problem, sizes)
+        self.teacher_readout = _blockwise(problem, sizes)
+        self.start = None if start is None else jnp.asarray(start, dtype=float)
 
-    @staticmethod
-    def _blockwise(problem: Problem, sizes: tuple[float, ...]) -> Float[Array, " B"]:
-        given = problem.teacher_readout
-        if given is None:
-            return jnp.ones(len(sizes))
-        ends = np.cumsum(np.round(np.asarray(sizes)).astype(int))
-        starts = np.concatenate([[0], ends[:-1]])
-        if not isinstance(given, Tracer) and any(
-            np.ptp(np.asarray(given)[a:b]) > 0 for a, b in zip(starts, ends, strict=True)
-        ):
-            raise ValueError("teacher_readout must be constant on each block of teachers")
-        return given[starts]
+    def of(self, problem: Problem) -> "BlockAnsatz":
+        """The same blocks of the numbers of another problem: its activation, T and readout.
+
+        Raises ValueError if the problem has other numbers of students or teachers.
+        """
+        told = (float(jnp.sum(self.student_sizes)), float(jnp.sum(self.sizes)))
+        if np.abs(np.subtract(told, (problem.students, problem.teachers))).max() > 1e-6:
+            raise ValueError(
+                f"ansatz must have the problem's K = {problem.students} students and M = "
+                f"{problem.teachers} teachers; got {told[0]:g} and {told[1]:g}"
+            )
+        sizes = tuple(np.asarray(self.sizes).tolist())
+        return self.replace(
+            activation=problem.activation,
+            correlation=_exchangeable(problem),
+            teacher_readout=_blockwise(problem, sizes),
+        )
+
+    def replace(self, **values) -> "BlockAnsatz":
+        """With other values of some fields."""
+        new = object.__new__(BlockAnsatz)
+        for name in self.__dataclass_fields__:
+            object.__setattr__(new, name, values.get(name, getattr(self, name)))
+        return new
 
     # --- structure -----------------------------------------------------------------------------
 
@@ -194,7 +224,8 @@ class BlockAnsatz(eqx.Module):
         diagonal = jnp.pad(z[: len(self.matched)], (0, self.free))
         return Blocks(const, self.own * (diagonal[:, None] - const))
 
-    def _parameters(self, A: Blocks) -> Float[Array, " P"]:
+    def parameters_of(self, A: Blocks) -> Float[Array, " P"]:
+        """z of these coefficients."""
         rows = np.arange(len(self.matched))
         return jnp.concatenate([A.diagonal[rows, list(self.matched)], A.const.ravel()])
 
@@ -260,7 +291,7 @@ class BlockAnsatz(eqx.Module):
         With G the gradient in the coefficients, dA/dt = −G T⁻¹; an entry of G is the reduced loss's
         derivative over the entries that share the parameter.
         """
-        return -self._parameters(self._over_teachers(jax.grad(self.loss)(z) / self.multiplicity))
+        return -self.parameters_of(self._over_teachers(jax.grad(self.loss)(z) / self.multiplicity))
 
     def _over_teachers(self, g: Float[Array, " P"]) -> Blocks:
         """G T⁻¹."""
@@ -271,10 +302,12 @@ class BlockAnsatz(eqx.Module):
 
     def speed(self, z: Float[Array, " P"]) -> Float[Array, ""]:
         """Frobenius norm of the full gradient in the weights, ∂L/∂W."""
-        rates = self.coefficients(self.field(z))
-        R = rates.times(self._teachers, self.sizes)
-        square = self.student_sizes @ jnp.diagonal(R.times(rates.T, self.sizes).diagonal)
-        return jnp.sqrt(jnp.maximum(square, 0))
+        return jnp.sqrt(2 * jnp.maximum(self.half_square(self.field(z)), 0))
+
+    def half_square(self, z: Float[Array, " P"]) -> Float[Array, ""]:
+        """½|W|² of the lifted weights: the scalar product of weight space, in the parameters."""
+        Q, _ = self.overlaps(z)
+        return self.student_sizes @ jnp.diagonal(Q.diagonal) / 2
 
     def mixing(self, Q: Blocks, R: Blocks) -> tuple[Blocks, Blocks]:
         """X (students by students) and Y (students by teachers) of gradient flow at these overlaps; see
@@ -338,6 +371,13 @@ class BlockAnsatz(eqx.Module):
         at = np.ix_(student, teacher)
         return A.const[at] + jnp.where(i[:, None] == j[None, :], A.same[at], 0)
 
+    def write_overlaps(self, Q: Blocks, R: Blocks) -> OrderParameters:
+        """Order parameters written out, students and teachers block by block."""
+        student, i, _, _ = self._labels()
+        at = np.ix_(student, student)
+        same = jnp.where(i[:, None] == i[None, :], Q.same[at], 0)
+        return OrderParameters(Q.const[at] + same, self.expand(R), self.readout[student])
+
     def _basis(self) -> Float[Array, "M M"]:
         """The teachers in the coordinates of `Weights`."""
         M = sum(self.whole_sizes())
@@ -369,7 +409,7 @@ class BlockAnsatz(eqx.Module):
         diagonal = (by_student.T @ jnp.where(equal, A, 0) @ by_teacher) / np.maximum(
             by_student.T @ equal @ by_teacher, 1
         )
-        return self._parameters(Blocks(const, self.own * (diagonal - const)))
+        return self.parameters_of(Blocks(const, self.own * (diagonal - const)))
 
     # --- the split for the Hessian -------------------------------------------------------------
 
@@ -379,22 +419,15 @@ class BlockAnsatz(eqx.Module):
         Where p < 4 the last size is not positive: as multiplicities are polynomials in the sizes, second
         derivatives along what changes only the first p are right all the same.
         """
-        new = object.__new__(BlockAnsatz)
-        B = self.sizes.shape[0]
-        ones = jnp.ones((B, 4))
+        ones = jnp.ones((self.sizes.shape[0], 4))
         rest = (self.sizes - 4)[:, None]
-        values = {
-            "matched": tuple(SPLIT * b + k for b in self.matched for k in range(SPLIT)),
-            "free": self.free,
-            "sizes": jnp.concatenate([ones, rest], axis=1).ravel(),
-            "activation": self.activation,
-            "correlation": self.correlation,
-            "readout": self.readout[self._coarse_students()],
-            "teacher_readout": jnp.repeat(self.teacher_readout, SPLIT),
-        }
-        for name, value in values.items():
-            object.__setattr__(new, name, value)
-        return new
+        return self.replace(
+            matched=tuple(SPLIT * b + k for b in self.matched for k in range(SPLIT)),
+            sizes=jnp.concatenate([ones, rest], axis=1).ravel(),
+            readout=self.readout[self._coarse_students()],
+            teacher_readout=jnp.repeat(self.teacher_readout, SPLIT),
+            start=None,
+        )
 
     def _coarse_students(self) -> np.ndarray:
         """For each student block of `finer`, the one it is a part of."""
@@ -407,7 +440,7 @@ class BlockAnsatz(eqx.Module):
         rows, columns = self._coarse_students(), np.repeat(np.arange(self.sizes.shape[0]), SPLIT)
         fine = self.finer()
         at = np.ix_(rows, columns)
-        return fine._parameters(Blocks(A.const[at], fine.own * A.same[at]))
+        return fine.parameters_of(Blocks(A.const[at], fine.own * A.same[at]))
 
 
 class OverlapAnsatz(eqx.Module):
@@ -439,7 +472,7 @@ class OverlapAnsatz(eqx.Module):
     def parameters(self, Q: Blocks, R: Blocks) -> Float[Array, " P"]:
         """y of these overlaps."""
         i, j, m, n = self._pairs
-        return jnp.concatenate([self.blocks._parameters(R), Q.diagonal[m, n], Q.const[i, j]])
+        return jnp.concatenate([self.blocks.parameters_of(R), Q.diagonal[m, n], Q.const[i, j]])
 
     def matrices(self, y: Float[Array, " P"]) -> tuple[Blocks, Blocks]:
         """Q and R in blocks."""
@@ -463,15 +496,7 @@ class OverlapAnsatz(eqx.Module):
 
     def lift(self, y: Float[Array, " P"]) -> OrderParameters:
         """The order parameters, students and teachers block by block."""
-        Q, R = self.matrices(y)
-        student, i, _, _ = self.blocks._labels()
-        same = (i[:, None] == i[None, :])
-        at = np.ix_(student, student)
-        return OrderParameters(
-            Q.const[at] + jnp.where(same, Q.same[at], 0),
-            self.blocks.expand(R),
-            self.blocks.readout[student],
-        )
+        return self.blocks.write_overlaps(*self.matrices(y))
 
 
 SPLIT = 5

@@ -78,7 +78,8 @@ def _sine_jvp(primals, tangents):
 @jax.custom_jvp
 def bulge(c: Float[Array, "..."]) -> Float[Array, "..."]:
     r"""$g(c) = \sqrt{1-c^2} + c \arcsin c - 1 = O(c^2)$, with $g' = \arcsin$ and $g'' = 1/\sin\theta$."""
-    return sine(c) + c * arcsine(c) - 1
+    # √(1−c²) − 1 = −c²/(1 + √(1−c²)): so written it keeps its digits where c is small.
+    return c * (arcsine(c) - c / (1 + sine(c)))
 
 
 @bulge.defjvp

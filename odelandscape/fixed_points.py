@@ -1,0 +1,199 @@
+r"""Fixed points of gradient flow in a block ansatz, by Newton's method.
+
+Newton alone jumps between branches that lie close together. So a known point is *followed* in small
+steps to where it is wanted: a predictor along the branch, a corrector, and a step that is refused unless
+the corrections shrink fast and the Jacobian's determinant keeps its sign. The root at the end is found
+by optimistix from there, so that derivatives pass through it implicitly.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+import optimistix as optx
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from .ansatz import LARGEST_LIFT, BlockAnsatz
+from .problem import OrderParameters, Problem, Weights, overlaps
+
+CONVERGED, NOT_CONVERGED = "converged", "not_converged"
+
+RESIDUAL = 1e-12
+"""A fixed point's gradient norm, beyond what rounding its parameters makes of it."""
+
+_STEPS = 50  # of Newton's method
+_CORRECTIONS = 6
+_SMALLEST_STEP = 1e-5  # of a path from 0 to 1
+_SINGULAR = 1e-13
+
+
+class FixedPoint(eqx.Module):
+    """A fixed point of gradient flow in a block ansatz.
+
+    - `ansatz`, `z`: the blocks and their parameters; `parameters` has them by name.
+    - `loss`: population loss. `residual`: norm of ∂L/∂W in the full weights, evaluated at `z`.
+    - `result`: `converged` or `not_converged`, by the residual.
+    - `branch`, `anti_aligned`: the names of the family, if it has one.
+    - `weights`, `overlaps`: written out, where they are not too many to be.
+    """
+
+    ansatz: BlockAnsatz
+    z: Float[Array, " P"]
+    loss: Float[Array, ""]
+    residual: Float[Array, ""]
+    steps: Int[Array, ""]
+    branch: str = eqx.field(static=True, default="")
+    anti_aligned: int = eqx.field(static=True, default=0)
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """The parameters by name."""
+        return dict(zip(self.ansatz.names, self.z, strict=True))
+
+    @property
+    def weights(self) -> Weights:
+        """W (K, M) and v. Raises ValueError if K·M is above 2²⁶ or a size is not whole."""
+        return self.ansatz.lift(self.z)
+
+    @property
+    def overlaps(self) -> OrderParameters:
+        """Q (K, K), R (K, M) and v. Raises what `weights` raises."""
+        Q, R = self.ansatz.overlaps(self.z)
+        return self.ansatz.write_overlaps(Q, R)
+
+    @property
+    def tolerance(self) -> float:
+        """What the residual may be: RESIDUAL, and what parameters near 1 rounded to their last digit
+        make of it (they are multiplied by curvatures of order K/4, √K at a time)."""
+        K = float(jnp.sum(self.ansatz.student_sizes))
+        return RESIDUAL + np.finfo(float).eps * K**1.5
+
+    @property
+    def result(self) -> str:
+        """`converged` if the residual is within `tolerance`."""
+        return CONVERGED if float(self.residual) <= self.tolerance else NOT_CONVERGED
+
+
+def _gradient(x: Float[Array, " P"], ansatz: BlockAnsatz) -> Float[Array, " P"]:
+    """Rates in units in which the lifted weights' norm is that of x (for orthonormal teachers): the
+    Jacobian is then as well conditioned as the Hessian is."""
+    unit = jnp.sqrt(ansatz.multiplicity)
+    return unit * ansatz.field(x / unit)
+
+
+class Path(NamedTuple):
+    """Where following a branch has come: t of the way, the parameters there, accepted steps."""
+
+    t: Float[Array, ""]
+    z: Float[Array, " P"]
+    steps: Int[Array, ""]
+    arrived: Bool[Array, ""]
+
+
+def between(start: BlockAnsatz, end: BlockAnsatz, t: Float[Array, ""]) -> BlockAnsatz:
+    """The ansatz a part t of the way: sizes geometrically, every other number in proportion."""
+    middle = jax.tree.map(lambda a, b: (1 - t) * a + t * b, start, end)
+    sizes = jnp.exp((1 - t) * jnp.log(start.sizes) + t * jnp.log(end.sizes))
+    return middle.replace(sizes=sizes)
+
+
+def _correct(ansatz: BlockAnsatz, x: Float[Array, " P"]):
+    """A few Newton steps. Returns the point, the first correction's length, the largest ratio of one
+    correction to the one before, and the sign of the Jacobian's determinant."""
+
+    def body(_, carry):
+        x, first, last, worst, _ = carry
+        J = jax.jacfwd(_gradient)(x, ansatz)
+        dx = -jnp.linalg.solve(J, _gradient(x, ansatz))
+        size = jnp.linalg.norm(dx)
+        noise = 1e-11 * (1 + jnp.linalg.norm(x))
+        ratio = jnp.where((last > noise) & (last < jnp.inf), size / last, 0.0)
+        sign = jnp.linalg.slogdet(J)[0]
+        return x + dx, jnp.minimum(first, size), size, jnp.maximum(worst, ratio), sign
+
+    far = jnp.asarray(jnp.inf)
+    x, _, last, worst, sign = jax.lax.fori_loop(
+        0, _CORRECTIONS, body, (x, far, far, jnp.asarray(0.0), jnp.asarray(0.0))
+    )
+    settled = last < 1e-9 * (1 + jnp.linalg.norm(x))
+    return x, jnp.where(settled, worst, jnp.inf), sign
+
+
+@eqx.filter_jit
+def follow(start: BlockAnsatz, end: BlockAnsatz, z: Float[Array, " P"]) -> Path:
+    """Follow the branch through z at `start` to `end`. It stops short (`arrived` is False) at a fold."""
+
+    def going(carry):
+        path, step, _, _ = carry
+        return (path.t < 1) & (step > _SMALLEST_STEP)
+
+    def attempt(carry):
+        path, step, before, sign = carry
+        # The first attempt stays at t = 0 and only corrects z: a start is near a fixed point, not on it.
+        begun = path.steps > 0
+        t = jnp.where(begun, jnp.minimum(path.t + step, 1.0), 0.0)
+        here = between(start, end, t)
+        unit = jnp.sqrt(here.multiplicity)
+        # Through the last two points, in the logarithm where that exists: parameters follow powers of sizes.
+        stretch = jnp.where(path.steps > 1, (t - path.t) / jnp.maximum(path.t - before[0], 1e-12), 0.0)
+        ratio = path.z / jnp.where(before[1] == 0, 1, before[1])
+        power = jnp.where((ratio > 0.1) & (ratio < 10), path.z * jnp.abs(ratio) ** stretch, path.z)
+        guess = jnp.where(stretch > 0, power, path.z)
+        x, worst, new_sign = _correct(here, guess * unit)
+        good = (worst < jnp.where(begun, 0.25, 1.0)) & jnp.all(jnp.isfinite(x))
+        good &= ~begun | (new_sign == sign)
+        new = Path(t, x / unit, path.steps + 1, ~begun | path.arrived)
+        path, before = jax.tree.map(
+            lambda a, b: jnp.where(good, a, b), (new, (path.t, path.z)), (path, before)
+        )
+        step = jnp.where(good, jnp.where(worst < 0.05, 2.0, 1.0) * step, 0.25 * step)
+        step = jnp.where(begun | good, step, 0.0)
+        return path, step, before, jnp.where(good, new_sign, sign)
+
+    zero = jnp.zeros(())
+    path = Path(zero, z, jnp.asarray(0), jnp.asarray(False))
+    state = (path, jnp.asarray(0.125), (zero, z), zero)
+    path, *_ = jax.lax.while_loop(going, attempt, state)
+    return path._replace(arrived=path.arrived & (path.t >= 1))
+
+
+@eqx.filter_jit
+def _solve(ansatz: BlockAnsatz, z: Float[Array, " P"]):
+    unit = jnp.sqrt(ansatz.multiplicity)
+    # well_posed=False: a singular Jacobian gets the least-squares step and not NaN.
+    solver = optx.Newton(
+        rtol=1e-12, atol=1e-13, linear_solver=lx.AutoLinearSolver(well_posed=False)
+    )
+    x = optx.root_find(
+        _gradient,
+        solver,
+        jax.lax.stop_gradient(z * unit),
+        args=ansatz,
+        max_steps=_STEPS,
+        throw=False,
+        options=dict(),
+    )
+    z = x.value / unit
+    return z, ansatz.loss(z), ansatz.speed(z), x.stats["num_steps"]
+
+
+def solve(
+    ansatz: BlockAnsatz, z: Float[Array, " P"], branch: str = "", anti_aligned: int = 0
+) -> FixedPoint:
+    """Newton's method from z in an ansatz, and the residual evaluated again at the answer."""
+    arrays = jax.tree.map(jnp.asarray, ansatz.replace(start=None))
+    z, loss, residual, steps = _solve(arrays, z)
+    return FixedPoint(arrays.replace(start=z), z, loss, residual, steps, branch, anti_aligned)
+
+
+def carry(ansatz: BlockAnsatz, target: BlockAnsatz, z: Float[Array, " P"]) -> Path:
+    """`follow` with whatever is traced held fixed: where the root is, not how it moves."""
+    start, end = (
+        jax.lax.stop_gradient(jax.tree.map(jnp.asarray, a.replace(start=None)))
+        for a in (ansatz, target)
+    )
+    return follow(start, end, jax.lax.stop_gradient(z))
