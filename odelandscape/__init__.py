@@ -1,6 +1,8 @@
 """The loss landscape of a two-layer teacher-student network, known instead of guessed."""
 
 from .activations import AbstractActivation, Erf, LeakyReLU, Quadrature, ReLU
+from .ansatz import BlockAnsatz, OverlapAnsatz
+from .fixed_points import FixedPoint, fixed_point
 from .flows import AbstractFlow, GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
 from .integrate import Trajectory, trajectory
 from .problem import (
@@ -15,22 +17,26 @@ from .problem import (
 )
 from .relax import EndStates, relax
 from .selfcheck import WrongNumbersError, check_numbers, ensure_numbers
-from .stability import hessian
+from .stability import Spectrum, hessian, spectrum
 from .sweep import Summary, Sweep, sweep
 
 __all__ = [
     "AbstractActivation",
     "AbstractFlow",
+    "BlockAnsatz",
     "EndStates",
     "Erf",
+    "FixedPoint",
     "GradientFlow",
     "LeakyReLU",
     "NormalisedFlow",
     "OrderParameters",
     "OrthonormalFlow",
+    "OverlapAnsatz",
     "Problem",
     "Quadrature",
     "ReLU",
+    "Spectrum",
     "Summary",
     "Sweep",
     "Trajectory",
@@ -39,12 +45,14 @@ __all__ = [
     "WrongNumbersError",
     "check_numbers",
     "ensure_numbers",
+    "fixed_point",
     "hessian",
     "overlaps",
     "population_loss",
     "random_weights",
     "realisability",
     "relax",
+    "spectrum",
     "sweep",
     "trajectory",
     "weights_of",

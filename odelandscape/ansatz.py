@@ -104,6 +104,7 @@ class BlockAnsatz(eqx.Module):
     - `correlation`: c of the teacher's T = (1 − c) I + c 11ᵀ.
     - `readout`, `teacher_readout`: v of each student block, v* of each teacher block.
     - `start`: parameters on or near a fixed point, if one is known (`ol.family` gives it).
+    - `branch`: the name of the family, if it has one. Static.
 
     Raises ValueError if the sizes don't add up to the problem's K and M, a matched block is too small,
     T is not of that form, or the teacher's readout differs within a block.
@@ -117,6 +118,7 @@ class BlockAnsatz(eqx.Module):
     readout: Float[Array, " S"]
     teacher_readout: Float[Array, " B"]
     start: Float[Array, " P"] | None
+    branch: str = eqx.field(static=True)
 
     def __init__(
         self,
@@ -126,6 +128,7 @@ class BlockAnsatz(eqx.Module):
         free: int = 0,
         readout=None,
         start=None,
+        branch: str = "",
     ):
         sizes = tuple(float(size) for size in (teachers or (problem.teachers,)))
         if min(sizes) <= 0 or abs(sum(sizes) - problem.teachers) > 1e-9 * problem.teachers:
@@ -153,6 +156,11 @@ class BlockAnsatz(eqx.Module):
             raise ValueError(f"readout must have one number a student block, {S}; got {readout!r}")
         self.teacher_readout = _blockwise(problem, sizes)
         self.start = None if start is None else jnp.asarray(start, dtype=float)
+        self.branch = branch
+        if self.start is not None and self.start.shape != (self.count,):
+            raise ValueError(
+                f"start must have {self.count} parameters ({', '.join(self.names)}); got {start!r}"
+            )
 
     def of(self, problem: Problem) -> "BlockAnsatz":
         """The same blocks of the numbers of another problem: its activation, T and readout.
@@ -178,6 +186,10 @@ class BlockAnsatz(eqx.Module):
         for name in self.__dataclass_fields__:
             object.__setattr__(new, name, values.get(name, getattr(self, name)))
         return new
+
+    def bare(self) -> "BlockAnsatz":
+        """Without start and name, numbers as arrays: what programs are compiled for."""
+        return jax.tree.map(jnp.asarray, self.replace(start=None, branch=""))
 
     # --- structure -----------------------------------------------------------------------------
 
@@ -309,6 +321,19 @@ class BlockAnsatz(eqx.Module):
         Q, _ = self.overlaps(z)
         return self.student_sizes @ jnp.diagonal(Q.diagonal) / 2
 
+    def anti_aligned(self, z: Float[Array, " P"]) -> int:
+        """How many students point away from their teacher: of matched students the one they overlap most
+        with in their own block, of free students in any."""
+        _, R = self.overlaps(z)
+        diagonal, const = np.asarray(R.diagonal), np.asarray(R.const)
+        sizes, count = np.asarray(self.sizes), 0.0
+        for s, b in enumerate(self.matched):
+            swapped = abs(const[s, b]) > abs(diagonal[s, b]) and sizes[b] > 1
+            count += sizes[b] * ((const if swapped else diagonal)[s, b] < 0)
+        for row in const[len(self.matched) :]:
+            count += row[np.argmax(np.abs(row))] < 0
+        return round(count)
+
     def mixing(self, Q: Blocks, R: Blocks) -> tuple[Blocks, Blocks]:
         """X (students by students) and Y (students by teachers) of gradient flow at these overlaps; see
         `flows.gradient`."""
@@ -427,6 +452,7 @@ class BlockAnsatz(eqx.Module):
             readout=self.readout[self._coarse_students()],
             teacher_readout=jnp.repeat(self.teacher_readout, SPLIT),
             start=None,
+            branch="",
         )
 
     def _coarse_students(self) -> np.ndarray:

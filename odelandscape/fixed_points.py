@@ -17,10 +17,12 @@ import optimistix as optx
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from .ansatz import LARGEST_LIFT, BlockAnsatz
-from .problem import OrderParameters, Problem, Weights, overlaps
+from .activations import LeakyReLU, ReLU
+from .ansatz import BlockAnsatz
+from .problem import OrderParameters, Problem, Weights
 
 CONVERGED, NOT_CONVERGED = "converged", "not_converged"
+COMPENSATED, HIDDEN = "compensated", "hidden"
 
 RESIDUAL = 1e-12
 """A fixed point's gradient norm, beyond what rounding its parameters makes of it."""
@@ -37,7 +39,7 @@ class FixedPoint(eqx.Module):
     - `ansatz`, `z`: the blocks and their parameters; `parameters` has them by name.
     - `loss`: population loss. `residual`: norm of ∂L/∂W in the full weights, evaluated at `z`.
     - `result`: `converged` or `not_converged`, by the residual.
-    - `branch`, `anti_aligned`: the names of the family, if it has one.
+    - `branch`, `anti_aligned`: the family's name ("" if it has none) and its α.
     - `weights`, `overlaps`: written out, where they are not too many to be.
     """
 
@@ -46,8 +48,19 @@ class FixedPoint(eqx.Module):
     loss: Float[Array, ""]
     residual: Float[Array, ""]
     steps: Int[Array, ""]
-    branch: str = eqx.field(static=True, default="")
-    anti_aligned: int = eqx.field(static=True, default=0)
+
+    @property
+    def branch(self) -> str:
+        """The name of the family."""
+        return self.ansatz.branch
+
+    @property
+    def anti_aligned(self) -> int:
+        """α: on the paper's and the hidden branch the size of the last block, elsewhere the students
+        counted by their overlaps."""
+        if self.branch in (COMPENSATED, HIDDEN):
+            return round(float(self.ansatz.sizes[-1]))
+        return self.ansatz.anti_aligned(self.z)
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -181,19 +194,65 @@ def _solve(ansatz: BlockAnsatz, z: Float[Array, " P"]):
     return z, ansatz.loss(z), ansatz.speed(z), x.stats["num_steps"]
 
 
-def solve(
-    ansatz: BlockAnsatz, z: Float[Array, " P"], branch: str = "", anti_aligned: int = 0
-) -> FixedPoint:
+def solve(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> FixedPoint:
     """Newton's method from z in an ansatz, and the residual evaluated again at the answer."""
-    arrays = jax.tree.map(jnp.asarray, ansatz.replace(start=None))
-    z, loss, residual, steps = _solve(arrays, z)
-    return FixedPoint(arrays.replace(start=z), z, loss, residual, steps, branch, anti_aligned)
+    bare = ansatz.bare()
+    z, loss, residual, steps = _solve(bare, z)
+    return FixedPoint(bare.replace(start=z, branch=ansatz.branch), z, loss, residual, steps)
 
 
 def carry(ansatz: BlockAnsatz, target: BlockAnsatz, z: Float[Array, " P"]) -> Path:
     """`follow` with whatever is traced held fixed: where the root is, not how it moves."""
-    start, end = (
-        jax.lax.stop_gradient(jax.tree.map(jnp.asarray, a.replace(start=None)))
-        for a in (ansatz, target)
-    )
+    # The activation may differ in kind: ReLU is LeakyReLU at slope 0.
+    if isinstance(target.activation, LeakyReLU) and isinstance(ansatz.activation, ReLU):
+        ansatz = ansatz.replace(activation=LeakyReLU(0.0))
+    elif isinstance(ansatz.activation, LeakyReLU) and isinstance(target.activation, ReLU):
+        target = target.replace(activation=LeakyReLU(0.0))
+    if jax.tree.structure(ansatz.bare()) != jax.tree.structure(target.bare()):
+        raise ValueError(
+            "a branch can be followed between ReLU and LeakyReLU and between sizes, correlations and "
+            f"readouts of the same blocks; not from {ansatz.activation!r} to {target.activation!r}"
+        )
+    start, end = (jax.lax.stop_gradient(a.bare()) for a in (ansatz, target))
     return follow(start, end, jax.lax.stop_gradient(z))
+
+
+def fixed_point(
+    problem: Problem, ansatz: BlockAnsatz, start: Float[Array, " P"] | None = None
+) -> FixedPoint:
+    """The fixed point of gradient flow in an ansatz.
+
+    - `ansatz`: from `ol.family`, `ol.families` or `ol.block_structure`, whose `start` is then followed
+      from the numbers the ansatz was made for to those of `problem`; or any other.
+    - `start`: parameters to begin Newton's method at, where the ansatz brings none.
+
+    Differentiable in the problem's numbers (slope, c, readouts), implicitly: the derivative of a root
+    is that of the equations. Raises ValueError if ansatz and problem don't fit, there is no start, or the
+    branch ends before the problem is reached (told with where).
+    """
+    target = ansatz.of(problem)
+    if start is not None:
+        return solve(target, jnp.asarray(start, dtype=float))
+    if ansatz.start is None:
+        raise ValueError(
+            "start must be given for an ansatz without one: parameters in the order "
+            f"{', '.join(ansatz.names)} (ol.explore looks for fixed points from many starts)"
+        )
+    path = carry(ansatz, target, ansatz.start)
+    check_arrival(path, ansatz, target, "this branch")
+    return solve(target, path.z)
+
+
+def check_arrival(path: Path, start: BlockAnsatz, end: BlockAnsatz, what: str) -> None:
+    """Raises ValueError, saying where the branch ends, if following it stopped short."""
+    if isinstance(path.arrived, Tracer) or path.arrived:
+        return
+    last = between(start.bare(), end.bare(), path.t)
+
+    def told(ansatz):
+        sizes = " + ".join(f"{size:.6g}" for size in np.asarray(ansatz.sizes))
+        return f"blocks of {sizes} teachers, c = {float(ansatz.correlation):.6g}, {ansatz.activation!r}"
+
+    raise ValueError(
+        f"{what} does not exist at {told(end)}: followed from {told(start)}, it ends near {told(last)}"
+    )

@@ -23,12 +23,10 @@ from . import results
 from .flows import AbstractFlow
 from .problem import Problem, Weights, population_loss
 from .solvers import Lane, Tolerances, advance, begin, finished, unpack
-from .stability import curvature, free_rate, leaving, tidy
+from .stability import STABILITY_BAND, curvature, free_rate, leaving, tidy
 
 GRADIENT_TOLERANCE = 1e-10
 """An end state is converged if the norm of the flow's rates is at most this."""
-STABILITY_BAND = 1e-8
-"""A Hessian eigenvalue above minus this is not counted as unstable."""
 LEAVING = 1e-5
 """A silent student that the flow would lengthen at a rate above this is not at a minimum."""
 ZERO_LOSS = 1e-10

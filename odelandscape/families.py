@@ -1,0 +1,331 @@
+r"""Every family of fixed points, by name or by looking for it.
+
+At K = M a family is named by its branch and its number α of anti-aligned students. On the paper's branch,
+`compensated`, the M − α others compensate for them: the loss falls like 1/K. On the `hidden` one α
+students are reflected against their teachers, almost a problem of α units of its own, and the loss stays.
+Both are followed from a point at K = M = 10. Other families are looked for from many starts inside block
+ansätze of up to three blocks; they are named by their blocks.
+"""
+
+from collections.abc import Callable, Iterable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .ansatz import BlockAnsatz
+from .classify import block_structure, describe
+from .fixed_points import (
+    COMPENSATED,
+    CONVERGED,
+    HIDDEN,
+    FixedPoint,
+    carry,
+    check_arrival,
+    solve,
+)
+from .problem import Problem
+from .stability import SILENT
+
+EXTRA, SPLIT_UNIT = "extra student", "split student"
+BRANCHES = (COMPENSATED, HIDDEN, EXTRA, SPLIT_UNIT)
+
+_ZERO = 1e-12  # a loss below this is the teacher's
+_WIDEST_SEARCH = 24  # teachers up to which three blocks are searched
+_WIDEST_PAIRS = 100  # and two
+
+
+class _Anchor(eqx.Module):
+    """A point at a small width that a branch is followed from; its parameters are to four digits."""
+
+    sizes: tuple[float, ...]
+    matched: tuple[int, ...]
+    free: int
+    z: tuple[float, ...]
+
+    def ansatz(self) -> BlockAnsatz:
+        teachers = int(sum(self.sizes))
+        students = int(sum(self.sizes[b] for b in self.matched)) + self.free
+        return BlockAnsatz(
+            Problem(students, teachers), self.sizes, self.matched, self.free, start=self.z
+        )
+
+
+_COMPENSATED_ONE = _Anchor((9, 1), (0,), 1, (1.0044, -0.0158, 0.1824, 0.1260, -0.6990))
+_COMPENSATED = _Anchor((8, 2), (0, 1), 0, (0.9976, -0.7298, -0.0374, 0.1910, 0.1355, 0.1533))
+_HIDDEN_ALL = _Anchor((10,), (0,), 0, (-0.8003, 0.1985))
+_HIDDEN_BUT_ONE = _Anchor((1, 9), (1,), 1, (-0.7745, -0.0079, 0.2179, 1.0646, 0.0194))
+_HIDDEN = _Anchor((4, 6), (0, 1), 0, (1.0516, -0.6473, 0.0008, 0.0135, -0.0093, 0.3174))
+_EXTRA = _Anchor((14, 3), (0, 1), 1, (1.002, -0.639, -0.001, 0.058, 0.023, 0.165, -0.063, 0.469))
+_SPLIT_ONE = _Anchor((16, 1), (0,), 2, (0.998, -0.006, 0.111, 0.037, -0.633, 0.054, -0.182))
+
+
+def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[int, ...]]:
+    """Where to follow from, and the block sizes to follow to; ValueError where there is no such family."""
+    M, surplus = problem.teachers, problem.students - problem.teachers
+    wanted = {COMPENSATED: 0, HIDDEN: 0, EXTRA: 1, SPLIT_UNIT: 1}[branch]
+    if surplus != wanted:
+        raise ValueError(
+            f"branch {branch!r} is one of K = M{' + 1' if wanted else ''}; got K = {problem.students}, "
+            f"M = {M} (ol.families looks for others)"
+        )
+    if branch == COMPENSATED:
+        if alpha > M - 3:
+            raise ValueError(
+                f"anti_aligned must be at most M − 3 = {M - 3} on the compensated branch: at M − 2 its "
+                "two aligned students have changed places, and it is the hidden family α = M"
+            )
+        return (_COMPENSATED_ONE if alpha == 1 else _COMPENSATED), (M - alpha, alpha)
+    if branch == HIDDEN:
+        if alpha < 3:
+            raise ValueError(
+                f"anti_aligned must be at least 3 on the hidden branch; got {alpha}: two students "
+                "reflected against their teachers are these teachers, changed over"
+            )
+        if alpha == M:
+            return _HIDDEN_ALL, (M,)
+        return (_HIDDEN_BUT_ONE if alpha == M - 1 else _HIDDEN), (M - alpha, alpha)
+    if branch == EXTRA:
+        if not 2 <= alpha <= M - 2:
+            raise ValueError(
+                f"anti_aligned must be from 2 to M − 2 = {M - 2} with an extra student; got {alpha}"
+            )
+        return _EXTRA, (M - alpha, alpha)
+    if alpha != 2 or M < 3:
+        raise ValueError(
+            "anti_aligned must be 2 (the two parts) where an anti-aligned student is split, and "
+            f"M at least 3; got {alpha} and M = {M}"
+        )
+    return _SPLIT_ONE, (M - 1, 1)
+
+
+def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> BlockAnsatz:
+    """The ansatz of a named family, with the family's point as its `start`.
+
+    - `anti_aligned`: α, from 0 (the teacher itself) to M.
+    - `branch`: `compensated` (the paper's; the default for K = M) or `hidden`; for K = M + 1 `extra student`
+      (α anti-aligned students and one more that overlaps their teachers; the default) or `split student`
+      (one anti-aligned student in two parts). See the module's docstring.
+
+    The point is followed from a known one at small width, through LeakyReLU slopes and teacher correlations
+    too; a fold on the way is an error and not another branch. Sources: paper, Sec. 3.1 and Appendix B;
+    Arjevani and Field (2019).
+
+    Raises ValueError if there is no such family, saying where it ends.
+    """
+    M = problem.teachers
+    if isinstance(anti_aligned, bool) or not 0 <= anti_aligned <= M:
+        raise ValueError(
+            f"anti_aligned must be a whole number from 0 to M = {M}; got {anti_aligned!r}"
+        )
+    if branch is None:
+        branch = EXTRA if problem.students == M + 1 else COMPENSATED
+    if branch not in BRANCHES:
+        raise ValueError(f"branch must be one of {', '.join(BRANCHES)}; got {branch!r}")
+    if anti_aligned == 0:
+        return _teacher(problem)
+    anchor, sizes = _anchor(problem, int(anti_aligned), branch)
+    start = anchor.ansatz()
+    target = BlockAnsatz(problem, sizes, anchor.matched, anchor.free)
+    assert start.start is not None
+    path = carry(start, target, start.start)
+    check_arrival(path, start, target, f"the {branch} family with {anti_aligned} anti-aligned")
+    named = branch if branch in (COMPENSATED, HIDDEN) else describe(target)
+    return target.replace(start=path.z, branch=named)
+
+
+def _teacher(problem: Problem) -> BlockAnsatz:
+    """The students that equal the teacher; where there are more, the last teacher's share it."""
+    M, surplus = problem.teachers, problem.students - problem.teachers
+    if surplus < 0:
+        raise ValueError(f"anti_aligned = 0 needs K ≥ M; got K = {problem.students}, M = {M}")
+    if M == 1 or surplus:
+        sizes, matched, free = ((M - 1, 1), (0,), surplus + 1) if M > 2 else ((1,) * M, (), M + surplus)
+        ansatz = BlockAnsatz(problem, sizes, matched, free)
+        shared = np.zeros((free, len(sizes)))
+        last = len(sizes) - 1
+        shared[: len(sizes) - 1 - len(matched), : last] = np.eye(last)[len(matched) :]
+        shared[len(sizes) - 1 - len(matched) :, last] = 1 / (surplus + 1)
+        head = [1.0, 0.0, 0.0] if matched else []
+        ansatz = ansatz.replace(start=jnp.asarray([*head, *shared.ravel()]))
+    else:
+        ansatz = BlockAnsatz(problem, (M,), (0,), 0, start=(1.0, 0.0))
+    return ansatz.replace(branch=describe(ansatz))
+
+
+# --- looking for families -----------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def _minimise(ansatz: BlockAnsatz, starts: Float[Array, "n P"]) -> Float[Array, "n P"]:
+    unit = jnp.sqrt(ansatz.multiplicity)
+
+    def one(z):
+        found = optx.minimise(
+            lambda x, ansatz: ansatz.loss(x / unit),
+            optx.BFGS(rtol=1e-9, atol=1e-9),
+            z * unit,
+            args=ansatz,
+            max_steps=400,
+            throw=False,
+        )
+        return found.value / unit
+
+    return jax.vmap(one)(starts)
+
+
+def _starts(ansatz: BlockAnsatz, key: PRNGKeyArray, count: int) -> Float[Array, "n P"]:
+    """Diagonals of order 1; constants whose row on a block has length of order 1 / 2."""
+    S = ansatz.own.shape[0]
+    on_blocks = jnp.broadcast_to(0.7 / jnp.sqrt(ansatz.sizes)[None, :], (S, len(ansatz.sizes)))
+    scale = jnp.concatenate([jnp.ones(len(ansatz.matched)), on_blocks.ravel()])
+    return scale[None, :] * jax.random.normal(key, (count, ansatz.count))
+
+
+def explore(
+    problem: Problem, ansatz: BlockAnsatz, key: PRNGKeyArray, starts: int = 64
+) -> list[FixedPoint]:
+    """The fixed points in an ansatz that many random starts lead to, one of each, lowest loss first.
+
+    Starts descend by BFGS to minima within the ansatz (in the full space these may be saddles) and are
+    polished by Newton's method. Each is told in its own, possibly coarser blocks.
+
+    Raises ValueError if ansatz and problem don't fit, or the students are too many to be written out.
+    """
+    ansatz = ansatz.of(problem)
+    ends = np.asarray(_minimise(ansatz.bare(), _starts(ansatz, key, starts)))
+    ends = ends[np.isfinite(ends).all(axis=1)]
+    found: list[FixedPoint] = []
+    seen: list[np.ndarray] = []
+    for z, mark in zip(ends, _fingerprints(ansatz, ends), strict=True):
+        # BFGS ends of one point agree to 1e-4 or so; no need to polish each.
+        if mark[0] < 1e-9 or any(np.allclose(mark, other, rtol=1e-4, atol=1e-6) for other in seen):
+            continue
+        seen.append(mark)
+        rough = solve(ansatz, jnp.asarray(z))
+        if rough.result != CONVERGED or not _loud(rough):
+            continue
+        own = block_structure(problem, rough.weights).ansatz
+        assert own.start is not None
+        point = solve(own.replace(branch=describe(own)), own.start)
+        if point.result == CONVERGED and float(point.loss) > _ZERO:
+            found.append(point)
+    return distinct(found)
+
+
+def _loud(point: FixedPoint) -> bool:
+    """Whether no student has length 0, where the loss has a kink."""
+    Q, _ = point.ansatz.overlaps(point.z)
+    return bool(np.diagonal(np.asarray(Q.diagonal)).min() > SILENT**2)
+
+
+@eqx.filter_jit
+def _marks(ansatz: BlockAnsatz, z: Float[Array, "n P"]) -> Float[Array, "n 6"]:
+    def mark(z):
+        Q, _ = ansatz.overlaps(z)
+        powers = [ansatz.multiplicity @ z**k for k in (1, 2, 3, 4)]
+        squares = ansatz.student_sizes @ jnp.diagonal(Q.diagonal) ** 2
+        return jnp.stack([ansatz.loss(z), *powers, squares])
+
+    return jax.vmap(mark)(z)
+
+
+def _fingerprints(ansatz: BlockAnsatz, z: np.ndarray | Array) -> np.ndarray:
+    """Of each of n points, numbers that permuting students or teachers leaves as they are: the loss, and
+    power sums of all coefficients and of the students' squared lengths."""
+    return np.asarray(_marks(ansatz.bare(), jnp.asarray(z)))
+
+
+def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
+    """Of points that differ by a permutation the first, lowest loss first."""
+    kept: list[tuple[np.ndarray, FixedPoint]] = []
+    for point in points:
+        (mark,) = _fingerprints(point.ansatz, point.z[None])
+        if not any(np.allclose(mark, other, rtol=1e-6, atol=1e-8) for other, _ in kept):
+            kept.append((mark, point))
+    return sorted((point for _, point in kept), key=lambda point: float(point.loss))
+
+
+def _partitions(total: int, parts: int, least: int = 1) -> list[tuple[int, ...]]:
+    """Ways to write `total` as that many parts, largest first."""
+    if parts == 1:
+        return [(total,)] if total >= least else []
+    return [
+        (*head, last)
+        for last in range(least, total // parts + 1)
+        for head in _partitions(total - last, parts - 1, last)
+    ]
+
+
+def structures(problem: Problem, blocks: int = 3) -> list[BlockAnsatz]:
+    """The block ansätze of that many blocks: students matched to each block of two or more teachers,
+    the others free; where K < M one more block of M − K teachers has no students."""
+    M, K = problem.teachers, problem.students
+    missing = max(M - K, 0)
+    found = []
+    for sizes in _partitions(M - missing, min(blocks, M - missing)):
+        matched = tuple(b for b, size in enumerate(sizes) if size > 1)
+        free = K - sum(sizes[b] for b in matched)
+        whole = (*sizes, missing) if missing else sizes
+        found.append(BlockAnsatz(problem, whole, matched, free))
+    return found
+
+
+def named(problem: Problem, alphas: Iterable[int]) -> list[FixedPoint]:
+    """The points of the named families that exist, hidden ones first."""
+    found = []
+    for branch in (HIDDEN, COMPENSATED) if problem.students == problem.teachers else (EXTRA, SPLIT_UNIT):
+        for alpha in alphas:
+            try:
+                ansatz = family(problem, alpha, branch)
+            except ValueError:
+                continue
+            assert ansatz.start is not None
+            point = solve(ansatz, ansatz.start)
+            if point.result == CONVERGED and float(point.loss) > _ZERO:
+                found.append(point)
+    return found
+
+
+def families(
+    problem: Problem,
+    anti_aligned: Iterable[int] | int | None = None,
+    *,
+    blocks: int | None = None,
+    starts: int = 64,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FixedPoint]:
+    """Every family of fixed points of gradient flow for (K, M), lowest loss first.
+
+    The teacher, the named branches, and what `explore` finds in the ansätze of up to `blocks` blocks;
+    two answers that differ by a permutation are one. What is found is not proved to be all.
+
+    - `anti_aligned`: only these α of the named branches, and no search; None for all.
+    - `blocks`: blocks of the ansätze that are searched: 3 up to M = 24, 2 up to 100, none above, unless
+      given. Where K = M is so wide, the named branches are told up to α = 30.
+    - `starts`: in each ansatz; `seed`: of these starts.
+    - `progress`: called with the number of ansätze searched and of all.
+    """
+    M = problem.teachers
+    if blocks is None:
+        blocks = 3 if M <= _WIDEST_SEARCH else 2 if M <= _WIDEST_PAIRS else 0
+    if anti_aligned is not None:
+        alphas = [anti_aligned] if isinstance(anti_aligned, int | np.integer) else anti_aligned
+        return distinct(named(problem, [int(alpha) for alpha in alphas]))
+    top = M if M <= _WIDEST_PAIRS else 30
+    found = named(problem, range(1, top + 1)) if problem.students >= M else []
+    todo = [ansatz for b in range(blocks, 0, -1) for ansatz in structures(problem, b)]
+    for index, ansatz in enumerate(todo):
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        found.extend(explore(problem, ansatz, key, starts))
+        if progress is not None:
+            progress(index + 1, len(todo))
+    if problem.students >= M:
+        whole = _teacher(problem)
+        assert whole.start is not None
+        found.append(solve(whole, whole.start))
+    return distinct(found)
