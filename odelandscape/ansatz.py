@@ -8,6 +8,7 @@ student is constant on every block (paper, Eq. 7 and Appendix B, where the same 
 be any real number, and a family is continued in them as in any other number.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,7 +18,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from .activations import AbstractActivation, ReLU
+from .activations import AbstractActivation
 from .activations.base import GroupedUnits
 from .problem import OrderParameters, Problem, Weights
 
@@ -123,8 +124,8 @@ class BlockAnsatz(eqx.Module):
     def __init__(
         self,
         problem: Problem,
-        teachers: tuple[float, ...] = (),
-        matched: tuple[int, ...] = (0,),
+        teachers: Sequence[int | float] = (),
+        matched: Sequence[int] = (0,),
         free: int = 0,
         readout=None,
         start=None,
@@ -378,7 +379,7 @@ class BlockAnsatz(eqx.Module):
                 f"{students:.0f} students of {sizes.sum():.0f} teachers are too many to be written out; "
                 "the parameters say the same"
             )
-        return tuple(int(round(size)) for size in sizes)
+        return tuple(round(size) for size in sizes)
 
     def _labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Block and index in its group of each student and each teacher."""

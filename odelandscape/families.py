@@ -274,25 +274,27 @@ def structures(problem: Problem, blocks: int = 3) -> list[BlockAnsatz]:
     return found
 
 
-def named(problem: Problem, alphas: Iterable[int]) -> list[FixedPoint]:
-    """The points of the named families that exist, hidden ones first."""
-    found = []
-    for branch in (HIDDEN, COMPENSATED) if problem.students == problem.teachers else (EXTRA, SPLIT_UNIT):
+def named(problem: Problem, alphas: Iterable[int]) -> tuple[list[FixedPoint], list[str]]:
+    """The points of the named families that exist, hidden ones first, and why others don't."""
+    found, reasons = [], []
+    surplus = problem.students - problem.teachers
+    for branch in {0: (HIDDEN, COMPENSATED), 1: (EXTRA, SPLIT_UNIT)}.get(surplus, ()):
         for alpha in alphas:
             try:
                 ansatz = family(problem, alpha, branch)
-            except ValueError:
+            except ValueError as error:
+                reasons.append(str(error))
                 continue
             assert ansatz.start is not None
             point = solve(ansatz, ansatz.start)
             if point.result == CONVERGED and float(point.loss) > _ZERO:
                 found.append(point)
-    return found
+    return found, reasons
 
 
 def families(
     problem: Problem,
-    anti_aligned: Iterable[int] | int | None = None,
+    anti_aligned: int | None = None,
     *,
     blocks: int | None = None,
     starts: int = 64,
@@ -304,28 +306,42 @@ def families(
     The teacher, the named branches, and what `explore` finds in the ansätze of up to `blocks` blocks;
     two answers that differ by a permutation are one. What is found is not proved to be all.
 
-    - `anti_aligned`: only these α of the named branches, and no search; None for all.
+    - `anti_aligned`: only families with this α. Where K = M these are the named ones, and nothing is
+      searched.
     - `blocks`: blocks of the ansätze that are searched: 3 up to M = 24, 2 up to 100, none above, unless
       given. Where K = M is so wide, the named branches are told up to α = 30.
     - `starts`: in each ansatz; `seed`: of these starts.
     - `progress`: called with the number of ansätze searched and of all.
+
+    Raises ValueError if there is no family with this α, saying where the branches end.
     """
     M = problem.teachers
     if blocks is None:
         blocks = 3 if M <= _WIDEST_SEARCH else 2 if M <= _WIDEST_PAIRS else 0
-    if anti_aligned is not None:
-        alphas = [anti_aligned] if isinstance(anti_aligned, int | np.integer) else anti_aligned
-        return distinct(named(problem, [int(alpha) for alpha in alphas]))
-    top = M if M <= _WIDEST_PAIRS else 30
-    found = named(problem, range(1, top + 1)) if problem.students >= M else []
+    if anti_aligned is not None and not 0 <= anti_aligned <= M:
+        raise ValueError(f"anti_aligned must be from 0 to M = {M}; got {anti_aligned!r}")
+    teacher = [solve(a, a.start) for a in [_teacher(problem)]] if problem.students >= M else []
+    if anti_aligned == 0:
+        return teacher
+    if anti_aligned is not None and problem.students == M:
+        found, reasons = named(problem, [int(anti_aligned)])
+        if not found:
+            raise ValueError("; ".join(reasons))
+        return distinct(found)
+    found, _ = named(problem, range(1, (M if M <= _WIDEST_PAIRS else 30) + 1))
     todo = [ansatz for b in range(blocks, 0, -1) for ansatz in structures(problem, b)]
     for index, ansatz in enumerate(todo):
         key = jax.random.fold_in(jax.random.key(seed), index)
         found.extend(explore(problem, ansatz, key, starts))
         if progress is not None:
             progress(index + 1, len(todo))
-    if problem.students >= M:
-        whole = _teacher(problem)
-        assert whole.start is not None
-        found.append(solve(whole, whole.start))
-    return distinct(found)
+    points = distinct([*teacher, *found])
+    if anti_aligned is None:
+        return points
+    kept = [point for point in points if point.anti_aligned == anti_aligned]
+    if not kept:
+        raise ValueError(
+            f"no family with anti_aligned = {anti_aligned} was found for K = {problem.students}, M = {M}; "
+            f"those found have {sorted({point.anti_aligned for point in points})}"
+        )
+    return kept

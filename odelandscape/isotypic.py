@@ -28,11 +28,11 @@ _CYCLE = np.outer(_E[0], _E[1]) + np.outer(_E[1], _E[2]) + np.outer(_E[2], _E[0]
 
 class Component(NamedTuple):
     """A representation: its name, the blocks it lives on, its dimension for given sizes, and one vector
-    of each copy as (const, same) arrays of the finer ansatz."""
+    of each copy, as parameters of the finer ansatz."""
 
     name: str
     blocks: tuple[int, ...]
-    vectors: list[tuple[np.ndarray, np.ndarray]]
+    vectors: list[np.ndarray]
 
     def dimension(self, sizes: np.ndarray) -> float:
         """How often each of its eigenvalues occurs."""
@@ -52,6 +52,7 @@ def components(ansatz: BlockAnsatz) -> list[Component]:
     S, B = own.shape
     matched = len(ansatz.matched)
     fine_S = SPLIT * matched + ansatz.free
+    on_diagonal = np.arange(SPLIT * matched), list(ansatz.finer().matched)
 
     def rows(s: int) -> slice:
         start = SPLIT * s if s < matched else SPLIT * matched + s - matched
@@ -63,7 +64,7 @@ def components(ansatz: BlockAnsatz) -> list[Component]:
         const[rows(s), columns] = entries
         if diagonal is not None:
             same[rows(s), columns] = np.diag(diagonal)
-        return const, same
+        return np.concatenate([(const + same)[on_diagonal], const.ravel()])
 
     def one(s: int) -> np.ndarray:
         return _ONE if s < matched else np.ones(1)
@@ -118,7 +119,7 @@ def _eigenvalues(H: np.ndarray, G: np.ndarray) -> np.ndarray:
 
 
 def hessian_spectrum(
-    ansatz: BlockAnsatz, z: Float[Array, " P"], beyond: float = 0
+    ansatz: BlockAnsatz, z: Float[Array, " P"], beyond: int = 0
 ) -> list[tuple[float, float, str]]:
     """(eigenvalue, multiplicity, representation) of the Hessian in the weights at a block point.
 
@@ -126,10 +127,7 @@ def hessian_spectrum(
     eigenvalues of X once.
     """
     found = components(ansatz)
-    fine = ansatz.finer()
-    stack = np.stack(
-        [np.asarray(fine.parameters_of(Blocks(*v))) for component in found for v in component.vectors]
-    )
+    stack = np.stack([vector for component in found for vector in component.vectors])
     H, G = (np.asarray(x) for x in _forms(ansatz, z, jnp.asarray(stack)))
     sizes = np.asarray(ansatz.sizes)
     result, start = [], 0
@@ -143,7 +141,8 @@ def hessian_spectrum(
         for value in _eigenvalues(H[part, part], G[part, part]):
             result.append((float(value), dimension, component.name + where))
     if beyond:
-        result.extend((value, n * beyond, f"beyond the teacher, {name}") for value, n, name in _mixing_spectrum(ansatz, z))
+        for value, count, name in _mixing_spectrum(ansatz, z):
+            result.append((value, count * beyond, f"beyond the teacher, {name}"))
     return sorted(result)
 
 
