@@ -2,9 +2,13 @@
 
 from .activations import AbstractActivation, Erf, LeakyReLU, Quadrature, ReLU
 from .ansatz import BlockAnsatz, OverlapAnsatz
+from .classify import block_structure
+from .continuation import BranchPoint, continue_family, critical_value
+from .families import explore, families, family
 from .fixed_points import FixedPoint, fixed_point
 from .flows import AbstractFlow, GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
 from .integrate import Trajectory, trajectory
+from .perturb import Perturbation, perturb
 from .problem import (
     OrderParameters,
     Problem,
@@ -24,6 +28,7 @@ __all__ = [
     "AbstractActivation",
     "AbstractFlow",
     "BlockAnsatz",
+    "BranchPoint",
     "EndStates",
     "Erf",
     "FixedPoint",
@@ -33,6 +38,7 @@ __all__ = [
     "OrderParameters",
     "OrthonormalFlow",
     "OverlapAnsatz",
+    "Perturbation",
     "Problem",
     "Quadrature",
     "ReLU",
@@ -43,11 +49,18 @@ __all__ = [
     "TwoLayerFlow",
     "Weights",
     "WrongNumbersError",
+    "block_structure",
     "check_numbers",
+    "continue_family",
+    "critical_value",
     "ensure_numbers",
+    "explore",
+    "families",
+    "family",
     "fixed_point",
     "hessian",
     "overlaps",
+    "perturb",
     "population_loss",
     "random_weights",
     "realisability",

@@ -189,8 +189,42 @@ class BlockAnsatz(eqx.Module):
         return new
 
     def bare(self) -> "BlockAnsatz":
-        """Without start and name, numbers as arrays: what programs are compiled for."""
+        """Without start and name, numbers as arrays."""
         return jax.tree.map(jnp.asarray, self.replace(start=None, branch=""))
+
+    def padding(self) -> "Padding":
+        """The same weights in an ansatz of one of few shapes, so that few programs are compiled.
+
+        Blocks of no units fill the teacher up to two blocks, and a free student stands in each block of
+        one teacher as its matched student. Such blocks have parameters that no coefficient has: their
+        multiplicity is 0, the loss doesn't see them and the field leaves them where they are. Where teachers
+        of a larger block have no student of their own or several, the ansatz stays as it is.
+        """
+        bare = self.bare()
+        B, matched = self.sizes.shape[0], len(self.matched)
+        alone = [b for b in range(B) if b not in self.matched]
+        regular = len(set(self.matched)) == matched and len(alone) <= self.free
+        if isinstance(self.sizes, Tracer) or not (
+            regular and np.all(np.asarray(self.sizes)[alone] == 1)
+        ):
+            return Padding(bare, np.arange(self.count), np.zeros(self.count))
+        n, free = max(B, _FEWEST_BLOCKS), self.free - len(alone)
+        rows = [*self.matched, *alone, *range(n, n + free)]
+        index = list(self.matched)
+        for s, row in enumerate(rows):
+            index += [b if row == b and s >= matched else n + row * n + b for b in range(B)]
+        rest = np.zeros(n + (n + free) * n)
+        rest[B:n] = 1
+        ones = jnp.ones(n - B)
+        readout = jnp.ones(n + free).at[np.array(rows, int)].set(bare.readout)
+        ansatz = bare.replace(
+            matched=tuple(range(n)),
+            free=free,
+            sizes=jnp.concatenate([bare.sizes, jnp.zeros(n - B)]),
+            readout=readout,
+            teacher_readout=jnp.concatenate([bare.teacher_readout, ones]),
+        )
+        return Padding(ansatz, np.array(index, int), rest)
 
     # --- structure -----------------------------------------------------------------------------
 
@@ -304,7 +338,17 @@ class BlockAnsatz(eqx.Module):
         With G the gradient in the coefficients, dA/dt = −G T⁻¹; an entry of G is the reduced loss's
         derivative over the entries that share the parameter.
         """
-        return -self.parameters_of(self._over_teachers(jax.grad(self.loss)(z) / self.multiplicity))
+        n = self.multiplicity
+        return -self.parameters_of(
+            self._over_teachers(jnp.where(n == 0, 0, jax.grad(self.loss)(z) / jnp.where(n == 0, 1, n)))
+        )
+
+    @property
+    def unit(self) -> Float[Array, " P"]:
+        """Lengths of the lifted parameters' unit vectors in weight space, for orthonormal teachers; 1 where
+        a parameter has no coefficient."""
+        n = self.multiplicity
+        return jnp.where(n > 0, jnp.sqrt(jnp.where(n > 0, n, 1)), 1)
 
     def _over_teachers(self, g: Float[Array, " P"]) -> Blocks:
         """G T⁻¹."""
@@ -468,6 +512,27 @@ class BlockAnsatz(eqx.Module):
         fine = self.finer()
         at = np.ix_(rows, columns)
         return fine.parameters_of(Blocks(A.const[at], fine.own * A.same[at]))
+
+
+_FEWEST_BLOCKS = 2
+
+
+class Padding(NamedTuple):
+    """See `BlockAnsatz.padding`: the ansatz, where its parameters are those of the smaller one, and what the
+    others are."""
+
+    ansatz: BlockAnsatz
+    index: np.ndarray
+    rest: np.ndarray
+
+    def pad(self, z: Float[Array, "... P"]) -> Float[Array, "... N"]:
+        """Parameters of the padded ansatz."""
+        shape = (*z.shape[:-1], len(self.rest))
+        return jnp.broadcast_to(jnp.asarray(self.rest), shape).at[..., self.index].set(z)
+
+    def strip(self, z: Float[Array, "... N"]) -> Float[Array, "... P"]:
+        """Parameters of the smaller ansatz."""
+        return z[..., self.index]
 
 
 class OverlapAnsatz(eqx.Module):

@@ -8,6 +8,7 @@ ansätze of up to three blocks; they are named by their blocks.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -38,20 +39,19 @@ _WIDEST_SEARCH = 24  # teachers up to which three blocks are searched
 _WIDEST_PAIRS = 100  # and two
 
 
-class _Anchor(eqx.Module):
+class _Anchor(NamedTuple):
     """A point at a small width that a branch is followed from; its parameters are to four digits."""
 
-    sizes: tuple[float, ...]
+    sizes: tuple[int, ...]
     matched: tuple[int, ...]
     free: int
     z: tuple[float, ...]
 
     def ansatz(self) -> BlockAnsatz:
-        teachers = int(sum(self.sizes))
-        students = int(sum(self.sizes[b] for b in self.matched)) + self.free
-        return BlockAnsatz(
-            Problem(students, teachers), self.sizes, self.matched, self.free, start=self.z
-        )
+        """Its blocks, the point as their start."""
+        students = sum(self.sizes[b] for b in self.matched) + self.free
+        problem = Problem(students, sum(self.sizes))
+        return BlockAnsatz(problem, self.sizes, self.matched, self.free, start=self.z)
 
 
 _COMPENSATED_ONE = _Anchor((9, 1), (0,), 1, (1.0044, -0.0158, 0.1824, 0.1260, -0.6990))
@@ -161,7 +161,7 @@ def _teacher(problem: Problem) -> BlockAnsatz:
 
 @eqx.filter_jit
 def _minimise(ansatz: BlockAnsatz, starts: Float[Array, "n P"]) -> Float[Array, "n P"]:
-    unit = jnp.sqrt(ansatz.multiplicity)
+    unit = ansatz.unit
 
     def one(z):
         found = optx.minimise(
@@ -196,7 +196,11 @@ def explore(
     Raises ValueError if ansatz and problem don't fit, or the students are too many to be written out.
     """
     ansatz = ansatz.of(problem)
-    ends = np.asarray(_minimise(ansatz.bare(), _starts(ansatz, key, starts)))
+    padding = ansatz.padding()
+    ends = padding.strip(
+        _minimise(padding.ansatz, padding.pad(_starts(ansatz, key, starts)))
+    )
+    ends = np.asarray(ends)
     ends = ends[np.isfinite(ends).all(axis=1)]
     found: list[FixedPoint] = []
     seen: list[np.ndarray] = []
@@ -236,7 +240,8 @@ def _marks(ansatz: BlockAnsatz, z: Float[Array, "n P"]) -> Float[Array, "n 6"]:
 def _fingerprints(ansatz: BlockAnsatz, z: np.ndarray | Array) -> np.ndarray:
     """Of each of n points, numbers that permuting students or teachers leaves as they are: the loss, and
     power sums of all coefficients and of the students' squared lengths."""
-    return np.asarray(_marks(ansatz.bare(), jnp.asarray(z)))
+    padding = ansatz.padding()
+    return np.asarray(_marks(padding.ansatz, padding.pad(jnp.asarray(z))))
 
 
 def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:

@@ -30,7 +30,6 @@ RESIDUAL = 1e-12
 _STEPS = 50  # of Newton's method
 _CORRECTIONS = 6
 _SMALLEST_STEP = 1e-5  # of a path from 0 to 1
-_SINGULAR = 1e-13
 
 
 class FixedPoint(eqx.Module):
@@ -94,8 +93,7 @@ class FixedPoint(eqx.Module):
 def _gradient(x: Float[Array, " P"], ansatz: BlockAnsatz) -> Float[Array, " P"]:
     """Rates in units in which the lifted weights' norm is that of x (for orthonormal teachers): the
     Jacobian is then as well conditioned as the Hessian is."""
-    unit = jnp.sqrt(ansatz.multiplicity)
-    return unit * ansatz.field(x / unit)
+    return ansatz.unit * ansatz.field(x / ansatz.unit)
 
 
 class Path(NamedTuple):
@@ -110,17 +108,20 @@ class Path(NamedTuple):
 def between(start: BlockAnsatz, end: BlockAnsatz, t: Float[Array, ""]) -> BlockAnsatz:
     """The ansatz a part t of the way: sizes geometrically, every other number in proportion."""
     middle = jax.tree.map(lambda a, b: (1 - t) * a + t * b, start, end)
-    sizes = jnp.exp((1 - t) * jnp.log(start.sizes) + t * jnp.log(end.sizes))
-    return middle.replace(sizes=sizes)
+    there = start.sizes > 0
+    a, b = (jnp.log(jnp.where(there, sizes, 1)) for sizes in (start.sizes, end.sizes))
+    return middle.replace(sizes=jnp.where(there, jnp.exp((1 - t) * a + t * b), 0))
 
 
 def _correct(ansatz: BlockAnsatz, x: Float[Array, " P"]):
     """A few Newton steps. Returns the point, the first correction's length, the largest ratio of one
     correction to the one before, and the sign of the Jacobian's determinant."""
 
+    idle = jnp.diag((ansatz.multiplicity == 0).astype(x.dtype))
+
     def body(_, carry):
         x, first, last, worst, _ = carry
-        J = jax.jacfwd(_gradient)(x, ansatz)
+        J = jax.jacfwd(_gradient)(x, ansatz) + idle
         dx = -jnp.linalg.solve(J, _gradient(x, ansatz))
         size = jnp.linalg.norm(dx)
         noise = 1e-11 * (1 + jnp.linalg.norm(x))
@@ -150,7 +151,7 @@ def follow(start: BlockAnsatz, end: BlockAnsatz, z: Float[Array, " P"]) -> Path:
         begun = path.steps > 0
         t = jnp.where(begun, jnp.minimum(path.t + step, 1.0), 0.0)
         here = between(start, end, t)
-        unit = jnp.sqrt(here.multiplicity)
+        unit = here.unit
         # Through the last two points, in the logarithm where that exists: parameters follow powers of sizes.
         stretch = jnp.where(path.steps > 1, (t - path.t) / jnp.maximum(path.t - before[0], 1e-12), 0.0)
         ratio = path.z / jnp.where(before[1] == 0, 1, before[1])
@@ -176,11 +177,12 @@ def follow(start: BlockAnsatz, end: BlockAnsatz, z: Float[Array, " P"]) -> Path:
 
 @eqx.filter_jit
 def _solve(ansatz: BlockAnsatz, z: Float[Array, " P"]):
-    unit = jnp.sqrt(ansatz.multiplicity)
+    unit = ansatz.unit
+    # A step this small is the last: the next would be its square, or rounding, which grows with K.
+    small = jax.lax.stop_gradient(1e-11 + 1e-15 * jnp.sum(ansatz.student_sizes) ** 1.5)
     # well_posed=False: a singular Jacobian gets the least-squares step and not NaN.
-    solver = optx.Newton(
-        rtol=1e-12, atol=1e-13, linear_solver=lx.AutoLinearSolver(well_posed=False)
-    )
+    linear_solver = lx.AutoLinearSolver(well_posed=False)
+    solver = optx.Newton(rtol=small, atol=small, linear_solver=linear_solver)
     x = optx.root_find(
         _gradient,
         solver,
@@ -188,7 +190,7 @@ def _solve(ansatz: BlockAnsatz, z: Float[Array, " P"]):
         args=ansatz,
         max_steps=_STEPS,
         throw=False,
-        options=dict(),
+        adjoint=optx.ImplicitAdjoint(linear_solver=linear_solver),
     )
     z = x.value / unit
     return z, ansatz.loss(z), ansatz.speed(z), x.stats["num_steps"]
@@ -196,9 +198,10 @@ def _solve(ansatz: BlockAnsatz, z: Float[Array, " P"]):
 
 def solve(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> FixedPoint:
     """Newton's method from z in an ansatz, and the residual evaluated again at the answer."""
-    bare = ansatz.bare()
-    z, loss, residual, steps = _solve(bare, z)
-    return FixedPoint(bare.replace(start=z, branch=ansatz.branch), z, loss, residual, steps)
+    padding = ansatz.padding()
+    z, loss, residual, steps = _solve(padding.ansatz, padding.pad(z))
+    z = padding.strip(z)
+    return FixedPoint(ansatz.replace(start=z), z, loss, residual, steps)
 
 
 def carry(ansatz: BlockAnsatz, target: BlockAnsatz, z: Float[Array, " P"]) -> Path:
@@ -208,13 +211,14 @@ def carry(ansatz: BlockAnsatz, target: BlockAnsatz, z: Float[Array, " P"]) -> Pa
         ansatz = ansatz.replace(activation=LeakyReLU(0.0))
     elif isinstance(ansatz.activation, LeakyReLU) and isinstance(target.activation, ReLU):
         target = target.replace(activation=LeakyReLU(0.0))
-    if jax.tree.structure(ansatz.bare()) != jax.tree.structure(target.bare()):
+    start, end = ansatz.padding(), target.padding()
+    if jax.tree.structure(start.ansatz) != jax.tree.structure(end.ansatz):
         raise ValueError(
             "a branch can be followed between ReLU and LeakyReLU and between sizes, correlations and "
             f"readouts of the same blocks; not from {ansatz.activation!r} to {target.activation!r}"
         )
-    start, end = (jax.lax.stop_gradient(a.bare()) for a in (ansatz, target))
-    return follow(start, end, jax.lax.stop_gradient(z))
+    path = follow(*jax.lax.stop_gradient((start.ansatz, end.ansatz, start.pad(z))))
+    return path._replace(z=end.strip(path.z))
 
 
 def fixed_point(
@@ -247,10 +251,10 @@ def check_arrival(path: Path, start: BlockAnsatz, end: BlockAnsatz, what: str) -
     """Raises ValueError, saying where the branch ends, if following it stopped short."""
     if isinstance(path.arrived, Tracer) or path.arrived:
         return
-    last = between(start.bare(), end.bare(), path.t)
+    last = between(start.padding().ansatz, end.padding().ansatz, path.t)
 
     def told(ansatz):
-        sizes = " + ".join(f"{size:.6g}" for size in np.asarray(ansatz.sizes))
+        sizes = " + ".join(f"{size:.6g}" for size in np.asarray(ansatz.sizes) if size > 0)
         return f"blocks of {sizes} teachers, c = {float(ansatz.correlation):.6g}, {ansatz.activation!r}"
 
     raise ValueError(

@@ -35,8 +35,10 @@ class Component(NamedTuple):
     vectors: list[np.ndarray]
 
     def dimension(self, sizes: np.ndarray) -> float:
-        """How often each of its eigenvalues occurs."""
+        """How often each of its eigenvalues occurs; 0 where a block is too small to have it."""
         p = [float(sizes[b]) for b in self.blocks]
+        if min(p, default=2) < 1:
+            return 0.0
         return {
             "trivial": lambda: 1.0,
             "standard": lambda p: p - 1,
@@ -109,8 +111,11 @@ def _forms(ansatz: BlockAnsatz, z: Float[Array, " P"], vectors: Float[Array, "n 
 
 
 def _eigenvalues(H: np.ndarray, G: np.ndarray) -> np.ndarray:
-    """Of H u = λ G u. In small blocks some copies coincide: what has no length in G is left out."""
-    scale = 1 / np.sqrt(np.where(np.diag(G) > 0, np.diag(G), 1))
+    """Of H u = λ G u. What has no length in G is left out: in small blocks some copies coincide, and in
+    blocks of one or none some have no coefficient (where there is one, its length is of order 1)."""
+    there = np.diag(G) > 1e-6
+    H, G = H[np.ix_(there, there)], G[np.ix_(there, there)]
+    scale = 1 / np.sqrt(np.diag(G))
     lengths, U = np.linalg.eigh(scale[:, None] * G * scale[None, :])
     keep = lengths > 1e-10
     U = scale[:, None] * U[:, keep] / np.sqrt(lengths[keep])[None, :]
@@ -126,6 +131,8 @@ def hessian_spectrum(
     `beyond` is the number of input directions that the teacher doesn't span, d − M: each adds the
     eigenvalues of X once.
     """
+    padding = ansatz.padding()
+    ansatz, z = padding.ansatz, padding.pad(z)
     found = components(ansatz)
     stack = np.stack([vector for component in found for vector in component.vectors])
     H, G = (np.asarray(x) for x in _forms(ansatz, z, jnp.asarray(stack)))
@@ -156,8 +163,9 @@ def _mixing_spectrum(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> list[tuple[f
     diagonal numbers alone on what sums to zero in a block."""
     X = jax.tree.map(np.asarray, _mixing(ansatz, z))
     n, own, sizes = np.asarray(ansatz.student_sizes), ansatz.own, np.asarray(ansatz.sizes)
+    there = n > 0
     root = np.sqrt(n)
-    whole = X.const * root[:, None] * root[None, :] + X.same
+    whole = (X.const * root[:, None] * root[None, :] + X.same)[np.ix_(there, there)]
     result = [(float(x), 1.0, "trivial") for x in np.linalg.eigvalsh((whole + whole.T) / 2)]
     for b in range(len(sizes)):
         rows = np.flatnonzero(own[:, b])
