@@ -48,7 +48,9 @@ def report(args: argparse.Namespace, rows: list[dict], figure: Figure, remarks: 
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     lines = [
-        "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        "| "
+        + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
         for line in [columns, ["-" * width for width in widths], *cells]
     ]
     table = "\n".join(lines) + (f"\n\n{remarks}" if remarks else "")

@@ -53,7 +53,9 @@ def _figure(rows: list[dict], most: int) -> Figure:
             edges = sorted(edges) + [_top(rows)]
             # From the widest down, stability changes at each edge.
             spans = []
-            for low, high in zip(reversed([row["lowest K"], *edges[:-1]]), reversed(edges), strict=True):
+            for low, high in zip(
+                reversed([row["lowest K"], *edges[:-1]]), reversed(edges), strict=True
+            ):
                 spans.append((low, high, stable))
                 stable = not stable
             for low, high, is_stable in spans:

@@ -1,13 +1,14 @@
 """The loss landscape of a two-layer teacher-student network, known instead of guessed."""
 
 from .activations import AbstractActivation, Erf, LeakyReLU, Quadrature, ReLU
-from .ansatz import BlockAnsatz, OverlapAnsatz
+from .ansatz import BlockAnsatz
 from .classify import block_structure
 from .continuation import BranchPoint, continue_family, critical_value
 from .families import explore, families, family
 from .fixed_points import FixedPoint, fixed_point
 from .flows import AbstractFlow, GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
 from .integrate import Trajectory, trajectory
+from .overlap_ansatz import OverlapAnsatz
 from .perturb import Perturbation, perturb
 from .problem import (
     OrderParameters,

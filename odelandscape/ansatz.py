@@ -4,7 +4,7 @@ The symmetric fixed points have teachers in blocks, and students that are either
 teachers of a block one by one or *free*. In the coefficients A of $w_i = \sum_n A_{in} w^*_n$ a matched
 block of students has one number on the diagonal of its own block and constants elsewhere; a free
 student is constant on every block (paper, Eq. 7 and Appendix B, where the same is said of Q and R:
-`OverlapAnsatz`). Sizes enter only as multiplicities. So nothing here grows with the width, sizes may
+`overlap_ansatz`). Sizes enter only as multiplicities. So nothing here grows with the width, sizes may
 be any real number, and a family is continued in them as in any other number.
 """
 
@@ -20,43 +20,11 @@ from jaxtyping import Array, Float
 
 from .activations import AbstractActivation
 from .activations.base import GroupedUnits
+from .blocks import Blocks
 from .problem import OrderParameters, Problem, Weights
 
 LARGEST_LIFT = 2**26
 """Matrices with more numbers than this are not written out."""
-
-
-class Blocks(NamedTuple):
-    """A matrix in blocks: constants, plus a number on the diagonal where rows and columns are of one group.
-
-    Entry ((u, i), (w, j)) is `const[u, w] + same[u, w]·[i = j]`.
-    """
-
-    const: Float[Array, "U V"]
-    same: Float[Array, "U V"]
-
-    @property
-    def T(self) -> "Blocks":
-        """The transposed matrix."""
-        return Blocks(self.const.T, self.same.T)
-
-    @property
-    def diagonal(self) -> Float[Array, "U V"]:
-        """The entries at equal indices, where rows and columns are of one group."""
-        return self.const + self.same
-
-    def plus(self, other: "Blocks") -> "Blocks":
-        """The sum."""
-        return Blocks(self.const + other.const, self.same + other.same)
-
-    def times(self, other: "Blocks", size: Float[Array, " V"]) -> "Blocks":
-        """The product, where the inner blocks have these sizes."""
-        const = (
-            (self.const * size[None, :]) @ other.const
-            + self.same @ other.const
-            + self.const @ other.same
-        )
-        return Blocks(const, self.same @ other.same)
 
 
 def _exchangeable(problem: Problem) -> Float[Array, ""]:
@@ -258,7 +226,9 @@ class BlockAnsatz(eqx.Module):
         """A name for each parameter."""
         S, B = self.own.shape
         matched = len(self.matched)
-        rows = [f"block {self.matched[s]}" if s < matched else f"free {s - matched}" for s in range(S)]
+        rows = [
+            f"block {self.matched[s]}" if s < matched else f"free {s - matched}" for s in range(S)
+        ]
         if len(set(self.matched)) < matched:
             rows = [f"students {s}" if s < matched else row for s, row in enumerate(rows)]
         diagonal = [f"{row}, diagonal" for row in rows[:matched]]
@@ -269,7 +239,7 @@ class BlockAnsatz(eqx.Module):
         S, B = self.own.shape
         const = z[len(self.matched) :].reshape(S, B)
         diagonal = jnp.pad(z[: len(self.matched)], (0, self.free))
-        return Blocks(const, self.own * (diagonal[:, None] - const))
+        return Blocks(const, jnp.asarray(self.own) * (diagonal[:, None] - const))
 
     def parameters_of(self, A: Blocks) -> Float[Array, " P"]:
         """z of these coefficients."""
@@ -309,9 +279,7 @@ class BlockAnsatz(eqx.Module):
         of_pairs = away.times(shift.T, m).diagonal
         own_gap = jnp.diagonal(of_pairs)
         along = jnp.sum(matched * away.diagonal, axis=1)
-        excess = jnp.where(
-            matched.sum(axis=1) > 0, (own_gap + 2 * along) / (n + 1), n
-        )
+        excess = jnp.where(matched.sum(axis=1) > 0, (own_gap + 2 * along) / (n + 1), n)
         v, w = self.readout, self.teacher_readout
         # Σ v A − v* for each teacher: what is missing of its linear part.
         net = (v * self.student_sizes) @ A.const + v @ less.same + (v @ self.own - w)
@@ -340,7 +308,9 @@ class BlockAnsatz(eqx.Module):
         """
         n = self.multiplicity
         return -self.parameters_of(
-            self._over_teachers(jnp.where(n == 0, 0, jax.grad(self.loss)(z) / jnp.where(n == 0, 1, n)))
+            self._over_teachers(
+                jnp.where(n == 0, 0, jax.grad(self.loss)(z) / jnp.where(n == 0, 1, n))
+            )
         )
 
     @property
@@ -479,7 +449,7 @@ class BlockAnsatz(eqx.Module):
         diagonal = (by_student.T @ jnp.where(equal, A, 0) @ by_teacher) / np.maximum(
             by_student.T @ equal @ by_teacher, 1
         )
-        return self.parameters_of(Blocks(const, self.own * (diagonal - const)))
+        return self.parameters_of(Blocks(const, jnp.asarray(self.own) * (diagonal - const)))
 
     # --- the split for the Hessian -------------------------------------------------------------
 
@@ -503,7 +473,9 @@ class BlockAnsatz(eqx.Module):
     def _coarse_students(self) -> np.ndarray:
         """For each student block of `finer`, the one it is a part of."""
         matched = len(self.matched)
-        return np.concatenate([np.repeat(np.arange(matched), SPLIT), matched + np.arange(self.free)])
+        return np.concatenate(
+            [np.repeat(np.arange(matched), SPLIT), matched + np.arange(self.free)]
+        )
 
     def refine(self, z: Float[Array, " P"]) -> Float[Array, " P5"]:
         """The parameters of `finer` for the same weights."""
@@ -511,7 +483,7 @@ class BlockAnsatz(eqx.Module):
         rows, columns = self._coarse_students(), np.repeat(np.arange(self.sizes.shape[0]), SPLIT)
         fine = self.finer()
         at = np.ix_(rows, columns)
-        return fine.parameters_of(Blocks(A.const[at], fine.own * A.same[at]))
+        return fine.parameters_of(Blocks(A.const[at], jnp.asarray(fine.own) * A.same[at]))
 
 
 _FEWEST_BLOCKS = 2
@@ -533,62 +505,6 @@ class Padding(NamedTuple):
     def strip(self, z: Float[Array, "... N"]) -> Float[Array, "... P"]:
         """Parameters of the smaller ansatz."""
         return z[..., self.index]
-
-
-class OverlapAnsatz(eqx.Module):
-    """The same blocks in the order parameters Q and R (paper, Appendix B.2: 11 unknowns for two blocks).
-
-    Here students may reach beyond the teacher's span (d > M). The parameters y are those of R, then of
-    Q: for each student block its square and, between different students, its overlap; then the overlap of
-    each two blocks, and of students matched to the same teacher where two blocks are.
-    """
-
-    blocks: BlockAnsatz
-
-    @property
-    def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Rows and columns of Q's constants, and of its diagonals, that are free (upper triangle)."""
-        own = self.blocks.own
-        S, matched = len(own), len(self.blocks.matched)
-        shared = np.maximum(own @ own.T, np.eye(S)) > 0
-        upper = np.triu(np.ones((S, S), bool))
-        several = upper & ~(np.eye(S, dtype=bool) & (np.arange(S) >= matched)[:, None])
-        return *np.nonzero(several), *np.nonzero(upper & shared)
-
-    @property
-    def count(self) -> int:
-        """The number of parameters."""
-        rows, _, same_rows, _ = self._pairs
-        return self.blocks.count + len(rows) + len(same_rows)
-
-    def parameters(self, Q: Blocks, R: Blocks) -> Float[Array, " P"]:
-        """y of these overlaps."""
-        i, j, m, n = self._pairs
-        return jnp.concatenate([self.blocks.parameters_of(R), Q.diagonal[m, n], Q.const[i, j]])
-
-    def matrices(self, y: Float[Array, " P"]) -> tuple[Blocks, Blocks]:
-        """Q and R in blocks."""
-        i, j, m, n = self._pairs
-        S = self.blocks.own.shape[0]
-        of_R, diagonal, const = jnp.split(y, [self.blocks.count, self.blocks.count + len(m)])
-        zero = jnp.zeros((S, S))
-        C = zero.at[i, j].set(const).at[j, i].set(const)
-        D = zero.at[m, n].set(diagonal).at[n, m].set(diagonal)
-        shared = zero.at[m, n].set(1).at[n, m].set(1)
-        return Blocks(C, shared * (D - C)), self.blocks.coefficients(of_R)
-
-    def field(self, y: Float[Array, " P"]) -> Float[Array, " P"]:
-        """The rates of y under gradient flow: Ṙ = −XR − YT and Q̇ = −(XQ + YRᵀ) + transpose."""
-        Q, R = self.matrices(y)
-        X, Y = self.blocks.mixing(Q, R)
-        n, m = self.blocks.student_sizes, self.blocks.sizes
-        half = X.times(Q, n).plus(Y.times(R.T, m))
-        of_R = X.times(R, n).plus(Y.times(self.blocks._teachers, m))
-        return -self.parameters(half.plus(half.T), of_R)
-
-    def lift(self, y: Float[Array, " P"]) -> OrderParameters:
-        """The order parameters, students and teachers block by block."""
-        return self.blocks.write_overlaps(*self.matrices(y))
 
 
 SPLIT = 5

@@ -159,7 +159,12 @@ def _parser() -> argparse.ArgumentParser:
         help="of the inputs whose Hessian is told, at least M; the default is M",
     )
     add("--starts", type=_whole(1), default=64, metavar="N", help="of a search in an ansatz (64)")
-    add("--blocks", type=int, choices=(0, 1, 2, 3), help="most blocks of a search (by size: 3, 2, 0)")
+    add(
+        "--blocks",
+        type=int,
+        choices=(0, 1, 2, 3),
+        help="most blocks of a search (by size: 3, 2, 0)",
+    )
     add("--all", action="store_true", help="unstable families without a name, too")
     _add_output(add, "minima-K17-M17")
     return parser
@@ -273,16 +278,17 @@ def _minima(args: argparse.Namespace) -> None:
     check_dimension(problem, args.dimension)
     folder = _folder(args, "", alpha=args.anti_aligned, c=args.correlation)
     _writable(folder)
-    with tqdm(unit="ansatz", desc="searching", disable=args.quiet) as bar:
+    bar = tqdm(unit="ansatz", desc="searching", disable=args.quiet, delay=3)
 
-        def told(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def told(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
 
+    with bar:
         points = families(
             problem, args.anti_aligned, blocks=args.blocks, starts=args.starts, progress=told
         )
-        spectra = [spectrum(problem, point, args.dimension) for point in points]
+    spectra = [spectrum(problem, point, args.dimension) for point in points]
     rows = [
         (point, of_point)
         for point, of_point in zip(points, spectra, strict=True)
@@ -307,7 +313,7 @@ def _minima(args: argparse.Namespace) -> None:
         table += f"\n\nspectrum of the Hessian\n{rows[0][1]}"
     (folder / "minima.json").write_text(as_json + "\n", encoding="utf-8")
     (folder / "minima.txt").write_text(table + "\n", encoding="utf-8")
-    families_figure(*zip(*rows, strict=True), title).savefig(folder / "minima.png", dpi=150)
+    families_figure(rows, title).savefig(folder / "minima.png", dpi=150)
     print(as_json if args.json else table)
     if not args.quiet:
         print(f"\npicture, table and spectra: {folder}/", file=sys.stderr)

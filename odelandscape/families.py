@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.stats import wasserstein_distance
 
 from .ansatz import BlockAnsatz
 from .classify import block_structure, describe
@@ -34,6 +35,7 @@ from .stability import SILENT
 EXTRA, SPLIT_UNIT = "extra student", "split student"
 BRANCHES = (COMPENSATED, HIDDEN, EXTRA, SPLIT_UNIT)
 
+_SAME = 1e-7  # mean difference of coefficients
 _ZERO = 1e-12  # a loss below this is the teacher's
 _WIDEST_SEARCH = 24  # teachers up to which three blocks are searched
 _WIDEST_PAIRS = 100  # and two
@@ -143,11 +145,13 @@ def _teacher(problem: Problem) -> BlockAnsatz:
     if surplus < 0:
         raise ValueError(f"anti_aligned = 0 needs K ≥ M; got K = {problem.students}, M = {M}")
     if M == 1 or surplus:
-        sizes, matched, free = ((M - 1, 1), (0,), surplus + 1) if M > 2 else ((1,) * M, (), M + surplus)
+        sizes, matched, free = (
+            ((M - 1, 1), (0,), surplus + 1) if M > 2 else ((1,) * M, (), M + surplus)
+        )
         ansatz = BlockAnsatz(problem, sizes, matched, free)
         shared = np.zeros((free, len(sizes)))
         last = len(sizes) - 1
-        shared[: len(sizes) - 1 - len(matched), : last] = np.eye(last)[len(matched) :]
+        shared[: len(sizes) - 1 - len(matched), :last] = np.eye(last)[len(matched) :]
         shared[len(sizes) - 1 - len(matched) :, last] = 1 / (surplus + 1)
         head = [1.0, 0.0, 0.0] if matched else []
         ansatz = ansatz.replace(start=jnp.asarray([*head, *shared.ravel()]))
@@ -197,26 +201,17 @@ def explore(
     """
     ansatz = ansatz.of(problem)
     padding = ansatz.padding()
-    ends = padding.strip(
-        _minimise(padding.ansatz, padding.pad(_starts(ansatz, key, starts)))
-    )
+    ends = padding.strip(_minimise(padding.ansatz, padding.pad(_starts(ansatz, key, starts))))
     ends = np.asarray(ends)
     ends = ends[np.isfinite(ends).all(axis=1)]
-    found: list[FixedPoint] = []
-    seen: list[np.ndarray] = []
-    for z, mark in zip(ends, _fingerprints(ansatz, ends), strict=True):
-        # BFGS ends of one point agree to 1e-4 or so; no need to polish each.
-        if mark[0] < 1e-9 or any(np.allclose(mark, other, rtol=1e-4, atol=1e-6) for other in seen):
-            continue
-        seen.append(mark)
-        rough = solve(ansatz, jnp.asarray(z))
-        if rough.result != CONVERGED or not _loud(rough):
-            continue
-        own = block_structure(problem, rough.weights).ansatz
-        assert own.start is not None
-        point = solve(own.replace(branch=describe(own)), own.start)
-        if point.result == CONVERGED and float(point.loss) > _ZERO:
-            found.append(point)
+    rough = [solve(ansatz, jnp.asarray(z)) for z in ends]
+    found = []
+    for point in distinct(p for p in rough if p.result == CONVERGED and _loud(p)):
+        if float(point.loss) > _ZERO:
+            structure = block_structure(problem, point.weights)
+            own = structure.ansatz.replace(branch=describe(structure.ansatz))
+            assert own.start is not None
+            found.append(solve(own, own.start))
     return distinct(found)
 
 
@@ -226,32 +221,22 @@ def _loud(point: FixedPoint) -> bool:
     return bool(np.diagonal(np.asarray(Q.diagonal)).min() > SILENT**2)
 
 
-@eqx.filter_jit
-def _marks(ansatz: BlockAnsatz, z: Float[Array, "n P"]) -> Float[Array, "n 6"]:
-    def mark(z):
-        Q, _ = ansatz.overlaps(z)
-        powers = [ansatz.multiplicity @ z**k for k in (1, 2, 3, 4)]
-        squares = ansatz.student_sizes @ jnp.diagonal(Q.diagonal) ** 2
-        return jnp.stack([ansatz.loss(z), *powers, squares])
-
-    return jax.vmap(mark)(z)
-
-
-def _fingerprints(ansatz: BlockAnsatz, z: np.ndarray | Array) -> np.ndarray:
-    """Of each of n points, numbers that permuting students or teachers leaves as they are: the loss, and
-    power sums of all coefficients and of the students' squared lengths."""
-    padding = ansatz.padding()
-    return np.asarray(_marks(padding.ansatz, padding.pad(jnp.asarray(z))))
-
-
 def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
-    """Of points that differ by a permutation the first, lowest loss first."""
-    kept: list[tuple[np.ndarray, FixedPoint]] = []
+    """Of points that differ by a permutation the first, lowest loss first.
+
+    Permuting students or teachers changes neither the loss nor how the coefficients are distributed; two
+    points are one if both agree, the distributions by their Wasserstein distance.
+    """
+    kept: list[tuple[float, np.ndarray, np.ndarray, FixedPoint]] = []
     for point in points:
-        (mark,) = _fingerprints(point.ansatz, point.z[None])
-        if not any(np.allclose(mark, other, rtol=1e-6, atol=1e-8) for other, _ in kept):
-            kept.append((mark, point))
-    return sorted((point for _, point in kept), key=lambda point: float(point.loss))
+        loss, z, n = (np.asarray(x) for x in (point.loss, point.z, point.ansatz.multiplicity))
+        z, n = z[n > 0], n[n > 0]
+        if not any(
+            abs(loss - other) < 1e-9 and wasserstein_distance(z, values, n, counts) < _SAME
+            for other, values, counts, _ in kept
+        ):
+            kept.append((float(loss), z, n, point))
+    return sorted((point for *_, point in kept), key=lambda point: float(point.loss))
 
 
 def _partitions(total: int, parts: int, least: int = 1) -> list[tuple[int, ...]]:
@@ -325,7 +310,11 @@ def families(
         blocks = 3 if M <= _WIDEST_SEARCH else 2 if M <= _WIDEST_PAIRS else 0
     if anti_aligned is not None and not 0 <= anti_aligned <= M:
         raise ValueError(f"anti_aligned must be from 0 to M = {M}; got {anti_aligned!r}")
-    teacher = [solve(a, a.start) for a in [_teacher(problem)]] if problem.students >= M else []
+    teacher = []
+    if problem.students >= M:
+        whole = _teacher(problem)
+        assert whole.start is not None
+        teacher = [solve(whole, whole.start)]
     if anti_aligned == 0:
         return teacher
     if anti_aligned is not None and problem.students == M:

@@ -153,7 +153,9 @@ def follow(start: BlockAnsatz, end: BlockAnsatz, z: Float[Array, " P"]) -> Path:
         here = between(start, end, t)
         unit = here.unit
         # Through the last two points, in the logarithm where that exists: parameters follow powers of sizes.
-        stretch = jnp.where(path.steps > 1, (t - path.t) / jnp.maximum(path.t - before[0], 1e-12), 0.0)
+        stretch = jnp.where(
+            path.steps > 1, (t - path.t) / jnp.maximum(path.t - before[0], 1e-12), 0.0
+        )
         ratio = path.z / jnp.where(before[1] == 0, 1, before[1])
         power = jnp.where((ratio > 0.1) & (ratio < 10), path.z * jnp.abs(ratio) ** stretch, path.z)
         guess = jnp.where(stretch > 0, power, path.z)
@@ -182,7 +184,7 @@ def _solve(ansatz: BlockAnsatz, z: Float[Array, " P"]):
     small = jax.lax.stop_gradient(1e-11 + 1e-15 * jnp.sum(ansatz.student_sizes) ** 1.5)
     # well_posed=False: a singular Jacobian gets the least-squares step and not NaN.
     linear_solver = lx.AutoLinearSolver(well_posed=False)
-    solver = optx.Newton(rtol=small, atol=small, linear_solver=linear_solver)
+    solver = optx.Newton(small, small, linear_solver=linear_solver)  # pyright: ignore
     x = optx.root_find(
         _gradient,
         solver,

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .ansatz import SPLIT, BlockAnsatz, Blocks
+from .ansatz import SPLIT, BlockAnsatz
+from .blocks import Blocks
 
 _E = np.eye(SPLIT)
 _ONE = np.ones(SPLIT)

@@ -148,10 +148,10 @@ def block_overlaps(axes: Axes, point: FixedPoint) -> AxesImage:
 
 
 def families_figure(
-    points: Sequence[FixedPoint], spectra: Sequence[Spectrum], title: str, most: int = 12
+    rows: Sequence[tuple[FixedPoint, Spectrum]], title: str, most: int = 12
 ) -> Figure:
-    """R of each family, lowest loss first, with its name, loss and stability."""
-    shown = list(zip(points, spectra, strict=True))[:most]
+    """R of each family, in the order given, with its name, loss and stability."""
+    shown = rows[:most]
     across = min(4, len(shown))
     down = -(-len(shown) // across)
     figure = Figure(figsize=(0.6 + 2.4 * across, 0.7 + 2.6 * down), layout="constrained")
@@ -169,6 +169,6 @@ def families_figure(
         axes.set_axis_off()
     if picture is not None:
         figure.colorbar(picture, ax=panels, label="overlap R", shrink=0.6)
-    left = len(points) - len(shown)
-    figure.suptitle(title + (f" (the {most} lowest of {len(points)})" if left else ""), fontsize=9)
+    more = f" (the first {most} are drawn)" if len(rows) > most else ""
+    figure.suptitle(title + more, fontsize=9)
     return figure

@@ -221,7 +221,7 @@ def _lanczos(problem: Problem, weights: Weights, band: float) -> Spectrum:
         return np.asarray(_curvature_along(problem, weights, jnp.asarray(u.reshape(shape)))).ravel()
 
     n = weights.W.size
-    H = LinearOperator((n, n), matvec=product, dtype=float)
+    H = LinearOperator((n, n), matvec=product, dtype=float)  # pyright: ignore
     start = np.random.default_rng(0).standard_normal(n)
     ends = [
         eigsh(H, k=_ENDS, which=which, v0=start, return_eigenvectors=False)

@@ -10,7 +10,8 @@ from systems import ERF, LEAKY, RELU, Sigma
 
 import odelandscape as ol
 from odelandscape.activations._angle import bulge, bulge_defect
-from odelandscape.ansatz import BlockAnsatz, OverlapAnsatz
+from odelandscape.ansatz import BlockAnsatz
+from odelandscape.overlap_ansatz import OverlapAnsatz
 
 # K, M, teacher blocks, matched, free: two blocks, K > M with free students, two students to a teacher,
 # a block without students (K < M), one block.
@@ -103,7 +104,9 @@ def test_two_blocks_are_the_papers_unknowns():
 def test_the_finer_ansatz_holds_the_same_weights(structure):
     problem, ansatz, z = setting(structure)
     fine, w = ansatz.finer(), ansatz.refine(z)
-    np.testing.assert_allclose(loss_of(fine, w), ol.population_loss(problem, ansatz.lift(z)), rtol=1e-11)
+    np.testing.assert_allclose(
+        loss_of(fine, w), ol.population_loss(problem, ansatz.lift(z)), rtol=1e-11
+    )
 
 
 def test_sizes_may_be_real_and_enter_as_polynomials():

@@ -10,9 +10,10 @@ from systems import relu_gradient, relu_loss
 from test_ansatz import relu_loss_in_digits
 
 import odelandscape as ol
-from odelandscape.ansatz import BlockAnsatz, OverlapAnsatz
+from odelandscape.ansatz import BlockAnsatz
 from odelandscape.families import distinct, explore, families, family, structures
-from odelandscape.fixed_points import fixed_point, follow, solve
+from odelandscape.fixed_points import fixed_point, solve
+from odelandscape.overlap_ansatz import OverlapAnsatz
 from odelandscape.stability import spectrum
 
 
@@ -82,16 +83,12 @@ def loss_in_digits_at_its_minimum(M, near):
 
         def gradient(*z):
             return [
-                mp.diff(lambda *x: relu_loss_in_digits_exact(M, x), z, tuple(np.eye(5, dtype=int)[i]))
+                mp.diff(lambda *x: relu_loss_in_digits(M, x), z, tuple(np.eye(5, dtype=int)[i]))
                 for i in range(5)
             ]
 
         root = mp.findroot(gradient, [mp.mpf(float(x)) for x in near], tol=1e-60, verify=False)
-        return relu_loss_in_digits_exact(M, list(root))
-
-
-def relu_loss_in_digits_exact(M, z):
-    return relu_loss_in_digits(M, z)
+        return relu_loss_in_digits(M, list(root))
 
 
 @pytest.mark.parametrize("M", [100, 10**6])
@@ -158,7 +155,7 @@ def test_a_search_finds_the_named_families_and_tells_each_once():
 
 
 def test_structures_cover_the_teacher():
-    assert [a.names for a in structures(ol.Problem(5, 5), 1)][0][0] == "block 0, diagonal"
+    assert next(a.names for a in structures(ol.Problem(5, 5), 1))[0] == "block 0, diagonal"
     for K, M in ((7, 7), (9, 7), (5, 7)):
         for blocks in (1, 2, 3):
             for ansatz in structures(ol.Problem(K, M), blocks):
@@ -217,13 +214,15 @@ def test_families_that_do_not_exist_are_told(K, alpha, branch, told):
 def test_following_stops_at_a_fold_and_says_where():
     # The split student of K = M + 1 does not live at small widths.
     problem = ol.Problem(5, 4)
-    with pytest.raises(ValueError, match=r"does not exist at blocks of 3 \+ 1 .* ends near blocks of"):
+    with pytest.raises(
+        ValueError, match=r"does not exist at blocks of 3 \+ 1 .* ends near blocks of"
+    ):
         family(problem, 2, "split student")
 
 
 def test_a_start_is_asked_for():
     problem = ol.Problem(10, 10)
-    with pytest.raises(ValueError, match="start must be given .*block 0, diagonal"):
+    with pytest.raises(ValueError, match=r"start must be given .*block 0, diagonal"):
         fixed_point(problem, BlockAnsatz(problem, (8, 2), (0, 1)))
     with pytest.raises(ValueError, match="ansatz must have the problem's K = 9"):
         fixed_point(ol.Problem(9, 9), family(problem, 1))

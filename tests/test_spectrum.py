@@ -83,9 +83,13 @@ def test_a_thousand_units_against_hessian_vector_products():
         return -jax.jvp(rates, (weights.W,), (u,))[1]
 
     # The representative vectors written out: their images stay in their span, with these eigenvalues.
-    told = hessian_spectrum(ansatz, z)  # in a padded ansatz; the vectors here are those of the plain one
+    told = hessian_spectrum(
+        ansatz, z
+    )  # in a padded ansatz; the vectors here are those of the plain one
     for component in components(ansatz):
-        vectors = [np.asarray(fine.expand(fine.coefficients(jnp.asarray(v)))) for v in component.vectors]
+        vectors = [
+            np.asarray(fine.expand(fine.coefficients(jnp.asarray(v)))) for v in component.vectors
+        ]
         U = np.stack([v.ravel() / np.linalg.norm(v) for v in vectors])
         HU = np.stack([np.asarray(along(jnp.asarray(u.reshape(K + 1, K)))).ravel() for u in U])
         inside, *_ = np.linalg.lstsq(U.T, HU.T, rcond=None)
