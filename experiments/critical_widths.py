@@ -12,76 +12,73 @@ import odelandscape as ol
 
 from ._report import BLUE, ORANGE, arguments, report
 
+_REMARKS = (
+    "On the compensated branch the lowest K is α + 2: there its two aligned students have changed places and "
+    "it is the hidden family α = K. A stable range that ends at the widest K goes on as far as was looked."
+)
 
-def _walk(problem: ol.Problem, point: ol.FixedPoint, stop: float) -> list[ol.BranchPoint]:
-    return list(ol.continue_family(problem, point, "teachers", stop, step=0.3))
 
-
-def _row(branch: str, alpha: int | str, problem: ol.Problem, widest: float, least: float) -> dict:
-    point = ol.fixed_point(
-        problem, ol.family(problem, problem.teachers if alpha == "K" else int(alpha), branch)
+def _branch(branch: str, alpha: int, start: int, low: float, high: float) -> list[ol.BranchPoint]:
+    """The family along the real width, from low to high, through the width `start`."""
+    problem = ol.Problem(start, start)
+    point = ol.fixed_point(problem, ol.family(problem, alpha, branch))
+    ways = (
+        list(ol.continue_family(problem, point, "teachers", stop, step=0.3)) for stop in (low, high)
     )
-    down, up = _walk(problem, point, least), _walk(problem, point, widest)
-    changes = {p.value: p for p in (*down, *up) if p.event == "stability"}
-    widths = sorted(changes)
-    folds = sorted(p.value for p in (*down, *up) if p.event == "fold")
-    # Stable above the last change if it is stable at the widest.
+    down, up = ways
+    return [*reversed(down), *up[1:]]
+
+
+def _segments(path: list[ol.BranchPoint]) -> list[tuple[float, float, bool]]:
+    """The branch as pieces (from K, to K, stable): cut where the smallest eigenvalue passes 0."""
+    pieces, begin, stable = [], path[0].value, None
+    for point in path:
+        # Where a block reaches a whole size, new eigenvalues come in: a change that passes no 0.
+        zero = point.event == "stability" and abs(point.smallest_eigenvalue) < 1e-6
+        if zero:
+            pieces.append((begin, point.value, bool(stable)))
+            begin = point.value
+        elif point.event != "stability":
+            stable = point.smallest_eigenvalue > 0
+    return [*pieces, (begin, path[-1].value, bool(stable))]
+
+
+def _row(branch: str, alpha: int | str, path: list[ol.BranchPoint]) -> dict:
+    pieces = _segments(path)
+    stable = [(low, high) for low, high, is_stable in pieces if is_stable]
+    cuts = [p for p in path if p.event == "stability" and abs(p.smallest_eigenvalue) < 1e-6]
+    first = path[0]
     return {
         "branch": branch,
         "α": alpha,
-        "lowest K": down[-1].value,
-        "ends by": down[-1].event,
-        "folds": " ".join(f"{k:.8f}" for k in folds) or None,
-        "K_c": f"{widths[0]:.8f}" if widths else None,
-        "further changes": " ".join(f"{k:.8f}" for k in widths[1:]) or None,
-        "unstable below in": changes[widths[0]].component if widths else None,
-        "at widest": "stable" if up[-1].smallest_eigenvalue > 0 else "unstable",
-        "smallest eigenvalue there": up[-1].smallest_eigenvalue,
+        "lowest K": first.value,
+        "ends by": "a fold" if first.event == "stuck" else "its smallest block",
+        "stable for K": ", ".join(f"{low:.8f} to {high:.8f}" for low, high in stable) or "none",
+        "decided by": ", ".join(p.component for p in cuts) or None,
+        "smallest eigenvalue at the widest": path[-1].smallest_eigenvalue,
     }
 
 
-def _figure(rows: list[dict], most: int) -> Figure:
-    figure = Figure(figsize=(7, 5), layout="constrained")
+def _figure(pieces: dict[tuple[str, int], list], most: int, widest: float) -> Figure:
+    figure = Figure(figsize=(7, 5.5), layout="constrained")
     axes = figure.subplots()
-    for branch, colour, shift in (("compensated", BLUE, -0.15), ("hidden", ORANGE, 0.15)):
-        label = f"{branch}: stable"
-        for row in rows:
-            if row["branch"] != branch or row["α"] == "K":
-                continue
-            edges = [float(k) for k in f"{row['K_c'] or ''} {row['further changes'] or ''}".split()]
-            stable = row["at widest"] == "stable"
-            edges = sorted(edges) + [_top(rows)]
-            # From the widest down, stability changes at each edge.
-            spans = []
-            for low, high in zip(
-                reversed([row["lowest K"], *edges[:-1]]), reversed(edges), strict=True
-            ):
-                spans.append((low, high, stable))
-                stable = not stable
-            for low, high, is_stable in spans:
-                axes.plot(
-                    [low, high],
-                    [row["α"] + shift] * 2,
-                    color=colour,
-                    linewidth=3 if is_stable else 0.7,
-                    linestyle="-" if is_stable else ":",
-                    label=label if is_stable else None,
-                )
-                label = None if is_stable else label
-    axes.plot([], [], color="0.3", linewidth=0.7, linestyle=":", label="there, but a saddle")
+    for (branch, alpha), segments in pieces.items():
+        colour, shift = (BLUE, -0.17) if branch == "compensated" else (ORANGE, 0.17)
+        for low, high, stable in segments:
+            style = dict(linewidth=3.2) if stable else dict(linewidth=0.8, linestyle=":")
+            axes.plot([low, high], [alpha + shift] * 2, color=colour, **style)
+    for branch, colour in (("compensated", BLUE), ("hidden", ORANGE)):
+        axes.plot([], [], color=colour, linewidth=3.2, label=f"{branch}, a minimum")
+    axes.plot([], [], color="0.3", linewidth=0.8, linestyle=":", label="a saddle")
     axes.set_xscale("log")
-    axes.set_xlim(3, _top(rows))
+    axes.set_xlim(3, widest)
+    axes.set_ylim(0, most + 1)
     axes.set_xlabel("width K = M (real)")
     axes.set_ylabel("α, anti-aligned students")
-    axes.set_ylim(0, most + 1)
     axes.legend(frameon=False, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("Which families are stable at which width", fontsize=10)
+    figure.suptitle("Which families are minima at which width", fontsize=10)
     return figure
-
-
-def _top(rows: list[dict]) -> float:
-    return rows[0]["widest"]
 
 
 def main(argv=None) -> None:
@@ -95,17 +92,20 @@ def main(argv=None) -> None:
     )
     most = min(args.most, 4) if args.quick else args.most
     widest = min(args.widest, 200.0) if args.quick else args.widest
-    rows = []
-    for branch, first in (("compensated", 1), ("hidden", 3)):
+    rows, pieces = [], {}
+    for branch, first, aligned in (("compensated", 1, 2.0), ("hidden", 3, 1.001)):
         for alpha in range(first, most + 1):
-            width = 4 * alpha + 12  # every family is there
-            least = alpha + 1.001  # of an aligned block of one
-            row = _row(branch, alpha, ol.Problem(width, width), widest, least)
-            rows.append({**row, "widest": widest})
-            print(f"{branch} α = {alpha}: K_c = {row['K_c']}", flush=True)
-    whole = _row("hidden", "K", ol.Problem(12, 12), widest, 1.001)
-    rows.append({**whole, "widest": widest})
-    report(args, rows, _figure(rows, most))
+            path = _branch(branch, alpha, 4 * alpha + 12, alpha + aligned, widest)
+            rows.append(_row(branch, alpha, path))
+            pieces[branch, alpha] = _segments(path)
+            print(f"{branch} α = {alpha}: stable for K {rows[-1]['stable for K']}", flush=True)
+    problem = ol.Problem(12, 12)
+    whole = ol.fixed_point(problem, ol.family(problem, 12, "hidden"))
+    ways = [
+        list(ol.continue_family(problem, whole, "teachers", k, step=0.3)) for k in (2.001, widest)
+    ]
+    rows.append(_row("hidden", "K", [*reversed(ways[0]), *ways[1][1:]]))
+    report(args, rows, _figure(pieces, most, widest), _REMARKS)
 
 
 if __name__ == "__main__":

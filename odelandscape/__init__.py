@@ -2,7 +2,7 @@
 
 from .activations import AbstractActivation, Erf, LeakyReLU, Quadrature, ReLU
 from .ansatz import BlockAnsatz
-from .classify import block_structure
+from .classify import block_structure, describe
 from .continuation import BranchPoint, continue_family, critical_value
 from .families import explore, families, family
 from .fixed_points import FixedPoint, fixed_point
@@ -54,6 +54,7 @@ __all__ = [
     "check_numbers",
     "continue_family",
     "critical_value",
+    "describe",
     "ensure_numbers",
     "explore",
     "families",

@@ -289,7 +289,7 @@ def _split(blocks: list[np.ndarray], home: np.ndarray, wrong: np.ndarray) -> lis
 
 
 def describe(ansatz: BlockAnsatz) -> str:
-    """The blocks in words, such as `15+1+1 | matched 15, free 3`: the sizes of the teacher blocks, which
+    """The blocks in words, such as `15+1+1: matched 15, free 3`: the sizes of the teacher blocks, which
     of them have students matched to them, and how many students are free."""
     sizes = [f"{size:.12g}" for size in np.asarray(ansatz.sizes)]
     runs = [(size, len(list(run))) for size, run in groupby(sizes)]
@@ -299,4 +299,4 @@ def describe(ansatz: BlockAnsatz) -> str:
     students = [f"{size} ×{n}" if n > 1 else size for size, n in copies]
     parts = [f"matched {', '.join(students)}"] if students else []
     parts += [f"free {ansatz.free}"] if ansatz.free else []
-    return f"{written} | {', '.join(parts)}"
+    return f"{written}: {', '.join(parts)}"

@@ -145,7 +145,7 @@ def test_kernels_keep_their_digits_where_they_vanish():
 def relu_loss_in_digits(M, z):
     """The loss of M − 1 matched students and one free one (z as in `BlockAnsatz`), in mpmath: I2 summed
     over all pairs, class by class."""
-    a, b, to_last, row, e = (mp.mpf(float(x)) for x in z)
+    a, b, to_last, row, e = (x if isinstance(x, mp.mpf) else mp.mpf(float(x)) for x in z)
     p = mp.mpf(M - 1)
 
     def I2(n1, n2, c12):

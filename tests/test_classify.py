@@ -78,16 +78,16 @@ def blocks_of(A, v=None, **options):
 # K, M, teacher blocks, matched, free and what they are called: α = 1, α = 2, three blocks, K = M + 1 and
 # M + 2, one block, blocks of one size, two students to a teacher, too few students, no two teachers alike.
 STRUCTURES = [
-    (10, 10, (9, 1), (0,), 1, "9+1 | matched 9, free 1"),
-    (10, 10, (8, 2), (0, 1), 0, "8+2 | matched 8, 2"),
-    (20, 20, (13, 6, 1), (0, 1), 1, "13+6+1 | matched 13, 6, free 1"),
-    (12, 11, (10, 1), (0,), 2, "10+1 | matched 10, free 2"),
-    (11, 9, (5, 2, 1, 1), (0, 1), 4, "5+2+1+1 | matched 5, 2, free 4"),
-    (6, 6, (6,), (0,), 0, "6 | matched 6"),
-    (9, 9, (3, 3, 3), (0, 1, 2), 0, "3+3+3 | matched 3, 3, 3"),
-    (10, 7, (4, 2, 1), (0, 0), 2, "4+2+1 | matched 4 ×2, free 2"),
-    (4, 9, (5, 4), (1,), 0, "5+4 | matched 4"),
-    (7, 6, (1,) * 6, (), 7, "6×1 | free 7"),
+    (10, 10, (9, 1), (0,), 1, "9+1: matched 9, free 1"),
+    (10, 10, (8, 2), (0, 1), 0, "8+2: matched 8, 2"),
+    (20, 20, (13, 6, 1), (0, 1), 1, "13+6+1: matched 13, 6, free 1"),
+    (12, 11, (10, 1), (0,), 2, "10+1: matched 10, free 2"),
+    (11, 9, (5, 2, 1, 1), (0, 1), 4, "5+2+1+1: matched 5, 2, free 4"),
+    (6, 6, (6,), (0,), 0, "6: matched 6"),
+    (9, 9, (3, 3, 3), (0, 1, 2), 0, "3+3+3: matched 3, 3, 3"),
+    (10, 7, (4, 2, 1), (0, 0), 2, "4+2+1: matched 4 ×2, free 2"),
+    (4, 9, (5, 4), (1,), 0, "5+4: matched 4"),
+    (7, 6, (1,) * 6, (), 7, "6×1: free 7"),
 ]
 
 
@@ -129,9 +129,9 @@ def test_blocks_are_found_in_any_order_and_with_noise(structure, c):
 @pytest.mark.parametrize("minimum", MINIMA, ids=lambda minimum: minimum.name)
 def test_published_minima_have_their_blocks(minimum):
     names = {
-        "paper α=1": "9+1 | matched 9, free 1",
-        "hidden α=10": "10 | matched 10",
-        "K=12, M=11": "10+1 | matched 10, free 2",
+        "paper α=1": "9+1: matched 9, free 1",
+        "hidden α=10": "10: matched 10",
+        "K=12, M=11": "10+1: matched 10, free 2",
     }
     rng = np.random.default_rng(0)
     K, M = minimum.W.shape
@@ -213,14 +213,14 @@ def test_no_fewer_blocks_would_do():
     pairs = np.array(
         [[float(n in pair) for n in range(4)] for pair in itertools.combinations(range(4), 2)]
     )
-    assert describe(blocks_of(pairs).ansatz) == "3+1 | matched 3 ×2"
+    assert describe(blocks_of(pairs).ansatz) == "3+1: matched 3 ×2"
     assert len(names) > 4
 
 
 def test_generic_weights_have_no_blocks():
     A = np.random.default_rng(0).standard_normal((30, 30)) / np.sqrt(30)
     own, _, students, teachers = blocks_of(A)
-    assert describe(own) == "30×1 | free 30"
+    assert describe(own) == "30×1: free 30"
     np.testing.assert_array_equal(own.lift(own.start).W, A[students][:, teachers])
 
 
@@ -228,15 +228,15 @@ def test_numbers_about_as_far_apart_as_the_tolerance_still_give_the_weights():
     A = np.eye(8) + 1e-5 * np.random.default_rng(0).uniform(-1, 1, (8, 8))
     own, _, students, teachers = blocks_of(A, tolerance=1e-5)
     np.testing.assert_allclose(own.lift(own.start).W, A[students][:, teachers], atol=1e-5, rtol=0)
-    assert describe(blocks_of(A, tolerance=1e-4).ansatz) == "8 | matched 8"
+    assert describe(blocks_of(A, tolerance=1e-4).ansatz) == "8: matched 8"
 
 
 def test_students_with_other_readouts_are_not_alike():
     A = np.eye(4)
-    assert describe(blocks_of(A, v=[1.0, 1.0, 0.5, 0.5]).ansatz) == "2+2 | matched 2, 2"
+    assert describe(blocks_of(A, v=[1.0, 1.0, 0.5, 0.5]).ansatz) == "2+2: matched 2, 2"
     problem = ol.Problem(4, 4, teacher_readout=[1.0, 1.0, 1.0, -1.0])
     own, ordered, _, teachers = block_structure(problem, ol.Weights(jnp.eye(4)[::-1], jnp.ones(4)))
-    assert describe(own) == "3+1 | matched 3, free 1"
+    assert describe(own) == "3+1: matched 3, free 1"
     np.testing.assert_array_equal(ordered.readout, problem.readout[teachers])
 
 
@@ -245,16 +245,16 @@ def test_two_blocks_of_which_one_is_anti_aligned():
     A = np.full((9, 9), 0.05)
     A[:4, :4] += np.eye(4)
     A[4:, 4:] -= 0.8 * np.eye(5)
-    assert describe(blocks_of(A[::-1]).ansatz) == "4+5 | matched 4, 5"
+    assert describe(blocks_of(A[::-1]).ansatz) == "4+5: matched 4, 5"
     # One more student along all of the anti-aligned teachers doesn't change that.
     A = np.concatenate([A, [[0.0] * 4 + [0.9] * 5]])
-    assert describe(blocks_of(A).ansatz) == "4+5 | matched 4, 5, free 1"
+    assert describe(blocks_of(A).ansatz) == "4+5: matched 4, 5, free 1"
 
 
 def test_real_and_many_sizes_have_names():
     wide = BlockAnsatz(ol.Problem(10**6, 10**6), (10**6 - 1, 1), (0,), 1)
-    assert describe(wide) == "999999+1 | matched 999999, free 1"
-    assert describe(wide.replace(sizes=jnp.array([16.5, 1.0]))) == "16.5+1 | matched 16.5, free 1"
+    assert describe(wide) == "999999+1: matched 999999, free 1"
+    assert describe(wide.replace(sizes=jnp.array([16.5, 1.0]))) == "16.5+1: matched 16.5, free 1"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,50 @@ def test_bad_arguments_get_one_line_and_status_2(arguments, told, capsys, tmp_pa
     assert not list(tmp_path.glob("sweep-*"))  # nothing is left behind
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("-K 10 -M 10 --anti-aligned 12", r"anti_aligned must be from 0 to M = 10; got 12"),
+        ("-K 10 -M 10 --anti-aligned 1.5", r"--anti-aligned.*got '1.5'; allowed: whole numbers"),
+        ("-K 4 -M 4 --anti-aligned 2", r"at least 3 on the hidden branch.*at most M − 3 = 1"),
+        ("-K 5 -M 5 -d 4", r"dimension must be at least .* 5; got 4"),
+        ("-K 5 -M 5 --correlation 1", r"--correlation: T is positive definite between"),
+        ("-K 5 -M 5 --activation erf --anti-aligned 1", r"followed between ReLU and LeakyReLU"),
+    ],
+)
+def test_minima_tells_what_does_not_exist(arguments, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(["minima", *arguments.split(), "--quiet"])
+    except SystemExit as leave:
+        status = leave.code
+    output = capsys.readouterr()
+    assert status == 2
+    assert output.out == ""
+    assert len(output.err.strip().splitlines()) == 1
+    assert re.search(told, output.err), output.err
+
+
+def test_minima_tells_a_family_and_its_whole_spectrum(tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["minima", "-K", "20", "-M", "20", "--anti-aligned", "3", "--out", str(out), "--quiet"]
+    assert main([*command, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((out / "minima.json").read_text())
+    found = {family["branch"]: family for family in report["families"]}
+    assert set(found) == {"compensated", "hidden"}
+    assert found["compensated"]["verdict"] == "stable"
+    for family in found.values():
+        assert family["anti_aligned"] == 3
+        assert family["residual"] <= 1e-12
+        assert sum(value["multiplicity"] for value in family["spectrum"]) == 400
+        assert family["smallest_eigenvalue"] == family["spectrum"][0]["eigenvalue"]
+        assert len(family["parameters"]) == 6
+    assert (out / "minima.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(command) == 0
+    assert re.search(r"compensated +3 +0\.03", capsys.readouterr().out)
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["sweep", "-K", "2", "-M", "2", "--out", str(tmp_path / "file" / "x")]) == 2

@@ -211,13 +211,16 @@ def test_families_that_do_not_exist_are_told(K, alpha, branch, told):
         family(ol.Problem(K, K), alpha, branch)
 
 
-def test_following_stops_at_a_fold_and_says_where():
-    # The split student of K = M + 1 does not live at small widths.
-    problem = ol.Problem(5, 4)
-    with pytest.raises(
-        ValueError, match=r"does not exist at blocks of 3 \+ 1 .* ends near blocks of"
-    ):
-        family(problem, 2, "split student")
+def test_following_stops_where_a_branch_ends_and_says_where():
+    # Three anti-aligned students and an extra one: the branch turns at M = 10.04.
+    family(ol.Problem(12, 11), 3, "extra student")
+    told = r"does not exist at blocks of 6 \+ 3 teachers.* ends near blocks of 7\.\d+ \+ 3 teachers"
+    with pytest.raises(ValueError, match=told):
+        family(ol.Problem(10, 9), 3, "extra student")
+    # Correlated teachers: it turns at c = 0.93087.
+    c = 0.95
+    with pytest.raises(ValueError, match=r"ends near .* c = 0\.93\d+"):
+        family(ol.Problem(20, 20, teacher_overlaps=(1 - c) * np.eye(20) + c), 6)
 
 
 def test_a_start_is_asked_for():

@@ -49,7 +49,7 @@ class GroupedUnits(NamedTuple):
     def pairs(self) -> tuple[Float[Array, "U U"], Float[Array, "U U"]]:
         """How many ordered pairs there are of each two types, at different indices and at the same."""
         size = jnp.asarray(self.member) @ self.size
-        same = (self.member @ self.member.T) * size[:, None]
+        same = jnp.asarray(self.member @ self.member.T) * size[:, None]
         return size[:, None] * size[None, :] - same, same
 
 
