@@ -14,48 +14,57 @@ from ._report import BLUE, ORANGE, arguments, report
 
 _REMARKS = (
     "On the compensated branch the lowest K is α + 2: there its two aligned students have changed places and "
-    "it is the hidden family α = K. A stable range that ends at the widest K goes on as far as was looked."
+    "it is the hidden family α = K. A range that ends at the widest K goes on as far as was looked; hidden "
+    "families are lost at a fold, or before it to a negative eigenvalue."
 )
 
 
-def _branch(branch: str, alpha: int, start: int, low: float, high: float) -> list[ol.BranchPoint]:
-    """The family along the real width, from low to high, through the width `start`."""
-    problem = ol.Problem(start, start)
+def _way(problem: ol.Problem, point: ol.FixedPoint, stop: float) -> list[ol.BranchPoint]:
+    """The branch from a point to a width, or to the fold where it turns back."""
+    way = []
+    for place in ol.continue_family(problem, point, "teachers", stop, step=0.3):
+        way.append(place)
+        if place.event == "fold":
+            break
+    return way
+
+
+def _branch(alpha: int, branch: str, width: int, low: float, high: float) -> list[ol.BranchPoint]:
+    """The family along the real width, from low to high, through a whole width where it is."""
+    problem = ol.Problem(width, width)
     point = ol.fixed_point(problem, ol.family(problem, alpha, branch))
-    ways = (
-        list(ol.continue_family(problem, point, "teachers", stop, step=0.3)) for stop in (low, high)
-    )
-    down, up = ways
-    return [*reversed(down), *up[1:]]
+    return [*reversed(_way(problem, point, low)), *_way(problem, point, high)[1:]]
+
+
+def _is_cut(place: ol.BranchPoint) -> bool:
+    # Where a block reaches a whole size new eigenvalues come in: a change that passes no 0.
+    return place.event == "stability" and abs(place.smallest_eigenvalue) < 1e-6
 
 
 def _segments(path: list[ol.BranchPoint]) -> list[tuple[float, float, bool]]:
     """The branch as pieces (from K, to K, stable): cut where the smallest eigenvalue passes 0."""
-    pieces, begin, stable = [], path[0].value, None
-    for point in path:
-        # Where a block reaches a whole size, new eigenvalues come in: a change that passes no 0.
-        zero = point.event == "stability" and abs(point.smallest_eigenvalue) < 1e-6
-        if zero:
-            pieces.append((begin, point.value, bool(stable)))
-            begin = point.value
-        elif point.event != "stability":
-            stable = point.smallest_eigenvalue > 0
-    return [*pieces, (begin, path[-1].value, bool(stable))]
+    pieces, begin, stable = [], path[0].value, False
+    for place in path:
+        if _is_cut(place):
+            pieces.append((begin, place.value, stable))
+            begin = place.value
+        elif place.event not in ("stability", "fold"):
+            stable = place.smallest_eigenvalue > 0
+    return [*pieces, (begin, path[-1].value, stable)]
 
 
 def _row(branch: str, alpha: int | str, path: list[ol.BranchPoint]) -> dict:
-    pieces = _segments(path)
-    stable = [(low, high) for low, high, is_stable in pieces if is_stable]
-    cuts = [p for p in path if p.event == "stability" and abs(p.smallest_eigenvalue) < 1e-6]
-    first = path[0]
+    stable = [(low, high) for low, high, is_stable in _segments(path) if is_stable]
+    first, last = path[0], path[-1]
     return {
         "branch": branch,
         "α": alpha,
-        "lowest K": first.value,
-        "ends by": "a fold" if first.event == "stuck" else "its smallest block",
-        "stable for K": ", ".join(f"{low:.8f} to {high:.8f}" for low, high in stable) or "none",
-        "decided by": ", ".join(p.component for p in cuts) or None,
-        "smallest eigenvalue at the widest": path[-1].smallest_eigenvalue,
+        "from K": "smallest block" if first.event != "fold" else f"fold {first.value:.8f}",
+        "to K": "widest" if last.event != "fold" else f"fold {last.value:.8f}",
+        "a minimum for K": ", ".join(f"{a:.8f} to {b:.8f}" for a, b in stable) or "none",
+        "decided by": ", ".join(place.component for place in path if _is_cut(place)) or None,
+        "last loss": last.loss,
+        "last smallest eigenvalue": last.smallest_eigenvalue,
     }
 
 
@@ -95,16 +104,11 @@ def main(argv=None) -> None:
     rows, pieces = [], {}
     for branch, first, aligned in (("compensated", 1, 2.0), ("hidden", 3, 1.001)):
         for alpha in range(first, most + 1):
-            path = _branch(branch, alpha, 4 * alpha + 12, alpha + aligned, widest)
+            path = _branch(alpha, branch, alpha + 12, alpha + aligned, widest)
             rows.append(_row(branch, alpha, path))
             pieces[branch, alpha] = _segments(path)
-            print(f"{branch} α = {alpha}: stable for K {rows[-1]['stable for K']}", flush=True)
-    problem = ol.Problem(12, 12)
-    whole = ol.fixed_point(problem, ol.family(problem, 12, "hidden"))
-    ways = [
-        list(ol.continue_family(problem, whole, "teachers", k, step=0.3)) for k in (2.001, widest)
-    ]
-    rows.append(_row("hidden", "K", [*reversed(ways[0]), *ways[1][1:]]))
+            print(f"{branch} α = {alpha}: minimum for K {rows[-1]['a minimum for K']}", flush=True)
+    rows.append(_row("hidden", "K", _branch(12, "hidden", 12, 2.001, widest)))
     report(args, rows, _figure(pieces, most, widest), _REMARKS)
 
 

@@ -499,8 +499,10 @@ class Padding(NamedTuple):
 
     def pad(self, z: Float[Array, "... P"]) -> Float[Array, "... N"]:
         """Parameters of the padded ansatz."""
-        shape = (*z.shape[:-1], len(self.rest))
-        return jnp.broadcast_to(jnp.asarray(self.rest), shape).at[..., self.index].set(z)
+        rest = jnp.broadcast_to(jnp.asarray(self.rest), (*z.shape[:-1], len(self.rest)))
+        source = len(self.index) + np.arange(len(self.rest))
+        source[self.index] = np.arange(len(self.index))
+        return jnp.concatenate([z, rest], axis=-1)[..., source]
 
     def strip(self, z: Float[Array, "... N"]) -> Float[Array, "... P"]:
         """Parameters of the smaller ansatz."""

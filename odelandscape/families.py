@@ -130,13 +130,18 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> Bl
     if anti_aligned == 0:
         return _teacher(problem)
     anchor, sizes = _anchor(problem, int(anti_aligned), branch)
-    start = anchor.ansatz()
+    what = f"the {branch} family with {anti_aligned} anti-aligned"
     target = BlockAnsatz(problem, sizes, anchor.matched, anchor.free)
-    assert start.start is not None
-    path = carry(start, target, start.start)
-    check_arrival(path, start, target, f"the {branch} family with {anti_aligned} anti-aligned")
+    here = anchor.ansatz()
+    # First to this α, then to this width: so where it stops short, the family ends.
+    turn = jnp.asarray((float(anchor.sizes[0]), *map(float, sizes[1:])))
+    for leg in (target.replace(sizes=turn), target) if anchor.sizes[1:] != sizes[1:] else (target,):
+        assert here.start is not None
+        path = carry(here, leg, here.start)
+        check_arrival(path, here, leg, what)
+        here = leg.replace(start=path.z)
     named = branch if branch in (COMPENSATED, HIDDEN) else describe(target)
-    return target.replace(start=path.z, branch=named)
+    return here.replace(branch=named)
 
 
 def _teacher(problem: Problem) -> BlockAnsatz:
