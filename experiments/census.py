@@ -81,9 +81,9 @@ def _figure(rows: list[dict], total: int) -> Figure:
         )
         axes.annotate(
             f" {row['α']}",
-            (row["K"], row["loss"]),
+            (row["K"] + 0.08, row["loss"]),
             fontsize=7,
-            xytext=(6, -2),
+            xytext=(9, -2),
             textcoords="offset points",
         )
     for label, colour in (("global", GREEN), *COLOURS.items()):

@@ -15,7 +15,8 @@ from ._report import BLUE, ORANGE, arguments, report
 _REMARKS = (
     "On the compensated branch the lowest K is α + 2: there its two aligned students have changed places and "
     "it is the hidden family α = K. A range that ends at the widest K goes on as far as was looked; hidden "
-    "families are lost at a fold, or before it to a negative eigenvalue."
+    "families are lost at a fold, or before it to a negative eigenvalue, and begin at K = α + 1 (at K = α they "
+    "are the last row)."
 )
 
 
@@ -84,7 +85,7 @@ def _figure(pieces: dict[tuple[str, int], list], most: int, widest: float) -> Fi
     axes.set_ylim(0, most + 1)
     axes.set_xlabel("width K = M (real)")
     axes.set_ylabel("α, anti-aligned students")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Which families are minima at which width", fontsize=10)
     return figure

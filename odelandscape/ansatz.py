@@ -19,6 +19,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .activations import AbstractActivation
+from .activations._angle import norm
 from .activations.base import GroupedUnits
 from .blocks import Blocks
 from .problem import OrderParameters, Problem, Weights
@@ -64,7 +65,7 @@ class BlockAnsatz(eqx.Module):
     `BlockAnsatz(problem, teachers=(15, 1, 1), matched=(0,), free=3)`: blocks of 15, 1 and 1 teachers;
     a block of students matched to block 0; 3 free students. Their parameters z are, in this order, the
     diagonals of the matched blocks, then for each block of students (matched, then free) its constants
-    on all teacher blocks. `named` gives them names.
+    on all teacher blocks. `names` has a name for each.
 
     - `sizes`: of the teacher blocks, may be real. A block of one has free students only: a matched
       block of one would have a constant that no student has.
@@ -158,7 +159,9 @@ class BlockAnsatz(eqx.Module):
 
     def bare(self) -> "BlockAnsatz":
         """Without start and name, numbers as arrays."""
-        return jax.tree.map(jnp.asarray, self.replace(start=None, branch=""))
+        return jax.tree.map(
+            lambda x: jnp.asarray(x, dtype=float), self.replace(start=None, branch="")
+        )
 
     def padding(self) -> "Padding":
         """The same weights in an ansatz of one of few shapes, so that few programs are compiled.
@@ -275,7 +278,7 @@ class BlockAnsatz(eqx.Module):
         shift = Blocks(W.const, jnp.concatenate([less.same, jnp.zeros((B, B))]))
         away = shift.times(T, m)
         square = jnp.diagonal(Q.diagonal)
-        n = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        n = norm(square)
         of_pairs = away.times(shift.T, m).diagonal
         own_gap = jnp.diagonal(of_pairs)
         along = jnp.sum(matched * away.diagonal, axis=1)
@@ -307,18 +310,15 @@ class BlockAnsatz(eqx.Module):
         derivative over the entries that share the parameter.
         """
         n = self.multiplicity
-        return -self.parameters_of(
-            self._over_teachers(
-                jnp.where(n == 0, 0, jax.grad(self.loss)(z) / jnp.where(n == 0, 1, n))
-            )
-        )
+        gradient = jnp.where(n == 0, 0, jax.grad(self.loss)(z) / jnp.where(n == 0, 1, n))
+        return -self.parameters_of(self._over_teachers(gradient))
 
     @property
     def unit(self) -> Float[Array, " P"]:
         """Lengths of the lifted parameters' unit vectors in weight space, for orthonormal teachers; 1 where
         a parameter has no coefficient."""
         n = self.multiplicity
-        return jnp.where(n > 0, jnp.sqrt(jnp.where(n > 0, n, 1)), 1)
+        return jnp.where(n > 0, norm(n), 1)
 
     def _over_teachers(self, g: Float[Array, " P"]) -> Blocks:
         """G T⁻¹."""

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .activations import LeakyReLU, ReLU
 from .ansatz import BlockAnsatz
-from .problem import OrderParameters, Problem, Weights
+from .problem import OrderParameters, Problem, Weights, check_float64
 
 CONVERGED, NOT_CONVERGED = "converged", "not_converged"
 COMPENSATED, HIDDEN = "compensated", "hidden"
@@ -199,7 +199,10 @@ def _solve(ansatz: BlockAnsatz, z: Float[Array, " P"]):
 
 
 def solve(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> FixedPoint:
-    """Newton's method from z in an ansatz, and the residual evaluated again at the answer."""
+    """Newton's method from z in an ansatz, and the residual evaluated again at the answer.
+
+    Raises ValueError unless JAX is in float64."""
+    check_float64("fixed points are solved to a gradient norm of 1e-12")
     padding = ansatz.padding()
     z, loss, residual, steps = _solve(padding.ansatz, padding.pad(z))
     z = padding.strip(z)
@@ -228,8 +231,8 @@ def fixed_point(
 ) -> FixedPoint:
     """The fixed point of gradient flow in an ansatz.
 
-    - `ansatz`: from `ol.family`, `ol.families` or `ol.block_structure`, whose `start` is then followed
-      from the numbers the ansatz was made for to those of `problem`; or any other.
+    - `ansatz`: from `ol.family`, or the `.ansatz` of a point or of `ol.block_structure`: its `start` is
+      followed from the numbers the ansatz was made for to those of `problem`; or any other.
     - `start`: parameters to begin Newton's method at, where the ansatz brings none.
 
     Differentiable in the problem's numbers (slope, c, readouts), implicitly: the derivative of a root

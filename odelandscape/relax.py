@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from . import results
 from .flows import AbstractFlow
-from .problem import Problem, Weights, population_loss
+from .problem import Problem, Weights, check_float64, population_loss
 from .solvers import Lane, Tolerances, advance, begin, finished, unpack
 from .stability import STABILITY_BAND, curvature, free_rate, leaving, tidy
 
@@ -192,15 +192,6 @@ def _teacher_power(problem: Problem) -> Float[Array, ""]:
     return problem.activation.quadratic_form(problem.readout, problem.T) / 2
 
 
-def check_float64() -> None:
-    """Raises ValueError unless JAX computes in float64: end states are certified to 1e-10."""
-    if not jax.config.read("jax_enable_x64"):
-        raise ValueError(
-            "end states are certified to a gradient norm of 1e-10, which float32 cannot give: call "
-            'jax.config.update("jax_enable_x64", True) before anything else'
-        )
-
-
 def relax(
     problem: Problem,
     flow: AbstractFlow,
@@ -229,7 +220,7 @@ def relax(
 
     Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
-    check_float64()
+    check_float64("end states are certified to a gradient norm of 1e-10")
     if starts.W.ndim != 3 or starts.W.shape[1] != problem.students:
         raise ValueError(
             f"starts must hold weights (N, K = {problem.students}, d); got shape {starts.W.shape}"

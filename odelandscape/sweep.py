@@ -19,8 +19,8 @@ from tqdm import tqdm
 from . import results
 from .classify import count_anti_aligned, families
 from .flows import AbstractFlow
-from .problem import Problem, Weights, check_dimension, random_weights
-from .relax import EndStates, blank, check_float64, relax
+from .problem import Problem, Weights, check_dimension, check_float64, random_weights
+from .relax import EndStates, blank, relax
 from .store import Store
 
 UNIT = 1024
@@ -265,7 +265,7 @@ def sweep(
     Raises ValueError, before anything is computed, for bad numbers, for orthonormal students with
     K > d, for a folder that cannot be written, and unless JAX is in float64.
     """
-    check_float64()
+    check_float64("end states are certified to a gradient norm of 1e-10")
     for name, value, least in (("seeds", seeds, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
