@@ -13,10 +13,10 @@ import odelandscape as ol
 from ._report import BLUE, ORANGE, arguments, report
 
 _REMARKS = (
-    "On the compensated branch the lowest K is α + 2: there its two aligned students have changed places and "
-    "it is the hidden family α = K. A range that ends at the widest K goes on as far as was looked; hidden "
-    "families are lost at a fold, or before it to a negative eigenvalue, and begin at K = α + 1 (at K = α they "
-    "are the last row)."
+    "On the compensated branch the lowest K is α + 2: there its two aligned students have changed places "
+    "and it is the hidden family α = K, the last row. A range that ends at the widest K goes on as far as "
+    "was looked. Hidden families begin at K = α + 1 and are lost at a fold, or before it to a negative "
+    "eigenvalue."
 )
 
 
