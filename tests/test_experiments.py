@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ NAMES = [m.name for m in pkgutil.iter_modules(experiments.__path__) if m.name[0]
 
 def test_experiments_are_found_and_listed():
     assert {"critical_widths", "census"} <= set(NAMES)
-    listed = open(experiments.__path__[0] + "/README.md", encoding="utf-8").read()
+    listed = (Path(experiments.__path__[0]) / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in listed for name in NAMES)
 
 
