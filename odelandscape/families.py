@@ -133,9 +133,12 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> Bl
     what = f"the {branch} family with {anti_aligned} anti-aligned"
     target = BlockAnsatz(problem, sizes, anchor.matched, anchor.free)
     here = anchor.ansatz()
-    # First to this α, then to this width: so where it stops short, the family ends.
-    turn = jnp.asarray((float(anchor.sizes[0]), *map(float, sizes[1:])))
-    for leg in (target.replace(sizes=turn), target) if anchor.sizes[1:] != sizes[1:] else (target,):
+    # One block after the other, so that where it stops short is where the family ends: hidden families live
+    # at narrow widths and reach this α there, the others at wide ones.
+    first = here.sizes if branch == HIDDEN else target.sizes
+    then = target.sizes if branch == HIDDEN else here.sizes
+    turn = jnp.concatenate([first[:1], then[1:]])
+    for leg in (target.replace(sizes=turn), target) if sizes[1:] != anchor.sizes[1:] else (target,):
         assert here.start is not None
         path = carry(here, leg, here.start)
         check_arrival(path, here, leg, what)
