@@ -20,7 +20,7 @@ _REMARKS = (
 )
 
 
-def _way(problem: ol.Problem, point: ol.FixedPoint, stop: float) -> list[ol.BranchPoint]:
+def way(problem: ol.Problem, point: ol.FixedPoint, stop: float) -> list[ol.BranchPoint]:
     """The branch from a point to a width, or to the fold where it turns back."""
     way = []
     for place in ol.continue_family(problem, point, "teachers", stop, step=0.3):
@@ -34,19 +34,20 @@ def _branch(alpha: int, branch: str, width: int, low: float, high: float) -> lis
     """The family along the real width, from low to high, through a whole width where it is."""
     problem = ol.Problem(width, width)
     point = ol.fixed_point(problem, ol.family(problem, alpha, branch))
-    return [*reversed(_way(problem, point, low)), *_way(problem, point, high)[1:]]
+    return [*reversed(way(problem, point, low)), *way(problem, point, high)[1:]]
 
 
-def _is_cut(place: ol.BranchPoint) -> bool:
+def is_cut(place: ol.BranchPoint) -> bool:
+    """Whether the smallest eigenvalue passes 0 here."""
     # Where a block reaches a whole size new eigenvalues come in: a change that passes no 0.
     return place.event == "stability" and abs(place.smallest_eigenvalue) < 1e-6
 
 
-def _segments(path: list[ol.BranchPoint]) -> list[tuple[float, float, bool]]:
+def segments(path: list[ol.BranchPoint]) -> list[tuple[float, float, bool]]:
     """The branch as pieces (from K, to K, stable): cut where the smallest eigenvalue passes 0."""
     pieces, begin, stable = [], path[0].value, False
     for place in path:
-        if _is_cut(place):
+        if is_cut(place):
             pieces.append((begin, place.value, stable))
             begin = place.value
         elif place.event not in ("stability", "fold"):
@@ -55,7 +56,7 @@ def _segments(path: list[ol.BranchPoint]) -> list[tuple[float, float, bool]]:
 
 
 def _row(branch: str, alpha: int | str, path: list[ol.BranchPoint]) -> dict:
-    stable = [(low, high) for low, high, is_stable in _segments(path) if is_stable]
+    stable = [(low, high) for low, high, is_stable in segments(path) if is_stable]
     first, last = path[0], path[-1]
     return {
         "branch": branch,
@@ -63,7 +64,7 @@ def _row(branch: str, alpha: int | str, path: list[ol.BranchPoint]) -> dict:
         "from K": "smallest block" if first.event != "fold" else f"fold {first.value:.8f}",
         "to K": "widest" if last.event != "fold" else f"fold {last.value:.8f}",
         "a minimum for K": ", ".join(f"{a:.8f} to {b:.8f}" for a, b in stable) or "none",
-        "decided by": ", ".join(place.component for place in path if _is_cut(place)) or None,
+        "decided by": ", ".join(place.component for place in path if is_cut(place)) or None,
         "last loss": last.loss,
         "last smallest eigenvalue": last.smallest_eigenvalue,
     }
@@ -107,7 +108,7 @@ def main(argv=None) -> None:
         for alpha in range(first, most + 1):
             path = _branch(alpha, branch, alpha + 12, alpha + aligned, widest)
             rows.append(_row(branch, alpha, path))
-            pieces[branch, alpha] = _segments(path)
+            pieces[branch, alpha] = segments(path)
             print(f"{branch} α = {alpha}: minimum for K {rows[-1]['a minimum for K']}", flush=True)
     rows.append(_row("hidden", "K", _branch(12, "hidden", 12, 2.001, widest)))
     report(args, rows, _figure(pieces, most, widest), _REMARKS)
