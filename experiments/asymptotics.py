@@ -96,7 +96,7 @@ def _figure(widths: np.ndarray, tables: dict[str, list[dict[str, float]]]) -> Fi
         right.axhline(value, color=GREY, linestyle="--", linewidth=0.8)
         right.annotate(f"{told} ", (widths[0] ** -0.5, value), fontsize=7, ha="right", va="bottom")
     right.set_xlabel("K^(−1/2)")
-    right.set_ylabel(f"eigenvalues that stay bounded ({label})")
+    right.set_ylabel(f"bounded eigenvalues, {label}")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(

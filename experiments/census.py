@@ -79,12 +79,15 @@ def _figure(rows: list[dict], total: int) -> Figure:
             linewidths=1.2,
             alpha=0.85,
         )
+        # Where a compensated and a hidden one are close, their numbers are on either side.
+        side = -1 if row["branch"] == "hidden" else 1
         axes.annotate(
-            f" {row['α']}",
-            (row["K"] + 0.08, row["loss"]),
+            f"{row['α']}",
+            (row["K"], row["loss"]),
             fontsize=7,
-            xytext=(9, -2),
+            xytext=(side * (7 + row["share %"] ** 0.5), -2),
             textcoords="offset points",
+            ha="left" if side > 0 else "right",
         )
     for label, colour in (("global", GREEN), *COLOURS.items()):
         axes.scatter([], [], color=colour, label=label)

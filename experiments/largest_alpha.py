@@ -134,7 +134,7 @@ def main(argv=None) -> None:
             remarks.append(
                 f"{branch}: {name} α / K → {limit:.5f} ± {error:.5f} (K > 300, by folds)"
             )
-            title += f"\nα / K → {limit:.4f} ± {error:.4f}"
+            title += f"\nα / K → {limit:.5f} ± {error:.5f}"
         axes.set_title(title, fontsize=9)
     report(args, rows, figure, "; ".join(remarks))
 

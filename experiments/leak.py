@@ -111,8 +111,8 @@ def _remarks(rows: list[dict], changes: int, searched: str, new: list[str]) -> s
     narrow = ", ".join(f"a < {_critical(K, 0.0, 'slope', _ENDS[0]):.8f} at K = {K}" for K in (4, 5))
     return (
         f"Of the {len(rows)} minima lost on the way to a = 0.99: {which}. The critical width of α = 1 is "
-        f"{widths}. So no leak up to 0.99 makes the last family disappear, and with widths, scaled losses and "
-        "eigenvalues settled none closer to 1 is expected to: what a leak changes is κ, which in the end "
+        f"{widths}. So no leak up to 0.99 makes the last family disappear, and with widths, scaled losses "
+        "and eigenvalues settled none closer to 1 is expected to: what a leak changes is κ, which in the end "
         "forces Σ w = Σ w*. Towards |x| hidden families are lost and compensated ones stay minima, their "
         "losses vanishing (there a student and its negative are one); α = 1 becomes a minimum of narrow "
         f"networks too: {narrow}. Changes of stability confirmed by dense Hessians at a ± 0.001: {changes} "

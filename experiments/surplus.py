@@ -1,8 +1,9 @@
 """One and two students too many: which families survive, and from which width.
 
 At K = M + 1 and M + 2 every minimum that `ol.families` finds at a width where many exist is followed in the
-real width M, its blocks kept but the first, which grows: down to where it is born (a fold, or a block of
-one teacher) and up to --widest; changes of the smallest eigenvalue's sign are located to 1e-8.
+real width M, its blocks kept but the first that one block of students matches, which grows: down to where it
+is born (a fold, or a block of one teacher) and up to --widest; changes of the smallest eigenvalue's sign are
+located to 1e-8.
 """
 
 from matplotlib.figure import Figure
@@ -24,8 +25,9 @@ def _minima(problem: ol.Problem, blocks: int) -> list[ol.FixedPoint]:
 
 
 def _path(problem: ol.Problem, point: ol.FixedPoint, widest: float) -> list[ol.BranchPoint]:
-    sizes = point.ansatz.sizes
-    least = problem.teachers - float(sizes[point.ansatz.matched[0]]) + 1.001
+    matched = point.ansatz.matched
+    grows = next(block for block in matched if matched.count(block) == 1)
+    least = problem.teachers - float(point.ansatz.sizes[grows]) + 1.001
     return [*reversed(way(problem, point, least)), *way(problem, point, widest)[1:]]
 
 

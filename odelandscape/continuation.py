@@ -322,12 +322,13 @@ def _growth(ansatz: BlockAnsatz, parameter: str) -> tuple[np.ndarray, float]:
                 f"matched to each, matched = (0, 1); got sizes {sizes.tolist()}, matched = {matched}"
             )
         return np.array([-1.0, 1.0]), float(sizes[1])
-    if not matched or matched.count(matched[0]) != 1:
+    once = [block for block in matched if matched.count(block) == 1]
+    if not once:
         raise ValueError(
-            "parameter 'teachers' needs a matched block of teachers, which grows with one block of "
-            f"students; got matched = {matched}"
+            "parameter 'teachers' needs a block of teachers matched by one block of students, which "
+            f"grows with it; got matched = {matched}"
         )
-    return np.eye(sizes.size)[matched[0]], float(sizes.sum())
+    return np.eye(sizes.size)[once[0]], float(sizes.sum())
 
 
 def _line(ansatz: BlockAnsatz, parameter: str) -> tuple[_Line, float, tuple[float, float]]:
@@ -388,9 +389,9 @@ def continue_family(
 ) -> Iterator[BranchPoint]:
     """The points of the branch through a fixed point, from there on, as an iterator.
 
-    - `parameter`: `teachers` (M, with K − M and every block kept but the first matched one), `anti_aligned`
-      (α of blocks M − α and α), `slope` (of leaky ReLU), `correlation` (c of T = (1 − c) I + c 11ᵀ).
-      Numbers of units are real.
+    - `parameter`: `teachers` (M, with K − M and every block kept but the first that one block of students
+      matches), `anti_aligned` (α of blocks M − α and α), `slope` (of leaky ReLU), `correlation` (c of
+      T = (1 − c) I + c 11ᵀ). Numbers of units are real.
     - `stop`: the value at which the branch ends. It sets out towards it; a fold may turn it away.
     - `step`: the longest, as a relative change of a student's weights and of the size that moves.
     - `most`: of points, located ones not counted.

@@ -78,7 +78,18 @@ def test_minima_tells_what_does_not_exist(arguments, told, capsys, tmp_path, mon
 
 def test_minima_tells_a_family_and_its_whole_spectrum(tmp_path, capsys):
     out = tmp_path / "out"
-    command = ["minima", "-K", "20", "-M", "20", "--anti-aligned", "3", "--out", str(out), "--quiet"]
+    command = [
+        "minima",
+        "-K",
+        "20",
+        "-M",
+        "20",
+        "--anti-aligned",
+        "3",
+        "--out",
+        str(out),
+        "--quiet",
+    ]
     assert main([*command, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((out / "minima.json").read_text())
@@ -152,7 +163,9 @@ def test_the_whole_command(tmp_path):
 
 
 def test_the_examples_in_the_readme_run(capsys):
-    sampled, found = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    sampled, found = re.findall(
+        r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
+    )
     assert len(sampled.strip().splitlines()) == 12
     for code in (sampled, found):
         exec(compile(code, "README.md", "exec"), {})

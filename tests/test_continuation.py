@@ -292,8 +292,13 @@ def test_a_structure_without_the_parameter_is_told(two):
     with pytest.raises(ValueError, match=r"two blocks of teachers of sizes \(M − α, α\)"):
         continue_family(TEN, one, "anti_aligned", 3.0)
     free = replace(two, ansatz=BlockAnsatz(ol.Problem(2, 10), (10,), (), 2))
-    with pytest.raises(ValueError, match="'teachers' needs a matched block"):
+    with pytest.raises(ValueError, match="'teachers' needs a block of teachers matched by one"):
         continue_family(ol.Problem(2, 10), free)
+    # Where two blocks of students match the first block of teachers, the other one grows.
+    wider = ol.Problem(12, 10)
+    twice = replace(two, ansatz=BlockAnsatz(wider, (2, 8), (0, 0, 1)))
+    with pytest.raises(ValueError, match=r"stop must have teachers between 3\.000001 and 1e\+08"):
+        continue_family(wider, twice, stop=2.0)
     smooth = replace(two, ansatz=two.ansatz.replace(activation=ol.Erf()))
     with pytest.raises(ValueError, match="'slope' needs activation ReLU or LeakyReLU; got Erf"):
         continue_family(TEN, smooth, "slope", 0.5)
