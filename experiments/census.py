@@ -92,6 +92,7 @@ def _figure(rows: list[dict], total: int) -> Figure:
     for label, colour in (("global", GREEN), *COLOURS.items()):
         axes.scatter([], [], color=colour, label=label)
     axes.scatter([], [], color="none", edgecolors="0.3", label=f"no ending of {total:,}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("width K = M")
     axes.set_ylabel("population loss of the minimum")
     axes.legend(frameon=False, loc="upper left")
