@@ -186,14 +186,14 @@ class BlockAnsatz(eqx.Module):
             index += [b if row == b and s >= matched else n + row * n + b for b in range(B)]
         rest = np.zeros(n + (n + free) * n)
         rest[B:n] = 1
-        ones = jnp.ones(n - B)
-        readout = jnp.ones(n + free).at[np.array(rows, int)].set(bare.readout)
+        source = np.full(n + free, len(rows))
+        source[rows] = np.arange(len(rows))
         ansatz = bare.replace(
             matched=tuple(range(n)),
             free=free,
-            sizes=jnp.concatenate([bare.sizes, jnp.zeros(n - B)]),
-            readout=readout,
-            teacher_readout=jnp.concatenate([bare.teacher_readout, ones]),
+            sizes=jnp.pad(bare.sizes, (0, n - B)),
+            readout=jnp.take(jnp.pad(bare.readout, (0, 1), constant_values=1), source),
+            teacher_readout=jnp.pad(bare.teacher_readout, (0, n - B), constant_values=1),
         )
         return Padding(ansatz, np.array(index, int), rest)
 
@@ -462,7 +462,7 @@ class BlockAnsatz(eqx.Module):
         ones = jnp.ones((self.sizes.shape[0], 4))
         rest = (self.sizes - 4)[:, None]
         return self.replace(
-            matched=tuple(SPLIT * b + k for b in self.matched for k in range(SPLIT)),
+            matched=split(self.matched),
             sizes=jnp.concatenate([ones, rest], axis=1).ravel(),
             readout=self.readout[self._coarse_students()],
             teacher_readout=jnp.repeat(self.teacher_readout, SPLIT),
@@ -499,15 +499,20 @@ class Padding(NamedTuple):
 
     def pad(self, z: Float[Array, "... P"]) -> Float[Array, "... N"]:
         """Parameters of the padded ansatz."""
-        rest = jnp.broadcast_to(jnp.asarray(self.rest), (*z.shape[:-1], len(self.rest)))
+        rest = np.broadcast_to(self.rest, (*z.shape[:-1], len(self.rest)))
         source = len(self.index) + np.arange(len(self.rest))
         source[self.index] = np.arange(len(self.index))
-        return jnp.concatenate([z, rest], axis=-1)[..., source]
+        return jnp.take(jnp.concatenate([z, rest], axis=-1), source, axis=-1)
 
     def strip(self, z: Float[Array, "... N"]) -> Float[Array, "... P"]:
         """Parameters of the smaller ansatz."""
-        return z[..., self.index]
+        return jnp.take(z, self.index, axis=-1)
 
 
 SPLIT = 5
 """Parts that `finer` makes of a block."""
+
+
+def split(matched: tuple[int, ...]) -> tuple[int, ...]:
+    """The parts of the blocks of teachers that `finer` matches its blocks of students to."""
+    return tuple(SPLIT * b + k for b in matched for k in range(SPLIT))

@@ -135,9 +135,8 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> Bl
     here = anchor.ansatz()
     # One block after the other, so that where it stops short is where the family ends: hidden families live
     # at narrow widths and reach this α there, the others at wide ones.
-    first = here.sizes if branch == HIDDEN else target.sizes
-    then = target.sizes if branch == HIDDEN else here.sizes
-    turn = jnp.concatenate([first[:1], then[1:]])
+    first, then = (anchor.sizes, sizes) if branch == HIDDEN else (sizes, anchor.sizes)
+    turn = jnp.array([*first[:1], *then[1:]], dtype=float)
     for leg in (target.replace(sizes=turn), target) if sizes[1:] != anchor.sizes[1:] else (target,):
         assert here.start is not None
         path = carry(here, leg, here.start)

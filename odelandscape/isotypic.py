@@ -9,6 +9,7 @@ in the finer ansatz; second derivatives of the reduced loss between such vectors
 eigenvalues are those of the full Hessian, as often as the representation has dimensions.
 """
 
+import functools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .ansatz import SPLIT, BlockAnsatz
+from .ansatz import SPLIT, BlockAnsatz, split
 from .blocks import Blocks
 
 _E = np.eye(SPLIT)
@@ -49,13 +50,15 @@ class Component(NamedTuple):
         }[self.name](*p)
 
 
-def components(ansatz: BlockAnsatz) -> list[Component]:
-    """The representations in the coefficients of an ansatz, with their vectors."""
-    own = ansatz.own
-    S, B = own.shape
-    matched = len(ansatz.matched)
-    fine_S = SPLIT * matched + ansatz.free
-    on_diagonal = np.arange(SPLIT * matched), list(ansatz.finer().matched)
+@functools.cache
+def components(blocks: int, matches: tuple[int, ...], free: int) -> tuple[Component, ...]:
+    """The representations in the coefficients of an ansatz, with their vectors.
+
+    `blocks` is the number of teacher blocks, `matches` and `free` are the ansatz's `matched` and `free`.
+    """
+    B, matched = blocks, len(matches)
+    S, fine_S = matched + free, SPLIT * matched + free
+    on_diagonal = np.arange(SPLIT * matched), list(split(matches))
 
     def rows(s: int) -> slice:
         start = SPLIT * s if s < matched else SPLIT * matched + s - matched
@@ -81,7 +84,7 @@ def components(ansatz: BlockAnsatz) -> list[Component]:
     symmetric = {b: Component("(p−2, 2)", (b,), []) for b in range(B)}
     alternating = {b: Component("Λ²", (b,), []) for b in range(B)}
     for s in range(S):
-        group = ansatz.matched[s] if s < matched else None
+        group = matches[s] if s < matched else None
         for b in range(B):
             found[0].vectors.append(vector(s, b, np.outer(one(s), _ONE)))
             of_block[b].vectors.append(vector(s, b, np.outer(one(s), _STANDARD)))
@@ -98,7 +101,7 @@ def components(ansatz: BlockAnsatz) -> list[Component]:
                 of_pair[pair].vectors.append(vector(s, b, np.outer(_STANDARD, _STANDARD)))
     for more in (of_block, of_pair, symmetric, alternating):
         found.extend(component for component in more.values() if component.vectors)
-    return found
+    return tuple(found)
 
 
 @eqx.filter_jit
@@ -134,7 +137,7 @@ def hessian_spectrum(
     """
     padding = ansatz.padding()
     ansatz, z = padding.ansatz, padding.pad(z)
-    found = components(ansatz)
+    found = components(len(ansatz.sizes), ansatz.matched, ansatz.free)
     stack = np.stack([vector for component in found for vector in component.vectors])
     H, G = (np.asarray(x) for x in _forms(ansatz, z, jnp.asarray(stack)))
     sizes = np.asarray(ansatz.sizes)

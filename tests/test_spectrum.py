@@ -83,10 +83,8 @@ def test_a_thousand_units_against_hessian_vector_products():
         return -jax.jvp(rates, (weights.W,), (u,))[1]
 
     # The representative vectors written out: their images stay in their span, with these eigenvalues.
-    told = hessian_spectrum(
-        ansatz, z
-    )  # in a padded ansatz; the vectors here are those of the plain one
-    for component in components(ansatz):
+    told = hessian_spectrum(ansatz, z)  # in a padded ansatz; the vectors below: of the plain one
+    for component in components(len(ansatz.sizes), ansatz.matched, ansatz.free):
         vectors = [
             np.asarray(fine.expand(fine.coefficients(jnp.asarray(v)))) for v in component.vectors
         ]
