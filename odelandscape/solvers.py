@@ -7,8 +7,9 @@ is s² times longer costs s evaluations.
 
 In a batch the starts would want different steps *and* different numbers of stages. A `Lane` therefore
 carries its place inside the step: `advance` makes one evaluation and whatever follows from it (the
-next stage, or the end of the step with its error control, or a probe of the spectral radius). A batch
-of lanes does one evaluation each per call, whatever each of them is at, and none waits for another.
+next stage, or the end of the step with its error control). A batch of lanes does one evaluation each per
+call, whatever each of them is at, and none waits for another. `probe` looks at the spectral radius, and is
+called from time to time.
 """
 
 from functools import lru_cache
@@ -24,8 +25,7 @@ from .flows import AbstractFlow
 from .problem import Problem, Weights
 
 MOST_STAGES = 40
-_PROBE_EVERY = 12  # accepted steps between two looks at the spectral radius
-_FIRST_PROBES = 6
+_FIRST_PROBES = 6  # of the spectral radius
 _SAFETY = 1.15  # a power iteration comes from below
 
 
@@ -72,16 +72,19 @@ def _tableau() -> np.ndarray:
 
 
 class Lane(NamedTuple):
-    """One start on its way. `vectors` stacks, in this order, the step's base, the rates there, the two
-    latest stages (older, newer) and the probe of the spectral radius."""
+    """One start on its way: the step's base, the rates there, the two latest stages, and its place in the
+    step."""
 
-    vectors: Float[Array, "5 K D"]
+    base: Float[Array, "K D"]
+    base_rate: Float[Array, "K D"]
+    older: Float[Array, "K D"]
+    newer: Float[Array, "K D"]
+    direction: Float[Array, "K D"]  # of the power iteration for the spectral radius
     time: Float[Array, ""]
     step: Float[Array, ""]
     radius: Float[Array, ""]
-    stage: Int[Array, ""]  # 0 is a probe
+    stage: Int[Array, ""]
     stages: Int[Array, ""]
-    until_probe: Int[Array, ""]
     evaluations: Int[Array, ""]
     target: Float[Array, ""]  # the lane stops where the rate's norm falls below this
     settled: Bool[Array, ""]
@@ -103,106 +106,127 @@ class Tolerances(eqx.Module):
 
 
 def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> Lane:
-    """A lane at its start."""
+    """A lane at its start, about to evaluate the first stage of its first step."""
     y = pack(weights)
     f = rate(flow, problem, y)
     speed, size = jnp.linalg.norm(f), jnp.linalg.norm(y)
     # Any direction will do for a power iteration, as long as it isn't a symmetric one.
-    probe = jnp.asarray(np.cos(np.arange(1, y.size + 1) ** 2).reshape(y.shape), y.dtype)
-    probe = probe / jnp.linalg.norm(probe)
+    direction = jnp.asarray(np.cos(np.arange(1, y.size + 1) ** 2).reshape(y.shape), y.dtype)
     count = jnp.asarray(0, jnp.int32)
-    return Lane(
-        vectors=jnp.stack([y, f, y, y, probe]),
+    lane = Lane(
+        base=y,
+        base_rate=f,
+        older=y,
+        newer=y,
+        direction=direction / jnp.linalg.norm(direction),
         time=jnp.zeros_like(speed),
         step=jnp.minimum(0.01 * (1 + size) / jnp.maximum(speed, 1e-30), 1.0),
         radius=jnp.zeros_like(speed),
-        stage=count,
+        stage=count + 1,
         stages=count + 2,
-        until_probe=count - _FIRST_PROBES,
         evaluations=count + 1,
         target=jnp.asarray(target, y.dtype),
         settled=speed <= target,
         lost=~(jnp.isfinite(speed) & jnp.isfinite(size)),
     )
+    lane = jax.lax.fori_loop(0, _FIRST_PROBES, lambda _, lane: probe(flow, problem, lane), lane)
+    step, stages = _plan(lane.step, lane.radius)
+    first = y + step * _coefficients(stages, lane.stage, y.dtype)[2] * f
+    return lane._replace(step=step, stages=stages, newer=first)
 
 
-def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: Lane) -> Lane:
-    """One evaluation of the rates, and what follows from it. A finished lane stays as it is."""
-    base, base_rate, older, newer, probe = lane.vectors
-    probing = lane.stage == 0
-    last = lane.stage == lane.stages
+def probe(flow: AbstractFlow, problem: Problem, lane: Lane) -> Lane:
+    """One power iteration on the Jacobian of the rates, carried on from the one before.
+
+    The radius counts from the next step on.
+    """
+    base, direction = lane.base, lane.direction
     # Small students turn fast: each is moved by a little of its own length. That is a change of basis,
     # which leaves the spectrum as it is. One of length 0 has no turning to look at.
     length = jnp.linalg.norm(base[:, :-1], axis=1, keepdims=True)
     length = jnp.where(length > 1e-30, length, 0)
     reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
-
-    f = rate(flow, problem, jnp.where(probing, base + reach * probe, newer))
-
-    # A probe: one power iteration on the Jacobian, carried on from the probe before.
-    stretched = jnp.where(reach > 0, (f - base_rate) / jnp.where(reach > 0, reach, 1), 0)
+    change = rate(flow, problem, base + reach * direction) - lane.base_rate
+    stretched = jnp.where(reach > 0, change / jnp.where(reach > 0, reach, 1), 0)
     stretch = jnp.linalg.norm(stretched)
-    radius = jnp.where(probing, jnp.maximum(stretch, 1e-3), lane.radius)
-    probe = jnp.where(probing & (stretch > 0), stretched / jnp.maximum(stretch, 1e-30), probe)
+    return lane._replace(
+        radius=jnp.maximum(stretch, 1e-3),
+        direction=jnp.where(stretch > 0, stretched / jnp.maximum(stretch, 1e-30), direction),
+        evaluations=lane.evaluations + 1,
+    )
+
+
+def _plan(step: Float[Array, ""], radius: Float[Array, ""]):
+    """A step, no longer than the most stages allow, and as many stages as it needs."""
+    stiff = 1.54 * _SAFETY * radius
+    step = jnp.minimum(step, (MOST_STAGES**2 - 1) / stiff)
+    stages = jnp.ceil(jnp.sqrt(1 + stiff * step)).astype(jnp.int32)
+    return step, jnp.clip(stages, 2, MOST_STAGES)
+
+
+def _coefficients(stages: Int[Array, ""], stage: Int[Array, ""], dtype) -> Float[Array, "4"]:
+    return jnp.asarray(_tableau(), dtype)[:, stages, stage]
+
+
+def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: Lane) -> Lane:
+    """One evaluation of the rates, and what follows from it. A finished lane stays as it is.
+
+    Every array is read and written once, so this costs little beside the rates: whatever a lane is at, what
+    changes are the numbers that its arrays are multiplied by.
+    """
+    stop = finished(tolerances, lane)
+    f = rate(flow, problem, lane.newer)
 
     # The end of a step: the method's own error estimate, of order 3 in the step.
-    error = 0.8 * (base - newer) + 0.4 * lane.step * (base_rate + f)
-    scale = tolerances.atol + tolerances.rtol * jnp.maximum(jnp.abs(base), jnp.abs(newer))
-    size = jnp.sqrt(jnp.mean((error / scale) ** 2))
+    last = lane.stage == lane.stages
+    error = 0.8 * (lane.base - lane.newer) + 0.4 * lane.step * (lane.base_rate + f)
+    largest = jnp.maximum(jnp.abs(lane.base), jnp.abs(lane.newer))
+    size = jnp.sqrt(jnp.mean((error / (tolerances.atol + tolerances.rtol * largest)) ** 2))
     good = size <= 1
-    accept, reject = last & good, last & ~good
+    accept, reject = last & good & ~stop, last & ~good & ~stop
     factor = jnp.where(
         jnp.isfinite(size), jnp.clip(0.8 * jnp.maximum(size, 1e-12) ** (-1 / 3), 0.1, 4.0), 0.1
     )
-    time = jnp.where(accept, lane.time + lane.step, lane.time)
-    step = jnp.where(last, lane.step * factor, lane.step)
-    base = jnp.where(accept, newer, base)
-    base_rate = jnp.where(accept, f, base_rate)
-    # Negative counts the first probes up to 0; then the accepted steps go up to the next probe.
-    until_probe = jnp.where(
-        probing & (lane.until_probe < 0), lane.until_probe + 1, lane.until_probe
-    )
-    until_probe = jnp.where(probing & (lane.until_probe >= 0), 0, until_probe)
-    until_probe = jnp.where(accept, until_probe + 1, until_probe)
-    until_probe = jnp.where(reject, _PROBE_EVERY, until_probe)
+    step, stages = _plan(lane.step * factor, lane.radius)
+    step, stages = jnp.where(last, step, lane.step), jnp.where(last, stages, lane.stages)
+    base = jnp.where(accept, lane.newer, lane.base)
+    base_rate = jnp.where(accept, f, lane.base_rate)
 
-    # Plan the next step: as many stages as its length needs, and no longer than the most stages allow.
-    fresh = probing | last
-    stiff = 1.54 * _SAFETY * radius
-    step = jnp.where(fresh, jnp.minimum(step, (MOST_STAGES**2 - 1) / stiff), step)
-    wanted = jnp.ceil(jnp.sqrt(1 + stiff * step)).astype(lane.stages.dtype)
-    stages = jnp.where(fresh, jnp.clip(wanted, 2, MOST_STAGES), lane.stages)
-    probe_now = fresh & ((until_probe < 0) | (last & (until_probe >= _PROBE_EVERY)))
-
-    # The next stage. Stage 1 follows from the base alone: there the older and newer are the base.
-    stage = jnp.where(fresh, 0, lane.stage) + 1
-    mu, nu, mu_t, gamma_t = jnp.asarray(_tableau(), f.dtype)[:, stages, stage]
-    push = jnp.where(fresh, base_rate, f)
-    older_, newer_ = jnp.where(fresh, base, older), jnp.where(fresh, base, newer)
-    h = step
+    # The next stage. Stage 1 follows from the base alone: μ and ν are 0 there, and the rates, which are
+    # those at the base if the step was accepted, are not if it was rejected.
+    stage = jnp.where(last, 0, lane.stage) + 1
+    mu, nu, mu_t, gamma_t = _coefficients(stages, stage, f.dtype)
     following = (
-        (1 - mu - nu) * base + mu * newer_ + nu * older_ + h * (mu_t * push + gamma_t * base_rate)
+        (1 - mu - nu) * base
+        + mu * lane.newer
+        + nu * lane.older
+        + (step * mu_t) * jnp.where(reject, base_rate, f)
+        + (step * gamma_t) * base_rate
     )
     # The last stage is the new base: back onto the constraint, before the rates are taken there.
     retracted = pack(flow.retract(unpack(following)))
     following = jnp.where(stage == stages, retracted, following)
     speed = jnp.linalg.norm(f)
-    settled = lane.settled | (accept & (speed <= lane.target))
-    moved = Lane(
-        vectors=jnp.stack([base, base_rate, newer_, following, probe]),
-        time=time,
+    moved = lane._replace(
+        base=base,
+        base_rate=base_rate,
+        older=jnp.where(stop, lane.older, jnp.where(reject, base, lane.newer)),
+        newer=jnp.where(stop, lane.newer, following),
+        time=jnp.where(accept, lane.time + lane.step, lane.time),
         step=step,
-        radius=radius,
-        stage=jnp.where(probe_now, 0, stage),
+        stage=stage,
         stages=stages,
-        until_probe=until_probe,
         evaluations=lane.evaluations + 1,
-        target=lane.target,
-        settled=settled,
+        settled=lane.settled | (accept & (speed <= lane.target)),
         lost=lane.lost | ~jnp.isfinite(jnp.where(accept, speed, 0)) | (step < 1e-14),
     )
-    stop = finished(tolerances, lane)
-    return jax.tree.map(lambda old, new: jnp.where(stop, old, new), lane, moved)
+    numbers = (x.ndim == 0 for x in lane)
+    return Lane(
+        *(
+            jnp.where(stop, old, new) if number else new
+            for old, new, number in zip(lane, moved, numbers, strict=True)
+        )
+    )
 
 
 def finished(tolerances: Tolerances, lane: Lane) -> Bool[Array, ""]:

@@ -127,6 +127,12 @@ def norm(square: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
+def inverse(n: Float[Array, "..."]) -> Float[Array, "..."]:
+    """1/n of a length, and 0 of length 0."""
+    positive = n > 0
+    return jnp.where(positive, 1 / jnp.where(positive, n, 1), 0)
+
+
 def cosine(
     c12: Float[Array, "..."], n1: Float[Array, "..."], n2: Float[Array, "..."]
 ) -> Float[Array, "..."]:

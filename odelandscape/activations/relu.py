@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._angle import BULGE_AT_ONE, arcsine, bulge, bulge_defect, cosine, norm, sine_with_slope
+from ._angle import BULGE_AT_ONE, arcsine, bulge, bulge_defect, cosine, inverse, norm, sine_with_slope
 from .base import AbstractActivation, GroupedUnits
 
 
@@ -32,10 +32,11 @@ class ReLU(AbstractActivation):
         return c12 / 4 + n1 * n2 * (1 + bulge(cosine(c12, n1, n2))) / (2 * np.pi)
 
     def mixing(self, c11, c12, c22):
+        # Divisions are made once a unit and not once a pair.
         n1, n2 = norm(c11), norm(c22)
-        c = cosine(c12, n1, n2)
-        p = sine_with_slope(c) * cosine(n2, n1, jnp.ones_like(n1)) / (2 * np.pi)
-        return p, 0.25 + arcsine(c) / (2 * np.pi)
+        over = inverse(n1)
+        c = c12 * (over * inverse(n2))
+        return sine_with_slope(c) * (n2 * over / (2 * np.pi)), 0.25 + arcsine(c) / (2 * np.pi)
 
     def quadratic_form(self, a, covariance):
         # The parts of I2 that are products sum to squares: (Σ a n)²/2π and |Σ a w|²/4. Only g is

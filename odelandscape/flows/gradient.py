@@ -13,15 +13,15 @@ def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
     $X_{ij} = v_i a_j s_{ij} + \delta_{ij} v_i \sum_l a_l p_{il}$ and $Y_{in} = v_i a_n s_{in}$.
     """
     Q, R, v = state.Q, state.R, state.v
-    K = problem.students
     q = jnp.diagonal(Q)
     T = jnp.ones(problem.teachers) if problem.teacher_overlaps is None else jnp.diagonal(problem.T)
-    a = jnp.concatenate([v, -problem.readout])
-    block = jnp.concatenate([Q, R], axis=1)
-    p, s = problem.activation.mixing(q[:, None], block, jnp.concatenate([q, T])[None, :])
-    S = v[:, None] * a[None, :] * s
-    X = S[:, :K] + jnp.diag(v * (p @ a))
-    return Mixing(X, S[:, K:], jnp.zeros_like(v))
+    a = -problem.readout
+    # Two blocks and not one of both: joining them would cost as much as what is joined.
+    p, s = problem.activation.mixing(q[:, None], Q, q[None, :])
+    p_teacher, s_teacher = problem.activation.mixing(q[:, None], R, T[None, :])
+    stretch = v * (jnp.sum(p * v, axis=1) + jnp.sum(p_teacher * a, axis=1))
+    X = v[:, None] * v[None, :] * s + jnp.diag(stretch)
+    return Mixing(X, v[:, None] * a[None, :] * s_teacher, jnp.zeros_like(v))
 
 
 class GradientFlow(AbstractFlow):

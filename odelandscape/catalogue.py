@@ -1,0 +1,104 @@
+r"""Minima met before, so that a start that comes close to one of them needs no certificate of its own.
+
+Permuting the students, or the teachers of an orthonormal teacher, changes neither a flow nor a loss. Ten
+thousand starts therefore end in few points, each in many orders, and one Hessian serves all that end in
+one. A start belongs to a known minimum if, put into its order, it is within a small fraction of the smallest
+eigenvalue λ of it: the Hessian of a ReLU network changes by about the distance it is moved (0.5 to 0.9 times
+that at K = 6 to 17; where a unit is longer, by less), so within λ/10 it is positive definite, the ball is
+convex, and the flow from anywhere in it ends in its middle. That is what Newton's method would find.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+
+from .problem import Problem
+
+NEAR = 0.1
+"""Distance over smallest eigenvalue below which a point belongs to a minimum."""
+ISOLATED = 1e-3
+"""Smallest eigenvalue of a minimum that is worth knowing."""
+DIGITS = 4
+"""Of the point that a known minimum is solved from, so that it doesn't remember by which start it was met."""
+
+_MOST = 256  # minima that are known
+
+
+class Order(NamedTuple):
+    """Which student and which teacher comes where, for each of n points."""
+
+    students: Int[np.ndarray, "n K"]
+    teachers: Int[np.ndarray, "n M"]
+
+
+class Known(NamedTuple):
+    """A certified minimum in its own order."""
+
+    y: Float[np.ndarray, "K D"]  # [W | v]
+    outcome: str
+    loss: float
+    gradient_norm: float
+    smallest_eigenvalue: float
+
+
+def symmetric(problem: Problem) -> bool:
+    """Whether any permutation of teachers leaves the problem as it is, each has a student, and curvatures
+    change as said above."""
+    same = problem.teacher_overlaps is None and problem.teacher_readout is None
+    wide = problem.students >= problem.teachers
+    return same and wide and problem.activation.positively_homogeneous
+
+
+class Catalogue:
+    """The minima of one problem and one flow that are known so far."""
+
+    def __init__(self, problem: Problem):
+        self.teachers = problem.teachers
+        self.known: list[Known] = []
+        self.open = symmetric(problem)
+
+    def order(self, y: Float[np.ndarray, "n K D"]) -> Order:
+        """The order of each point: teachers by the overlap with the student assigned to them (as in
+        `classify.align`), students like their teachers, surplus ones after, long ones first."""
+        M = self.teachers
+        students, teachers = [], []
+        for R, norms in zip(y[:, :, :M], np.linalg.norm(y[:, :, :-1], axis=2), strict=True):
+            rows, columns = linear_sum_assignment(-np.abs(R))
+            by_overlap = np.argsort(-R[rows, columns], kind="stable")
+            rows = rows[by_overlap]
+            rest = np.setdiff1d(np.arange(len(R)), rows)
+            students.append(np.concatenate([rows, rest[np.argsort(-norms[rest], kind="stable")]]))
+            teachers.append(columns[by_overlap])
+        return Order(np.array(students, int), np.array(teachers, int))
+
+    def put(self, y: Float[np.ndarray, "n K D"], order: Order) -> Float[np.ndarray, "n K D"]:
+        """Points in these orders."""
+        return np.take_along_axis(
+            np.take_along_axis(y, order.students[:, :, None], 1), self._columns(y, order), 2
+        )
+
+    def put_back(self, y: Float[np.ndarray, "n K D"], order: Order) -> Float[np.ndarray, "n K D"]:
+        """The inverse of `put`."""
+        back = Order(np.argsort(order.students, 1), np.argsort(order.teachers, 1))
+        return self.put(y, back)
+
+    def _columns(self, y: Float[np.ndarray, "n K D"], order: Order) -> Int[np.ndarray, "n 1 D"]:
+        rest = np.arange(self.teachers, y.shape[2])
+        rest = np.broadcast_to(rest, (len(y), len(rest)))
+        return np.concatenate([order.teachers, rest], axis=1)[:, None, :]
+
+    def nearest(self, ordered: Float[np.ndarray, "n K D"]) -> Int[np.ndarray, " n"]:
+        """Which known minimum each point (in its order) belongs to; −1 if none."""
+        found = np.full(len(ordered), -1)
+        for number, known in enumerate(self.known):
+            distance = np.linalg.norm(ordered - known.y, axis=(1, 2))
+            found[distance <= NEAR * known.smallest_eigenvalue] = number
+        return found
+
+    def add(self, known: Known) -> None:
+        """Enter a minimum, given in its own order, unless it is known or not isolated."""
+        new = self.nearest(known.y[None])[0] < 0
+        if new and known.smallest_eigenvalue >= ISOLATED and len(self.known) < _MOST:
+            self.known.append(known)
