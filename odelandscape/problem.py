@@ -122,10 +122,13 @@ class OrderParameters(eqx.Module):
 
 
 class Weights(eqx.Module):
-    """Students' weights W (K, d), teacher coordinates first, and their readout v (K,)."""
+    """Students' weights W (K, d), teacher coordinates first, and their readout v (K,).
 
-    W: Float[Array, "K d"]
-    v: Float[Array, " K"]
+    Solvers hold many with lanes behind: W (K, d, n), v (K, n).
+    """
+
+    W: Float[Array, "K d *lanes"]
+    v: Float[Array, "K *lanes"]
 
 
 State = OrderParameters | Weights

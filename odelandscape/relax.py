@@ -4,9 +4,9 @@ All lanes (one a start) lie in a pool on the device. Each round takes the first 
 ones, makes a number of evaluations in each, and puts them back: finished lanes leave and new ones enter
 by being chosen or not, so a slow start holds nobody up. A lane whose rates have become small is
 handed to a Newton finish, unless it is plainly in the basin of a minimum that is known already
-(`catalogue`). A finish that is not plainly inside one basin is refused, and the lane goes on along the flow to
-a hundredth of the rate before the next try. What lingers at a saddle therefore goes on until it leaves
-or its time ends, and is told as what it is then.
+(`catalogue`). A finish that is not plainly inside one basin is refused, and the lane goes on along the
+flow to a hundredth of the rate before the next try. What lingers at a saddle therefore goes on until it
+leaves or its time ends, and is told as what it is then.
 """
 
 import threading
@@ -176,14 +176,13 @@ def _round(given, pool: Lane) -> tuple[Lane, Array, Array]:
     """Evaluations in the chosen lanes of a pool, which is changed in place. `given` are tolerances, flow,
     problem and the chosen ones. Which of these are done, and where each is."""
     tolerances, flow, problem, chosen = given
-    lanes = jax.tree.map(lambda x: x[chosen], pool)
-
-    def once(_, lanes):
-        return jax.vmap(lambda lane: advance(flow, problem, tolerances, lane))(lanes)
-
-    lanes = jax.vmap(lambda lane: probe(flow, problem, lane))(lanes)
-    lanes = jax.lax.fori_loop(1, _EVALUATIONS, once, lanes)
-    done = jax.vmap(lambda lane: finished(tolerances, lane))(lanes)
+    lanes = jax.tree.map(lambda x: jnp.moveaxis(x[chosen], 0, -1), pool)
+    lanes = probe(flow, problem, lanes)
+    lanes = jax.lax.fori_loop(
+        1, _EVALUATIONS, lambda _, lanes: advance(flow, problem, tolerances, lanes), lanes
+    )
+    done = finished(tolerances, lanes)
+    lanes = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), lanes)
     pool = jax.tree.map(lambda x, new: x.at[chosen].set(new), pool, lanes)
     return pool, done, lanes.base
 
@@ -204,7 +203,7 @@ def relax(
     flow: AbstractFlow,
     starts: Weights,
     *,
-    batch: int = 128,
+    batch: int = 64,
     rtol: float = 3e-4,
     end: float = 20_000.0,
     catalogue: Catalogue | None = None,
@@ -222,11 +221,11 @@ def relax(
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had come to; the smallest eigenvalue of the
-    exact Hessian there tells minima from saddles. Of starts that end in one point, but for the order of students
-    and teachers, one is certified for all (`catalogue`). A start that has not converged is reported where the
-    last Newton finish left it, which need not be on its path. A start whose numbers become infinite
-    or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and its weights 0, so that
-    no NaN reaches a table.
+    exact Hessian there tells minima from saddles. Of starts that end in one point, but for the order of
+    students and teachers, one is certified for all (`catalogue`). A start that has not converged is
+    reported where the last Newton finish left it, which need not be on its path. A start whose numbers
+    become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and its weights
+    0, so that no NaN reaches a table.
 
     Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
@@ -282,8 +281,9 @@ def relax(
                 )
                 over, isolated = _tell(ends, index, finish, lost, spent, power)
                 untold[index[over]] = False
-                _learn(catalogue, flow, problem, finish.y[isolated], power)
-                _recognise(catalogue, ends, index[isolated], finish.y[isolated])
+                there = np.asarray(finish.y)[isolated]
+                _learn(catalogue, flow, problem, there, power)
+                _recognise(catalogue, ends, index[isolated], there)
                 pool = _lower_target(pool, index[~over])
                 running[index[~over]] = True
                 if progress is not None and over.any():
@@ -302,7 +302,7 @@ def _finished(flow, problem, y: np.ndarray, plain: bool) -> tuple[Finish, bool]:
     and whether plain ones are likely to do the next time."""
     n = len(y)
     program = plain_finish if plain else careful_finish
-    filled = y[_filled(np.arange(n), _FINISH_BATCH)]
+    filled = jnp.asarray(y[_filled(np.arange(n), _FINISH_BATCH)])
     finish = jax.tree.map(lambda x: np.array(x[:n]), _finish(program, flow, problem, filled))
     if not plain:
         return finish, False
@@ -379,7 +379,9 @@ def _learn(catalogue: Catalogue, flow, problem, y: np.ndarray, power: float) -> 
         outcome, smallest, minimum = _judge(f, _lost(f), power)
         if _isolated(f, minimum, smallest)[0]:
             loss = max(float(f.loss[0]), 0.0)
-            known = Known(f.y[0], str(outcome[0]), loss, float(f.speed[0]), float(smallest[0]))
+            known = Known(
+                np.asarray(f.y)[0], str(outcome[0]), loss, float(f.speed[0]), float(smallest[0])
+            )
             catalogue.add(known)
         new = new[1:]
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .compiler import once
 from .flows import AbstractFlow
 from .problem import Problem, Weights
 
@@ -29,19 +30,37 @@ _FIRST_PROBES = 6  # of the spectral radius
 _SAFETY = 1.15  # a power iteration comes from below
 
 
-def pack(weights: Weights) -> Float[Array, "K D"]:
+def pack(weights: Weights) -> Float[Array, "K D *lanes"]:
     """[W | v], the one array that a lane integrates."""
     return jnp.concatenate([weights.W, weights.v[:, None]], axis=1)
 
 
-def unpack(y: Float[Array, "K D"]) -> Weights:
+def unpack(y: Float[Array, "K D *lanes"]) -> Weights:
     """The inverse of `pack`."""
     return Weights(y[:, :-1], y[:, -1])
 
 
-def rate(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Float[Array, "K D"]:
-    """The flow's rates of [W | v]."""
-    return pack(flow(0.0, unpack(y), problem))
+def rate(
+    flow: AbstractFlow, problem: Problem, y: Float[Array, "K D *lanes"]
+) -> Float[Array, "K D *lanes"]:
+    """The flow's rates of [W | v], of one or of many with lanes behind."""
+    if y.ndim == 2:
+        return pack(flow(0.0, unpack(y), problem))
+    return pack(flow.lanes(unpack(y), problem))
+
+
+def _wide(x: Array) -> Array:
+    """A number of each lane, to go with its arrays."""
+    return x[None, None]
+
+
+def _sum(x: Float[Array, "K D *lanes"]) -> Float[Array, "*lanes"]:
+    # One axis after the other: over both at once the compiler's loop isn't vectorised.
+    return jnp.sum(once(jnp.sum(x, axis=1)), axis=0)
+
+
+def _length(x: Float[Array, "K D *lanes"]) -> Float[Array, "*lanes"]:
+    return jnp.sqrt(_sum(x * x))
 
 
 @lru_cache(maxsize=1)
@@ -72,23 +91,23 @@ def _tableau() -> np.ndarray:
 
 
 class Lane(NamedTuple):
-    """One start on its way: the step's base, the rates there, the two latest stages, and its place in the
-    step."""
+    """A start on its way: the step's base, the rates there, the two latest stages, and its place in the
+    step. Many lanes are one behind the other on the last axis."""
 
-    base: Float[Array, "K D"]
-    base_rate: Float[Array, "K D"]
-    older: Float[Array, "K D"]
-    newer: Float[Array, "K D"]
-    direction: Float[Array, "K D"]  # of the power iteration for the spectral radius
-    time: Float[Array, ""]
-    step: Float[Array, ""]
-    radius: Float[Array, ""]
-    stage: Int[Array, ""]
-    stages: Int[Array, ""]
-    evaluations: Int[Array, ""]
-    target: Float[Array, ""]  # the lane stops where the rate's norm falls below this
-    settled: Bool[Array, ""]
-    lost: Bool[Array, ""]  # infinite or undefined numbers
+    base: Float[Array, "K D *lanes"]
+    base_rate: Float[Array, "K D *lanes"]
+    older: Float[Array, "K D *lanes"]
+    newer: Float[Array, "K D *lanes"]
+    direction: Float[Array, "K D *lanes"]  # of the power iteration for the spectral radius
+    time: Float[Array, "*lanes"]
+    step: Float[Array, "*lanes"]
+    radius: Float[Array, "*lanes"]
+    stage: Int[Array, "*lanes"]
+    stages: Int[Array, "*lanes"]
+    evaluations: Int[Array, "*lanes"]
+    target: Float[Array, "*lanes"]  # the lane stops where the rate's norm falls below this
+    settled: Bool[Array, "*lanes"]
+    lost: Bool[Array, "*lanes"]  # infinite or undefined numbers
 
 
 class Tolerances(eqx.Module):
@@ -109,7 +128,7 @@ def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> Lan
     """A lane at its start, about to evaluate the first stage of its first step."""
     y = pack(weights)
     f = rate(flow, problem, y)
-    speed, size = jnp.linalg.norm(f), jnp.linalg.norm(y)
+    speed, size = _length(f), _length(y)
     # Any direction will do for a power iteration, as long as it isn't a symmetric one.
     direction = jnp.asarray(np.cos(np.arange(1, y.size + 1) ** 2).reshape(y.shape), y.dtype)
     count = jnp.asarray(0, jnp.int32)
@@ -143,20 +162,22 @@ def probe(flow: AbstractFlow, problem: Problem, lane: Lane) -> Lane:
     base, direction = lane.base, lane.direction
     # Small students turn fast: each is moved by a little of its own length. That is a change of basis,
     # which leaves the spectrum as it is. One of length 0 has no turning to look at.
-    length = jnp.linalg.norm(base[:, :-1], axis=1, keepdims=True)
+    length = jnp.sqrt(jnp.sum(base[:, :-1] ** 2, axis=1, keepdims=True))
     length = jnp.where(length > 1e-30, length, 0)
     reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
     change = rate(flow, problem, base + reach * direction) - lane.base_rate
     stretched = jnp.where(reach > 0, change / jnp.where(reach > 0, reach, 1), 0)
-    stretch = jnp.linalg.norm(stretched)
+    stretch = _length(stretched)
     return lane._replace(
         radius=jnp.maximum(stretch, 1e-3),
-        direction=jnp.where(stretch > 0, stretched / jnp.maximum(stretch, 1e-30), direction),
+        direction=jnp.where(
+            _wide(stretch > 0), stretched / _wide(jnp.maximum(stretch, 1e-30)), direction
+        ),
         evaluations=lane.evaluations + 1,
     )
 
 
-def _plan(step: Float[Array, ""], radius: Float[Array, ""]):
+def _plan(step: Float[Array, "*lanes"], radius: Float[Array, "*lanes"]):
     """A step, no longer than the most stages allow, and as many stages as it needs."""
     stiff = 1.54 * _SAFETY * radius
     step = jnp.minimum(step, (MOST_STAGES**2 - 1) / stiff)
@@ -164,54 +185,60 @@ def _plan(step: Float[Array, ""], radius: Float[Array, ""]):
     return step, jnp.clip(stages, 2, MOST_STAGES)
 
 
-def _coefficients(stages: Int[Array, ""], stage: Int[Array, ""], dtype) -> Float[Array, "4"]:
+def _coefficients(
+    stages: Int[Array, "*lanes"], stage: Int[Array, "*lanes"], dtype
+) -> Float[Array, "4 *lanes"]:
     return jnp.asarray(_tableau(), dtype)[:, stages, stage]
 
 
 def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: Lane) -> Lane:
     """One evaluation of the rates, and what follows from it. A finished lane stays as it is.
 
-    Every array is read and written once, so this costs little beside the rates: whatever a lane is at, what
-    changes are the numbers that its arrays are multiplied by.
+    `lane` is one, or many with lanes as the last axis of every array. Whatever a lane is at, what differs
+    are numbers that its arrays are multiplied by: this costs little beside the rates.
     """
     stop = finished(tolerances, lane)
     f = rate(flow, problem, lane.newer)
 
     # The end of a step: the method's own error estimate, of order 3 in the step.
     last = lane.stage == lane.stages
-    error = 0.8 * (lane.base - lane.newer) + 0.4 * lane.step * (lane.base_rate + f)
+    error = 0.8 * (lane.base - lane.newer) + 0.4 * _wide(lane.step) * (lane.base_rate + f)
     largest = jnp.maximum(jnp.abs(lane.base), jnp.abs(lane.newer))
-    size = jnp.sqrt(jnp.mean((error / (tolerances.atol + tolerances.rtol * largest)) ** 2))
+    error = (error / (tolerances.atol + tolerances.rtol * largest)) ** 2
+    size = jnp.sqrt(_sum(error) / (error.shape[0] * error.shape[1]))
     good = size <= 1
     accept, reject = last & good & ~stop, last & ~good & ~stop
+    # For the large arrays, as floats worked out once: numbers of one kind fill a vector register.
+    takes, throws, rests = (_wide(once(x.astype(f.dtype)) > 0.5) for x in (accept, reject, stop))
     factor = jnp.where(
         jnp.isfinite(size), jnp.clip(0.8 * jnp.maximum(size, 1e-12) ** (-1 / 3), 0.1, 4.0), 0.1
     )
     step, stages = _plan(lane.step * factor, lane.radius)
     step, stages = jnp.where(last, step, lane.step), jnp.where(last, stages, lane.stages)
-    base = jnp.where(accept, lane.newer, lane.base)
-    base_rate = jnp.where(accept, f, lane.base_rate)
+    base = jnp.where(takes, lane.newer, lane.base)
+    base_rate = jnp.where(takes, f, lane.base_rate)
 
     # The next stage. Stage 1 follows from the base alone: μ and ν are 0 there, and the rates, which are
     # those at the base if the step was accepted, are not if it was rejected.
     stage = jnp.where(last, 0, lane.stage) + 1
-    mu, nu, mu_t, gamma_t = _coefficients(stages, stage, f.dtype)
+    mu, nu, mu_t, gamma_t = map(_wide, _coefficients(stages, stage, f.dtype))
     following = (
         (1 - mu - nu) * base
         + mu * lane.newer
         + nu * lane.older
-        + (step * mu_t) * jnp.where(reject, base_rate, f)
-        + (step * gamma_t) * base_rate
+        + (_wide(step) * mu_t) * jnp.where(throws, base_rate, f)
+        + (_wide(step) * gamma_t) * base_rate
     )
     # The last stage is the new base: back onto the constraint, before the rates are taken there.
     retracted = pack(flow.retract(unpack(following)))
-    following = jnp.where(stage == stages, retracted, following)
-    speed = jnp.linalg.norm(f)
+    at_end = once((stage == stages).astype(f.dtype)) > 0.5
+    following = jnp.where(_wide(at_end), retracted, following)
+    speed = _length(f)
     moved = lane._replace(
         base=base,
         base_rate=base_rate,
-        older=jnp.where(stop, lane.older, jnp.where(reject, base, lane.newer)),
-        newer=jnp.where(stop, lane.newer, following),
+        older=jnp.where(rests, lane.older, jnp.where(throws, base, lane.newer)),
+        newer=jnp.where(rests, lane.newer, following),
         time=jnp.where(accept, lane.time + lane.step, lane.time),
         step=step,
         stage=stage,
@@ -220,15 +247,11 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
         settled=lane.settled | (accept & (speed <= lane.target)),
         lost=lane.lost | ~jnp.isfinite(jnp.where(accept, speed, 0)) | (step < 1e-14),
     )
-    numbers = (x.ndim == 0 for x in lane)
-    return Lane(
-        *(
-            jnp.where(stop, old, new) if number else new
-            for old, new, number in zip(lane, moved, numbers, strict=True)
-        )
-    )
+    # The large arrays are as they should be; of the numbers, none may change.
+    pairs = zip(lane, moved, strict=True)
+    return Lane(*(jnp.where(stop, a, b) if a.ndim == stop.ndim else b for a, b in pairs))
 
 
-def finished(tolerances: Tolerances, lane: Lane) -> Bool[Array, ""]:
+def finished(tolerances: Tolerances, lane: Lane) -> Bool[Array, "*lanes"]:
     """Whether the lane has settled, is lost, or has used up its time."""
     return lane.settled | lane.lost | tolerances.spent(lane)

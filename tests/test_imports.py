@@ -8,7 +8,7 @@ import odelandscape
 
 ROOT = Path(odelandscape.__file__).parent
 ORDER = (
-    "selfcheck results activations problem flows blocks ansatz overlap_ansatz isotypic fixed_points "
+    "selfcheck results compiler activations problem flows blocks ansatz overlap_ansatz isotypic fixed_points "
     "continuation solvers integrate stability classify families catalogue relax perturb store sweep network "
     "plots cli __main__"
 ).split()

@@ -6,7 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._angle import BULGE_AT_ONE, arcsine, bulge, bulge_defect, cosine, inverse, norm, sine_with_slope
+from ._angle import (
+    BULGE_AT_ONE,
+    arcsine,
+    bulge,
+    bulge_defect,
+    cosine,
+    inverse,
+    norm,
+    sine_with_slope,
+)
 from .base import AbstractActivation, GroupedUnits
 
 

@@ -11,6 +11,7 @@ import abc
 from typing import NamedTuple, overload
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -43,7 +44,8 @@ class AbstractFlow(eqx.Module):
     def retract(self, weights: Weights) -> Weights:
         """Back onto the flow's constraint from very near it: undoes what a step's error has moved.
 
-        Costs no more than a few evaluations of the flow; itself if there is no constraint.
+        Costs no more than a few evaluations of the flow; itself if there is no constraint. Lanes may be
+        behind, as in `lanes`.
         """
 
     @abc.abstractmethod
@@ -53,6 +55,14 @@ class AbstractFlow(eqx.Module):
         They are forbidden by the constraint (normals), not moved by the flow (an untrained readout) or
         change no network (rescalings): stability is judged on their complement.
         """
+
+    def lanes(self, weights: Weights, problem: Problem) -> Weights:
+        """The rates of many weights at once, lanes on the last axis: W (K, d, n), v (K, n).
+
+        Vector registers then hold one number of several lanes, whatever K is. A flow overrides it where
+        its arithmetic can be written so.
+        """
+        return jax.vmap(lambda w: self(0.0, w, problem), in_axes=-1, out_axes=-1)(weights)
 
     @overload
     def __call__(self, t, state: Weights, problem: Problem) -> Weights: ...

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from ..compiler import once
 from ..problem import OrderParameters, Problem, Weights
 from .base import AbstractFlow, Mixing, readout_directions
 
@@ -19,13 +20,37 @@ def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
     # Two blocks and not one of both: joining them would cost as much as what is joined.
     p, s = problem.activation.mixing(q[:, None], Q, q[None, :])
     p_teacher, s_teacher = problem.activation.mixing(q[:, None], R, T[None, :])
-    stretch = v * (jnp.sum(p * v, axis=1) + jnp.sum(p_teacher * a, axis=1))
+    stretch = v * (jnp.sum(p * v[None, :], axis=1) + jnp.sum(p_teacher * a[None, :], axis=1))
     X = v[:, None] * v[None, :] * s + jnp.diag(stretch)
     return Mixing(X, v[:, None] * a[None, :] * s_teacher, jnp.zeros_like(v))
 
 
+_WIDEST = 22
+"""Students up to which products of matrices are faster as sums of vector products, lane by lane, on CPU."""
+
+
 class GradientFlow(AbstractFlow):
     """dw_i/dt = −∂L/∂w_i with the readout fixed (paper, Eq. 4)."""
+
+    def lanes(self, weights: Weights, problem: Problem) -> Weights:
+        W, v = weights.W, weights.v
+        K, d, _ = W.shape
+        M = problem.teachers
+        if max(K, d) > _WIDEST or problem.teacher_overlaps is not None:
+            return super().lanes(weights, problem)
+        # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes behind. A product of
+        # matrices is a sum over the first axis, which XLA's CPU compiler makes one loop of.
+        columns = jnp.swapaxes(W, 0, 1)
+        Q = jnp.sum(columns[:, :, None] * columns[:, None], axis=0)
+        q = jnp.sum(W * W, axis=1)
+        a = -problem.readout[None, :, None]
+        p, s = problem.activation.mixing(q[:, None], Q, q[None])
+        p_teacher, s_teacher = problem.activation.mixing(q[:, None], W[:, :M], jnp.ones_like(a))
+        stretch = v * (jnp.sum(p * v[None], axis=1) + jnp.sum(p_teacher * a, axis=1))
+        X = once(v[:, None] * v[None] * s)
+        Y = jnp.pad(v[:, None] * a * s_teacher, ((0, 0), (0, d - M), (0, 0)))
+        XW = jnp.sum(X[:, :, None] * W[:, None], axis=0)  # X is symmetric
+        return Weights(-(XW + stretch[:, None] * W + Y), jnp.zeros_like(v))
 
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         return gradient_mixing(state, problem)

@@ -32,7 +32,8 @@ class OrthonormalFlow(AbstractFlow):
     def retract(self, weights: Weights) -> Weights:
         # One Newton–Schulz step towards the polar factor: the error in WWᵀ is squared.
         W = weights.W
-        return Weights(W - (W @ W.T @ W - W) / 2, weights.v)
+        products = jnp.einsum("im...,jm...->ij...", W, W)
+        return Weights(W - (jnp.einsum("ij...,jm...->im...", products, W) - W) / 2, weights.v)
 
     def frozen_directions(self, weights: Weights, problem: Problem):
         i, j = np.triu_indices(problem.students)
