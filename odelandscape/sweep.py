@@ -17,13 +17,14 @@ import numpy as np
 from tqdm import tqdm
 
 from . import results
+from .catalogue import Catalogue
 from .classify import count_anti_aligned, families
 from .flows import AbstractFlow
 from .problem import Problem, Weights, check_dimension, check_float64, random_weights
 from .relax import EndStates, blank, relax
 from .store import Store
 
-UNIT = 1024
+UNIT = 2048
 """Seeds that are relaxed, handed to a worker and kept together."""
 
 
@@ -175,14 +176,24 @@ def _starts(problem, flow, key, indices, dimension, few) -> Weights:
     return jax.lax.map(start, indices, batch_size=few)
 
 
-def _relax_unit(problem, flow, seed, indices, dimension, progress=None) -> EndStates:
-    return relax(problem, flow, starts(problem, flow, seed, indices, dimension), progress=progress)
+def _relax_unit(given, indices, catalogue, progress=None) -> EndStates:
+    problem, flow, seed, dimension = given
+    begin = starts(problem, flow, seed, indices, dimension)
+    return relax(problem, flow, begin, catalogue=catalogue, progress=progress)
 
 
-def _relax_unit_in_worker(problem, flow, seed, indices, dimension) -> EndStates:
+_IN_WORKER: dict[str, Catalogue] = {}  # what this process knows of the problem it had last
+
+
+def _relax_unit_in_worker(given, indices) -> EndStates:
     # Workers are new processes, and nobody else can set their precision.
     jax.config.update("jax_enable_x64", True)
-    return _relax_unit(problem, flow, seed, indices, dimension)
+    problem, flow, _, dimension = given
+    name = repr(_described(problem, flow, 0, dimension))
+    if name not in _IN_WORKER:
+        _IN_WORKER.clear()
+        _IN_WORKER[name] = Catalogue(problem)
+    return _relax_unit(given, indices, _IN_WORKER[name])
 
 
 @contextmanager
@@ -217,12 +228,12 @@ def _described(problem: Problem, flow: AbstractFlow, seed: int, dimension: int) 
     }
 
 
-def _compute(arguments, units, executor, keep, bar) -> None:
+def _compute(given, units, executor, keep, bar) -> None:
     """Relax units of seeds here or on the executor's workers, and keep each as it ends."""
-    problem, flow, seed, dimension = arguments
     if executor is None:
+        catalogue = Catalogue(given[0])
         for unit in units:
-            keep(unit, _relax_unit(problem, flow, seed, unit, dimension, progress=bar.update))
+            keep(unit, _relax_unit(given, unit, catalogue, progress=bar.update))
         return
     waiting: deque[np.ndarray] = deque(units)
     running: dict[Future, np.ndarray] = {}
@@ -230,9 +241,7 @@ def _compute(arguments, units, executor, keep, bar) -> None:
         while waiting or running:
             while waiting and len(running) < 2 * (os.cpu_count() or 1):
                 unit = waiting.popleft()
-                future = executor.submit(
-                    _relax_unit_in_worker, problem, flow, seed, unit, dimension
-                )
+                future = executor.submit(_relax_unit_in_worker, given, unit)
                 running[future] = unit
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 unit = running.pop(future)

@@ -17,6 +17,7 @@ from systems import (
     within,
 )
 
+from odelandscape.activations import Erf, LeakyReLU, ReLU
 from odelandscape.flows import GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
 from odelandscape.problem import OrderParameters, Problem, Weights, overlaps, population_loss
 
@@ -350,3 +351,30 @@ def test_a_large_jitted_batch_equals_the_same_rows_in_pieces_and_in_numpy(flow):
     np.testing.assert_allclose(whole[1], relu_loss(W, *others), rtol=1e-11, atol=1e-12)
     if isinstance(flow, GradientFlow):
         np.testing.assert_allclose(whole[0], -relu_gradient(W, *others), rtol=1e-10, atol=1e-12)
+
+
+# --- lanes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", [ReLU(), LeakyReLU(0.2), Erf()], ids=repr)
+@pytest.mark.parametrize(("K", "M", "d"), [(4, 4, 4), (5, 3, 6), (2, 4, 4), (24, 3, 3)])
+def test_rates_with_lanes_behind_are_those_of_each_lane(activation, K, M, d):
+    """Also at coincident, opposite and silent students; a broken lane stays alone."""
+    readout = jnp.linspace(0.5, 1.5, M)
+    problem = Problem(K, M, activation, teacher_readout=readout)
+    rng = np.random.default_rng(K)
+    W, v = rng.normal(size=(K, d, 6)), rng.normal(size=(K, 6))
+    W[1, :, 1] = W[0, :, 1]
+    W[1, :, 2] = -W[0, :, 2]
+    W[0, :, 3] = 0
+    W[0, :, 4] = np.eye(d)[0]
+    W[0, 0, 5] = np.nan
+    flow = GradientFlow()
+    got = flow.lanes(Weights(jnp.asarray(W), jnp.asarray(v)), problem)
+    for lane in range(5):
+        one = Weights(jnp.asarray(W[..., lane]), jnp.asarray(v[..., lane]))
+        truth = flow(0.0, one, problem)
+        np.testing.assert_allclose(
+            got.W[..., lane], truth.W, atol=1e-7 if lane in (1, 2) else 1e-13
+        )
+        np.testing.assert_array_equal(got.v[..., lane], truth.v)

@@ -1,0 +1,108 @@
+"""Known minima stand for the certificates they save: other orders are recognised, other points are not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import odelandscape as ol
+from odelandscape.catalogue import NEAR, Catalogue, Known
+from odelandscape.solvers import pack
+
+
+def known(K=8, alpha=1, surplus=0):
+    """A minimum by Newton's method in its blocks, which knows nothing of relaxing."""
+    problem = ol.Problem(K + surplus, K)
+    branch = "split student" if surplus else "compensated"
+    point = ol.fixed_point(problem, ol.family(problem, alpha, branch))
+    eigenvalue = ol.spectrum(problem, point).smallest
+    return problem, np.asarray(pack(point.weights)), eigenvalue
+
+
+def catalogue_of(problem, y, eigenvalue):
+    catalogue = Catalogue(problem)
+    own = catalogue.put(y[None], catalogue.order(y[None]))[0]
+    catalogue.add(Known(own, "local_minimum", 0.1, 1e-13, eigenvalue))
+    return catalogue
+
+
+@pytest.mark.parametrize(("alpha", "surplus"), [(0, 0), (1, 0), (2, 0), (2, 1)])
+def test_any_order_of_a_known_minimum_is_recognised_and_written_in_that_order(alpha, surplus):
+    problem, y, eigenvalue = known(8, alpha, surplus)
+    catalogue = catalogue_of(problem, y, eigenvalue)
+    rng = np.random.default_rng(0)
+    shuffled = np.stack(
+        [y[rng.permutation(len(y))][:, [*rng.permutation(8), 8]] for _ in range(20)]
+    )
+    size = 0.5 * NEAR * eigenvalue
+    noise = rng.normal(size=shuffled.shape)
+    noise *= size / np.linalg.norm(noise, axis=(1, 2), keepdims=True)
+    order = catalogue.order(shuffled + noise)
+    found = catalogue.nearest(catalogue.put(shuffled + noise, order))
+    assert (found == 0).all()
+    written = catalogue.put_back(np.stack([catalogue.known[0].y] * 20), order)
+    np.testing.assert_allclose(written, shuffled, atol=1e-13)
+
+
+def test_what_is_near_no_known_minimum_is_not_recognised():
+    problem, y, eigenvalue = known()
+    catalogue = catalogue_of(problem, y, eigenvalue)
+    _, other, _ = known(8, 2)
+    away = np.random.default_rng(1).normal(size=y.shape)
+    away *= 2 * NEAR * eigenvalue / np.linalg.norm(away)
+    points = np.stack([other, y + away, -y])
+    assert (catalogue.nearest(catalogue.put(points, catalogue.order(points))) == -1).all()
+
+
+def test_the_hessian_stays_positive_where_a_minimum_is_recognised():
+    """The claim that the distance rests on, by dense Hessians at the edge of the ball."""
+    for K, alpha in ((6, 1), (8, 1), (8, 2)):
+        problem, y, eigenvalue = known(K, alpha)
+        rng = np.random.default_rng(K + alpha)
+        for spread in (1.0, 0.0):  # over all students, and in one alone
+            away = rng.normal(size=(K, K)) * (np.arange(K) == 0)[:, None] ** (1 - spread)
+            away *= NEAR * eigenvalue / np.linalg.norm(away)
+            moved = ol.Weights(jnp.asarray(y[:, :-1] + away), jnp.asarray(y[:, -1]))
+            assert ol.spectrum(problem, moved).smallest > 0.8 * eigenvalue
+
+
+def test_nothing_that_is_known_twice_or_hardly_isolated_is_entered():
+    problem, y, eigenvalue = known()
+    catalogue = catalogue_of(problem, y, eigenvalue)
+    catalogue.add(catalogue.known[0])
+    catalogue.add(catalogue.known[0]._replace(y=-y, smallest_eigenvalue=1e-5))
+    assert len(catalogue.known) == 1
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        ol.Problem(3, 4),
+        ol.Problem(4, 4, ol.Erf()),
+        ol.Problem(3, 3, teacher_readout=jnp.array([1.0, 1.0, 2.0])),
+        ol.Problem(2, 2, teacher_overlaps=jnp.array([[1.0, 0.3], [0.3, 1.0]])),
+    ],
+    ids=["K < M", "another curvature", "teachers that differ", "teachers that overlap"],
+)
+def test_without_the_symmetry_every_start_is_certified_by_itself(problem):
+    assert not Catalogue(problem).open
+
+
+@pytest.mark.parametrize("dimension", [None, 8])
+def test_with_and_without_a_catalogue_starts_end_alike(dimension):
+    problem, flow = ol.Problem(6, 6), ol.GradientFlow()
+
+    def start(i):
+        return ol.random_weights(jax.random.fold_in(jax.random.key(3), i), problem, dimension)
+
+    starts = jax.vmap(start)(jnp.arange(150))
+    closed = Catalogue(problem)
+    closed.open = False
+    a = ol.relax(problem, flow, starts)
+    b = ol.relax(problem, flow, starts, catalogue=closed)
+    assert not closed.known
+    np.testing.assert_array_equal(a.outcome, b.outcome)
+    np.testing.assert_array_equal(a.evaluations, b.evaluations)
+    for one, other in ((a.loss, b.loss), (a.smallest_eigenvalue, b.smallest_eigenvalue)):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+    np.testing.assert_allclose(a.weights, b.weights, atol=1e-7)
