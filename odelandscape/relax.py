@@ -37,7 +37,6 @@ ZERO_LOSS = 1e-10
 _FIRST_TARGET = 1e-5  # norm of the rates at which the first Newton finish is tried
 _REACH = 0.02  # how far a Newton finish may carry [W | v]
 _EVALUATIONS = 64  # per lane and round
-_FINISH_BATCH = 4
 _SHOOTS = 20
 _CHORDS = 8
 
@@ -272,8 +271,9 @@ def relax(
             if progress is not None and known.any():
                 progress(int(known.sum()))
             waiting = waiting[~known]
-            while len(waiting) >= _FINISH_BATCH or (len(waiting) and not running.any()):
-                index, waiting = waiting[:_FINISH_BATCH], waiting[_FINISH_BATCH:]
+            few = _few(points)
+            while len(waiting) >= few or (len(waiting) and not running.any()):
+                index, waiting = waiting[:few], waiting[few:]
                 finish, plain = _finished(flow, problem, points[index], plain)
                 lost, spent = (
                     np.asarray(pool.lost)[index],
@@ -297,12 +297,17 @@ def _filled(index: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([index, np.full(width - len(index), index[0])])
 
 
+def _few(y: np.ndarray) -> int:
+    """How many Newton finishes are made together: one where it is long."""
+    return max(1, min(4, 2000 // y[0].size))
+
+
 def _finished(flow, problem, y: np.ndarray, plain: bool) -> tuple[Finish, bool]:
     """Newton finishes in NumPy: plain ones if they are likely to do, careful ones where they don't;
     and whether plain ones are likely to do the next time."""
     n = len(y)
     program = plain_finish if plain else careful_finish
-    filled = jnp.asarray(y[_filled(np.arange(n), _FINISH_BATCH)])
+    filled = jnp.asarray(y[_filled(np.arange(n), _few(y))])
     finish = jax.tree.map(lambda x: np.array(x[:n]), _finish(program, flow, problem, filled))
     if not plain:
         return finish, False

@@ -162,6 +162,32 @@ def test_fates_do_not_depend_on_the_batch():
     np.testing.assert_allclose(a.weights, b.weights, atol=1e-8)
 
 
+def test_other_seeds_slopes_and_tolerances_need_no_other_program():
+    compiled = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    def run(slope, rtol, first):
+        problem = ol.Problem(3, 3, ol.LeakyReLU(slope))
+        some = jax.tree.map(lambda x: x[first : first + 16], many)
+        return ol.relax(problem, ol.GradientFlow(), some, rtol=rtol)
+
+    many = starts(ol.Problem(3, 3), 48)
+    run(0.1, 3e-4, 0)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        run(0.3, 1e-4, 16)
+        ol.relax(ol.Problem(4, 4), ol.GradientFlow(), starts(ol.Problem(4, 4), 16))
+        others = len(compiled)
+        run(0.2, 3e-4, 32)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert others > 0  # the listener hears programs
+    assert len(compiled) == others
+
+
 @pytest.mark.parametrize(
     ("W", "batch", "told"),
     [
