@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from .flows import AbstractFlow, TwoLayerFlow
 from .problem import Problem
 
 NEAR = 0.1
@@ -24,6 +25,7 @@ DIGITS = 4
 """Of the point that a known minimum is solved from, so that it doesn't remember by which start it was met."""
 
 _MOST = 256  # minima that are known
+_EQUAL = 1e-14  # readouts
 
 
 class Order(NamedTuple):
@@ -43,21 +45,22 @@ class Known(NamedTuple):
     smallest_eigenvalue: float
 
 
-def symmetric(problem: Problem) -> bool:
-    """Whether any permutation of teachers leaves the problem as it is, each has a student, and curvatures
-    change as said above."""
+def applies(problem: Problem, flow: AbstractFlow) -> bool:
+    """Whether any permutation of teachers leaves the problem as it is, each has a student, curvatures change
+    as said above, and minima don't lie in families of equal networks."""
     same = problem.teacher_overlaps is None and problem.teacher_readout is None
     wide = problem.students >= problem.teachers
-    return same and wide and problem.activation.positively_homogeneous
+    single = not isinstance(flow, TwoLayerFlow)
+    return same and wide and single and problem.activation.positively_homogeneous
 
 
 class Catalogue:
     """The minima of one problem and one flow that are known so far."""
 
-    def __init__(self, problem: Problem):
+    def __init__(self, problem: Problem, flow: AbstractFlow):
         self.teachers = problem.teachers
         self.known: list[Known] = []
-        self.open = symmetric(problem)
+        self.open = applies(problem, flow)
 
     def order(self, y: Float[np.ndarray, "n K D"]) -> Order:
         """The order of each point: teachers by the overlap with the student assigned to them (as in
@@ -90,11 +93,15 @@ class Catalogue:
         return np.concatenate([order.teachers, rest], axis=1)[:, None, :]
 
     def nearest(self, ordered: Float[np.ndarray, "n K D"]) -> Int[np.ndarray, " n"]:
-        """Which known minimum each point (in its order) belongs to; −1 if none."""
+        """Which known minimum each point (in its order) belongs to; −1 if none.
+
+        Readouts, which no flow here moves, must be the same: another readout has other minima.
+        """
         found = np.full(len(ordered), -1)
         for number, known in enumerate(self.known):
-            distance = np.linalg.norm(ordered - known.y, axis=(1, 2))
-            found[distance <= NEAR * known.smallest_eigenvalue] = number
+            away = ordered - known.y
+            near = np.linalg.norm(away, axis=(1, 2)) <= NEAR * known.smallest_eigenvalue
+            found[near & (np.abs(away[:, :, -1]).max(axis=1) <= _EQUAL)] = number
         return found
 
     def add(self, known: Known) -> None:

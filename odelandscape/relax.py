@@ -250,7 +250,7 @@ def relax(
     repeated = jax.tree.map(lambda x: x[np.minimum(np.arange(size), N - 1)], starts)
     pool, done, points = _begin(tolerances, flow, problem, repeated)
     points = np.array(points)
-    catalogue = Catalogue(problem) if catalogue is None else catalogue
+    catalogue = Catalogue(problem, flow) if catalogue is None else catalogue
     untold = np.arange(size) < N
     running = untold & ~np.asarray(done)
     ends = blank(size, problem.students, starts.W.shape[2])
@@ -380,7 +380,8 @@ def _learn(catalogue: Catalogue, flow, problem, y: np.ndarray, power: float) -> 
         return
     new = catalogue.put(y, catalogue.order(y))
     while len(new := new[catalogue.nearest(new) < 0]):
-        f, _ = _finished(flow, problem, np.round(new[:1], DIGITS), True)
+        short = np.concatenate([np.round(new[:1, :, :-1], DIGITS), new[:1, :, -1:]], axis=2)
+        f, _ = _finished(flow, problem, short, True)
         outcome, smallest, minimum = _judge(f, _lost(f), power)
         if _isolated(f, minimum, smallest)[0]:
             loss = max(float(f.loss[0]), 0.0)

@@ -192,7 +192,7 @@ def _relax_unit_in_worker(given, indices) -> EndStates:
     name = repr(_described(problem, flow, 0, dimension))
     if name not in _IN_WORKER:
         _IN_WORKER.clear()
-        _IN_WORKER[name] = Catalogue(problem)
+        _IN_WORKER[name] = Catalogue(problem, flow)
     return _relax_unit(given, indices, _IN_WORKER[name])
 
 
@@ -231,7 +231,7 @@ def _described(problem: Problem, flow: AbstractFlow, seed: int, dimension: int) 
 def _compute(given, units, executor, keep, bar) -> None:
     """Relax units of seeds here or on the executor's workers, and keep each as it ends."""
     if executor is None:
-        catalogue = Catalogue(given[0])
+        catalogue = Catalogue(*given[:2])
         for unit in units:
             keep(unit, _relax_unit(given, unit, catalogue, progress=bar.update))
         return
