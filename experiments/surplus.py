@@ -56,10 +56,7 @@ def _figure(paths: list[tuple[dict, list[ol.BranchPoint]]], widest: float) -> Fi
             axes.plot([low, high], [height, height], color=colour, **style)
     axes.set_yticks(
         range(len(paths)),
-        [
-            f"{next(v for k, v in row.items() if k.startswith('blocks'))}, α = {row['α']}"
-            for row, _ in paths
-        ],
+        [f"{path[0].point.branch}, α = {row['α']}" for row, path in paths],
         fontsize=6,
     )
     for label, colour in (("K = M + 1, a minimum", BLUE), ("K = M + 2, a minimum", ORANGE)):

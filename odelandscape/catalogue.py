@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 
+from .classify import align
 from .flows import AbstractFlow, TwoLayerFlow
 from .problem import Problem
 
@@ -63,17 +63,17 @@ class Catalogue:
         self.open = applies(problem, flow)
 
     def order(self, y: Float[np.ndarray, "n K D"]) -> Order:
-        """The order of each point: teachers by the overlap with the student assigned to them (as in
-        `classify.align`), students like their teachers, surplus ones after, long ones first."""
+        """The order of each point: teachers by the overlap with the student that `align` gives them,
+        students like their teachers, surplus ones after, long ones first."""
         M = self.teachers
         students, teachers = [], []
         for R, norms in zip(y[:, :, :M], np.linalg.norm(y[:, :, :-1], axis=2), strict=True):
-            rows, columns = linear_sum_assignment(-np.abs(R))
-            by_overlap = np.argsort(-R[rows, columns], kind="stable")
-            rows = rows[by_overlap]
-            rest = np.setdiff1d(np.arange(len(R)), rows)
-            students.append(np.concatenate([rows, rest[np.argsort(-norms[rest], kind="stable")]]))
-            teachers.append(columns[by_overlap])
+            aligned = align(R, norms).order
+            own, rest = aligned[:M], aligned[M:]
+            by_overlap = np.argsort(-R[own, np.arange(M)], kind="stable")
+            by_length = np.argsort(-norms[rest], kind="stable")
+            students.append(np.concatenate([own[by_overlap], rest[by_length]]))
+            teachers.append(by_overlap)
         return Order(np.array(students, int), np.array(teachers, int))
 
     def put(self, y: Float[np.ndarray, "n K D"], order: Order) -> Float[np.ndarray, "n K D"]:

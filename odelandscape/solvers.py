@@ -218,14 +218,15 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
     base = jnp.where(takes, lane.newer, lane.base)
     base_rate = jnp.where(takes, f, lane.base_rate)
 
-    # The next stage. Stage 1 follows from the base alone: μ and ν are 0 there, and the rates, which are
-    # those at the base if the step was accepted, are not if it was rejected.
+    # The next stage. Stage 1 follows from the base alone: μ and ν are 0 there. What a rejected step leaves
+    # may be infinite, and 0 times that is no 0: the base takes its place.
+    older, newer = (jnp.where(throws, base, x) for x in (lane.older, lane.newer))
     stage = jnp.where(last, 0, lane.stage) + 1
     mu, nu, mu_t, gamma_t = map(_wide, _coefficients(stages, stage, f.dtype))
     following = (
         (1 - mu - nu) * base
-        + mu * lane.newer
-        + nu * lane.older
+        + mu * newer
+        + nu * older
         + (_wide(step) * mu_t) * jnp.where(throws, base_rate, f)
         + (_wide(step) * gamma_t) * base_rate
     )
@@ -237,7 +238,7 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
     moved = lane._replace(
         base=base,
         base_rate=base_rate,
-        older=jnp.where(rests, lane.older, jnp.where(throws, base, lane.newer)),
+        older=jnp.where(rests, lane.older, newer),
         newer=jnp.where(rests, lane.newer, following),
         time=jnp.where(accept, lane.time + lane.step, lane.time),
         step=step,

@@ -53,6 +53,27 @@ def test_a_lane_follows_scipy_within_its_tolerance(rtol, error):
     np.testing.assert_allclose(lane.base[:, :-1], truth.y[:, -1].reshape(3, 4), atol=error)
 
 
+def test_a_step_that_overflows_is_tried_again_shorter():
+    problem, flow = ol.Problem(3, 3), ol.GradientFlow()
+    tolerances = Tolerances(1e-6, 1e-7, 300.0)
+    start = begin(flow, problem, ol.random_weights(jax.random.key(5), problem, 4), 0.0)
+    broken = start._replace(stage=start.stages, newer=jnp.full_like(start.newer, jnp.inf))
+
+    @jax.jit
+    def end(lane):
+        return jax.lax.while_loop(
+            lambda lane: ~finished(tolerances, lane),
+            lambda lane: advance(flow, problem, tolerances, probe(flow, problem, lane)),
+            lane,
+        )
+
+    straight, recovered = end(start), end(broken)
+    assert not recovered.lost
+    # Both reach the same one of the teacher's permutations.
+    np.testing.assert_allclose(recovered.base, straight.base, atol=1e-4)
+    np.testing.assert_allclose(np.sort(recovered.base[:, :-1].max(axis=1)), 1, atol=1e-4)
+
+
 # --- certificates -------------------------------------------------------------------------------
 
 
