@@ -2,6 +2,7 @@
 
 from .activations import AbstractActivation, Erf, LeakyReLU, Quadrature, ReLU
 from .ansatz import BlockAnsatz
+from .certify import EndStates
 from .classify import block_structure, describe
 from .continuation import BranchPoint, continue_family, critical_value
 from .families import explore, families, family
@@ -20,7 +21,7 @@ from .problem import (
     realisability,
     weights_of,
 )
-from .relax import EndStates, relax
+from .relax import relax
 from .selfcheck import WrongNumbersError, check_numbers, ensure_numbers
 from .stability import Spectrum, hessian, spectrum
 from .sweep import Summary, Sweep, sweep

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .classify import align
-from .flows import AbstractFlow, TwoLayerFlow
+from .flows import AbstractFlow, GradientFlow, TwoLayerFlow
 from .problem import Problem
 
 NEAR = 0.1
@@ -61,6 +61,9 @@ class Catalogue:
         self.teachers = problem.teachers
         self.known: list[Known] = []
         self.open = applies(problem, flow)
+        # Flows that keep lengths don't end there.
+        self._rays = self.open and problem.students > problem.teachers
+        self._rays = self._rays and isinstance(flow, GradientFlow)
 
     def order(self, y: Float[np.ndarray, "n K D"]) -> Order:
         """The order of each point: teachers by the overlap with the student that `align` gives them,
@@ -109,3 +112,25 @@ class Catalogue:
         new = self.nearest(known.y[None])[0] < 0
         if new and known.smallest_eigenvalue >= ISOLATED and len(self.known) < _MOST:
             self.known.append(known)
+
+    def on_rays(self, y: Float[np.ndarray, "n K D"]) -> Float[np.ndarray, "n K D"]:
+        """Each student carried to the ray of the teacher it overlaps most, and all on one ray lengthened until
+        they are this teacher together: a global minimum, in closed form."""
+        M = self.teachers
+        R, v = y[:, :, :M], y[:, :, -1]
+        own = np.argmax(R, axis=2)[:, :, None] == np.arange(M)
+        length = np.where(own, np.maximum(R, 0), 0)
+        together = np.einsum("ni,nim->nm", v, length)[:, None, :]
+        points = np.zeros_like(y)
+        points[:, :, :M] = length / np.where(together > 0, together, np.inf)
+        points[:, :, -1] = v
+        return points
+
+    def near_rays(self, y: Float[np.ndarray, "n K D"], reach: float) -> np.ndarray:
+        """Which points are within `reach` of such a minimum, where there are more students than teachers.
+
+        Its loss is then below that of any other fixed point that has been met, so the flow ends close by.
+        """
+        if not self._rays or not len(y):
+            return np.zeros(len(y), bool)
+        return np.linalg.norm(self.on_rays(y) - y, axis=(1, 2)) <= reach

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .flows import AbstractFlow
+from .lanes import unpack
 from .problem import Problem, population_loss
-from .solvers import unpack
 from .stability import curvature, free_rate, leaving, tidy
 
 GRADIENT_TOLERANCE = 1e-10

@@ -2,71 +2,74 @@
 
 All lanes (one a start) lie in a pool on the device. Each round takes the first `batch` unfinished
 ones, makes a number of evaluations in each, and puts them back: finished lanes leave and new ones enter
-by being chosen or not, so a slow start holds nobody up. A lane whose rates have become small is
-handed to a Newton finish, unless it is plainly in the basin of a minimum that is known already
-(`catalogue`). A finish that is not plainly inside one basin is refused, and the lane goes on along the
-flow to a hundredth of the rate before the next try. What lingers at a saddle therefore goes on until it
-leaves or its time ends, and is told as what it is then.
+by being chosen or not, so a slow start holds nobody up. On a processor with several cores there are several
+such pools, with a thread each.
+
+A lane whose rates have become small is told at once if it is plainly in the basin of a minimum that is known
+already. If it isn't, it goes on until its rates are a hundredth of that, and is then handed to a Newton finish
+(`certify`). A finish that is not plainly inside one basin is refused, and the lane goes on along the flow to a
+hundredth of the rate before the next try. What lingers at a saddle therefore goes on until it leaves or its
+time ends, and is told as what it is then.
 """
 
+import os
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
-from threadpoolctl import threadpool_limits
+from jaxtyping import Array
 
-from . import results
-from .catalogue import DIGITS, ISOLATED, Catalogue, Known, Order
+from .catalogue import Catalogue
+from .certify import Certificates, EndStates, blank
+from .compiler import OPTIONS
 from .flows import AbstractFlow
-from .newton import GRADIENT_TOLERANCE, Finish, careful_finish, plain_finish
+from .lanes import Lane, Tolerances, advance, begin, finished, probe
+from .newton import GRADIENT_TOLERANCE
 from .problem import Problem, Weights, check_float64
-from .solvers import Lane, Tolerances, advance, begin, finished, probe
-from .stability import STABILITY_BAND
 
-LEAVING = 1e-5
-"""A silent student that the flow would lengthen at a rate above this is not at a minimum."""
-ZERO_LOSS = 1e-10
-"""A loss below this fraction of the teacher's power ½E[f*²] is zero: the global minimum."""
-
-_FIRST_TARGET = 1e-5  # norm of the rates at which the first Newton finish is tried
-_REACH = 0.02  # how far a Newton finish may carry [W | v]
+_FIRST_TARGET = 1e-3  # norm of the rates at which a lane may be recognised
+_NEWTON_TARGET = 1e-5  # at which the first Newton finish is tried
 _EVALUATIONS = 64  # per lane and round
+_IN_CACHE = (
+    256  # numbers in the weights of a lane of which 64 fit into a core's first cache, nearly
+)
 
-# Two programs with LAPACK calls in them, run from two threads of one process, have been seen to wait for
-# each other for ever (XLA's CPU threads, jaxlib 0.10.1, two cores).
-_ONE_AT_A_TIME = threading.Lock()
-
-
-class EndStates(NamedTuple):
-    """What became of N starts, as NumPy arrays; see `relax`."""
-
-    outcome: np.ndarray  # (N,) names from results.OUTCOMES
-    loss: np.ndarray  # (N,)
-    gradient_norm: np.ndarray  # (N,) Frobenius norm of the flow's rates
-    smallest_eigenvalue: np.ndarray  # (N,) of the Hessian on the directions that count
-    time: np.ndarray  # (N,) flow time at which the lane was finished
-    evaluations: np.ndarray  # (N,)
-    weights: np.ndarray  # (N, K, d)
-    readout: np.ndarray  # (N, K)
+_COMPILING = threading.Lock()
 
 
-def blank(count: int, students: int, dimension: int) -> EndStates:
-    """End states to be filled in."""
-    return EndStates(
-        outcome=np.full(count, results.FAILED, dtype="<U14"),
-        loss=np.full(count, np.inf),
-        gradient_norm=np.full(count, np.inf),
-        smallest_eigenvalue=np.full(count, np.inf),
-        time=np.zeros(count),
-        evaluations=np.zeros(count, int),
-        weights=np.zeros((count, students, dimension)),
-        readout=np.zeros((count, students)),
-    )
+class _Job:
+    """What the pools of a call have in common."""
+
+    def __init__(self, problem, flow, tolerances, batch, catalogue, progress):
+        self.problem: Problem = problem
+        self.flow: AbstractFlow = flow
+        self.tolerances: Tolerances = tolerances
+        self.batch: int = batch
+        self.catalogue: Catalogue = catalogue
+        self.stopped = threading.Event()
+        self._progress: Callable[[int], None] | None = progress
+        self._lock = threading.Lock()
+        self._compiled: set[tuple] = set()
+
+    def tell(self, count: int) -> None:
+        """So many starts are finished."""
+        if self._progress is not None:
+            with self._lock:
+                self._progress(count)
+
+    def alone(self, name: tuple, program: Callable, *args):
+        """A call of a program, of which the first is made by one pool while others wait: two that need a program
+        at a time would both compile it."""
+        if name in self._compiled:
+            return program(*args)
+        with _COMPILING:
+            result = program(*args)
+            self._compiled.add(name)
+        return result
 
 
 @eqx.filter_jit
@@ -78,31 +81,110 @@ def _begin(tolerances, flow, problem, weights) -> tuple[Lane, Array, Array]:
     return pool, jax.vmap(lambda lane: finished(tolerances, lane))(pool), pool.base
 
 
-@eqx.filter_jit(donate="all-except-first")
+def _width(weights: int, lanes: int) -> int:
+    """Lanes that lie side by side: all, or eight, where products of matrices would not find those of more in
+    the first cache."""
+    return 8 if weights > _IN_CACHE and lanes % 8 == 0 else lanes
+
+
+@eqx.filter_jit(donate="all-except-first", compiler_options=OPTIONS)
 def _round(given, pool: Lane) -> tuple[Lane, Array, Array]:
     """Evaluations in the chosen lanes of a pool, which is changed in place. `given` are tolerances, flow,
-    problem and the chosen ones. Which of these are done, and where each is."""
-    tolerances, flow, problem, chosen = given
-    lanes = jax.tree.map(lambda x: jnp.moveaxis(x[chosen], 0, -1), pool)
-    lanes = probe(flow, problem, lanes)
-    lanes = jax.lax.fori_loop(
-        1, _EVALUATIONS, lambda _, lanes: advance(flow, problem, tolerances, lanes), lanes
-    )
-    done = finished(tolerances, lanes)
-    lanes = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), lanes)
+    problem, the chosen ones, and at what norm of the rates each shall stop. Which are done, and where each is."""
+    tolerances, flow, problem, chosen, target = given
+    width = _width(pool.base[0].size, len(chosen))
+
+    def blocks(x):
+        return jnp.moveaxis(x[chosen].reshape(-1, width, *x.shape[1:]), 1, -1)
+
+    def lane_by_lane(x):
+        x = jnp.moveaxis(x, -1, 1)
+        return x.reshape(-1, *x.shape[2:])
+
+    lanes = jax.tree.map(blocks, pool)
+    lanes = lanes._replace(target=target.reshape(-1, width), settled=jnp.zeros_like(lanes.settled))
+    lanes = jax.vmap(lambda lanes: probe(flow, problem, lanes))(lanes)
+
+    def evaluation(_, lanes):
+        return jax.vmap(lambda lanes: advance(flow, problem, tolerances, lanes))(lanes)
+
+    # Two by two: the latest stages then change places without being copied.
+    lanes = jax.lax.fori_loop(0, _EVALUATIONS, evaluation, lanes, unroll=2)
+    lanes = jax.tree.map(lane_by_lane, lanes)
     pool = jax.tree.map(lambda x, new: x.at[chosen].set(new), pool, lanes)
-    return pool, done, lanes.base
+    return pool, finished(tolerances, lanes), lanes.base
 
 
-@eqx.filter_jit
-def _finish(finish, flow, problem, y: Float[Array, "n K D"]) -> Finish:
-    return jax.vmap(lambda y: finish(flow, problem, y))(y)
+def _filled(index: np.ndarray, width: int) -> np.ndarray:
+    """`index` filled up to `width` with its first entry: equal lanes, equal results, written twice."""
+    return np.concatenate([index, np.full(width - len(index), index[0])])
 
 
-@eqx.filter_jit
-def _teacher_power(problem: Problem) -> Float[Array, ""]:
-    """½E[f*²], the loss of a student that is silent."""
-    return problem.activation.quadratic_form(problem.readout, problem.T) / 2
+def _lower(target: np.ndarray) -> np.ndarray:
+    """The next norm to stop at: a hundredth, and at last none before the end of the time."""
+    lower = target / 100
+    return np.where(lower < GRADIENT_TOLERANCE / 10, 0.0, lower)
+
+
+def _relax_pool(job: _Job, starts: Weights) -> EndStates:
+    """End states of the starts of one pool."""
+    N, batch = len(starts.W), job.batch
+    given = job.tolerances, job.flow, job.problem
+    # The pool has one of a few sizes, each a program; what is too much repeats the last start.
+    size = 1024 * -(-N // 1024) if N > 1024 else 1 << max(N - 1, 0).bit_length()
+    repeated = jax.tree.map(lambda x: x[np.minimum(np.arange(size), N - 1)], starts)
+    pool, done, points = job.alone(("begin", size), _begin, *given, repeated)
+    points = np.array(points)
+    untold = np.arange(size) < N
+    running = untold & ~np.asarray(done)
+    target = np.full(size, _FIRST_TARGET)
+    certificates = Certificates(
+        job.problem, job.flow, job.catalogue, blank(size, *starts.W.shape[1:])
+    )
+
+    def told(index: np.ndarray) -> None:
+        untold[index] = False
+        if len(index):
+            job.tell(len(index))
+
+    while untold.any() and not job.stopped.is_set():
+        chosen = np.flatnonzero(running)[:batch]
+        if len(chosen):
+            width = batch if len(chosen) > batch // 4 else max(batch // 4, 1)
+            at = _filled(chosen, width)
+            now = (*given, at, target[at])
+            pool, done, here = job.alone((size, width), _round, now, pool)
+            running[chosen] = ~np.asarray(done)[: len(chosen)]
+            points[chosen] = np.asarray(here)[: len(chosen)]
+        waiting = np.flatnonzero(untold & ~running)
+        known = certificates.recognise(waiting, points[waiting])
+        told(waiting[known])
+        waiting = waiting[~known]
+        lost, spent = np.asarray(pool.lost), np.asarray(job.tolerances.spent(pool))
+        early = (target[waiting] > _NEWTON_TARGET) & ~(lost | spent)[waiting]
+        target[waiting[early]] = _NEWTON_TARGET
+        running[waiting[early]] = True
+        waiting = waiting[~early]
+        few = certificates.few
+        while len(waiting) >= few or (len(waiting) and not running.any()):
+            index, waiting = waiting[:few], waiting[few:]
+            over = certificates.finish(index, points[index], lost[index], spent[index])
+            told(index[over])
+            target[index[~over]] = _lower(target[index[~over]])
+            running[index[~over]] = True
+    ends = certificates.ends._replace(
+        time=np.asarray(pool.time), evaluations=np.asarray(pool.evaluations)
+    )
+    return EndStates(*(x[:N] for x in ends))
+
+
+def _cores() -> int:
+    """Cores that this process may use: each gets a pool. Other devices work on one large batch."""
+    if jax.default_backend() != "cpu":
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def relax(
@@ -119,9 +201,10 @@ def relax(
     """Follow the flow from N starts to their end states, and certify each.
 
     - `starts`: Weights with a leading axis of N, carried to the flow's constraint first.
-    - `batch`: lanes that advance together; it changes the speed, not the fates.
-    - `rtol`: error per step relative to the weights, 0.1 `rtol` absolute. At 1e-3, 3e-4 and 1e-4 alike
-      at least 99.9 % of the fates at K = M = 10 are those of a tight integration (rtol 1e-6 or 1e-9).
+    - `batch`: lanes that advance together on a core; it changes the speed, not the fates.
+    - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
+      At 1e-3, 3e-4 and 1e-4 alike at least 99.9 % of the fates at K = M = 10 are those of a tight
+      integration (rtol 1e-6 or 1e-9).
     - `end`: flow time after which a start that has not converged is told as what it is.
     - `catalogue`: of minima known from other calls for this problem and flow; it learns those met here.
     - `progress`: called with the number of starts finished since the last call.
@@ -129,10 +212,13 @@ def relax(
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had come to; the smallest eigenvalue of the
     exact Hessian there tells minima from saddles. Of starts that end in one point, but for the order of
-    students and teachers, one is certified for all (`catalogue`). A start that has not converged is
-    reported where the last Newton finish left it, which need not be on its path. A start whose numbers
-    become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and its weights
-    0, so that no NaN reaches a table.
+    students and teachers, one is certified for all (`catalogue`). Where students are more than teachers, the
+    global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that has not
+    converged is reported where the last Newton finish left it, which need not be on its path. A start whose
+    numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and its
+    weights 0, so that no NaN reaches a table.
+
+    All cores that the process may use work on it.
 
     Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
@@ -147,185 +233,25 @@ def relax(
         )
     if len(starts.W) < 1 or batch < 1:
         raise ValueError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
-    N = len(starts.W)
     # Numbers become arrays, so that other numbers run the same program.
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
-    tolerances = Tolerances(rtol, 0.1 * rtol, end)
-    power = float(_teacher_power(problem))
-
-    # The pool has one of a few sizes, each a program; what is too much repeats the last start.
-    size = 1024 * -(-N // 1024) if N > 1024 else 1 << max(N - 1, 0).bit_length()
-    repeated = jax.tree.map(lambda x: x[np.minimum(np.arange(size), N - 1)], starts)
-    pool, done, points = _begin(tolerances, flow, problem, repeated)
-    points = np.array(points)
-    catalogue = Catalogue(problem, flow) if catalogue is None else catalogue
-    untold = np.arange(size) < N
-    running = untold & ~np.asarray(done)
-    ends = blank(size, problem.students, starts.W.shape[2])
-    plain = True
-    # The Hessians are small: LAPACK's own threads gain nothing, and where other programs compete for
-    # the cores they wait for each other and cost a factor of ten.
-    with _ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
-        while untold.any():
-            chosen = np.flatnonzero(running)[:batch]
-            if len(chosen):
-                at = _filled(chosen, batch if len(chosen) > batch // 4 else max(batch // 4, 1))
-                pool, done, here = _round((tolerances, flow, problem, at), pool)
-                running[chosen] = ~np.asarray(done)[: len(chosen)]
-                points[chosen] = np.asarray(here)[: len(chosen)]
-            waiting = np.flatnonzero(untold & ~running)
-            known = _recognise(catalogue, ends, waiting, points[waiting])
-            untold[waiting[known]] = False
-            if progress is not None and known.any():
-                progress(int(known.sum()))
-            waiting = waiting[~known]
-            few = _few(points)
-            while len(waiting) >= few or (len(waiting) and not running.any()):
-                index, waiting = waiting[:few], waiting[few:]
-                finish, plain = _finished(flow, problem, points[index], plain)
-                lost, spent = (
-                    np.asarray(pool.lost)[index],
-                    np.asarray(tolerances.spent(pool))[index],
-                )
-                over, isolated = _tell(ends, index, finish, lost, spent, power)
-                untold[index[over]] = False
-                there = np.asarray(finish.y)[isolated]
-                _learn(catalogue, flow, problem, there, power)
-                _recognise(catalogue, ends, index[isolated], there)
-                pool = _lower_target(pool, index[~over])
-                running[index[~over]] = True
-                if progress is not None and over.any():
-                    progress(int(over.sum()))
-    ends = ends._replace(time=np.asarray(pool.time), evaluations=np.asarray(pool.evaluations))
-    return EndStates(*(x[:N] for x in ends))
-
-
-def _filled(index: np.ndarray, width: int) -> np.ndarray:
-    """`index` filled up to `width` with its first entry: equal lanes, equal results, written twice."""
-    return np.concatenate([index, np.full(width - len(index), index[0])])
-
-
-def _few(y: np.ndarray) -> int:
-    """How many Newton finishes are made together: one where it is long."""
-    return max(1, min(4, 2000 // y[0].size))
-
-
-def _finished(flow, problem, y: np.ndarray, plain: bool) -> tuple[Finish, bool]:
-    """Newton finishes in NumPy: plain ones if they are likely to do, careful ones where they don't;
-    and whether plain ones are likely to do the next time."""
-    n = len(y)
-    program = plain_finish if plain else careful_finish
-    filled = jnp.asarray(y[_filled(np.arange(n), _few(y))])
-    finish = jax.tree.map(lambda x: np.array(x[:n]), _finish(program, flow, problem, filled))
-    if not plain:
-        return finish, False
-    poor = ~(finish.definite & _converged(finish))
-    if poor.any():
-        again, _ = _finished(flow, problem, y[poor], False)
-        for whole, part in zip(finish, again, strict=True):
-            whole[poor] = part
-    return finish, bool(poor.mean() <= 0.5)
-
-
-def _converged(f: Finish) -> np.ndarray:
-    return np.asarray((f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH))
-
-
-class _Verdict(NamedTuple):
-    """What finishes say. `minimum`: it is one, and was already one where Newton took over."""
-
-    outcome: np.ndarray
-    smallest: np.ndarray
-    minimum: np.ndarray
-
-
-def _judge(f: Finish, lost: np.ndarray, power: float) -> _Verdict:
-    pairs = zip(f.curvature, lost, strict=True)
-    smallest = np.array([np.inf if bad else np.linalg.eigvalsh(H)[0] for H, bad in pairs])
-    zero, converged = f.loss <= ZERO_LOSS * power, _converged(f)
-    stable = (smallest >= -STABILITY_BAND) & (f.leaving <= LEAVING)
-    outcome = np.select(
-        [lost, ~converged, zero, stable],
-        [results.FAILED, results.NOT_CONVERGED, results.GLOBAL_MINIMUM, results.LOCAL_MINIMUM],
-        results.SADDLE,
+    job = _Job(
+        problem=problem,
+        flow=flow,
+        tolerances=Tolerances(rtol, 0.1 * rtol, end),
+        batch=batch,
+        catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
+        progress=progress,
     )
-    return _Verdict(outcome, smallest, converged & (zero | (stable & f.definite)))
-
-
-def _lost(f: Finish) -> np.ndarray:
-    sound = np.isfinite(f.speed) & np.isfinite(f.loss)
-    return ~(sound & np.isfinite(f.curvature).all(axis=(1, 2)))
-
-
-def _tell(
-    ends: EndStates, index, f: Finish, lost, spent, power: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Enter the lanes whose end has come. Which these are, and which are at an isolated minimum."""
-    lost = lost | _lost(f)
-    outcome, smallest, minimum = _judge(f, lost, power)
-    # Before its time is over only a minimum may end: anything else might be a saddle that the flow is
-    # about to leave.
-    over = lost | spent | minimum
-    ends.outcome[index[over]] = outcome[over]
-    sound = over & ~lost  # of a failed start nothing but the name
-    at = index[sound]
-    ends.loss[at] = np.maximum(f.loss[sound], 0)  # below 0 by rounding only
-    ends.gradient_norm[at] = f.speed[sound]
-    ends.smallest_eigenvalue[at] = smallest[sound]
-    ends.weights[at] = f.y[sound][..., :-1]
-    ends.readout[at] = f.y[sound][..., -1]
-    return over, sound & _isolated(f, minimum, smallest)
-
-
-def _isolated(f: Finish, minimum: np.ndarray, smallest: np.ndarray) -> np.ndarray:
-    """Minima without another one next to them and without silent students."""
-    return minimum & (smallest >= ISOLATED) & np.isneginf(f.leaving)
-
-
-def _learn(catalogue: Catalogue, flow, problem, y: np.ndarray, power: float) -> None:
-    """Enter isolated minima into the catalogue, each solved again from its first digits in its own order."""
-    if not (catalogue.open and len(y)):
-        return
-    new = catalogue.put(y, catalogue.order(y))
-    while len(new := new[catalogue.nearest(new) < 0]):
-        short = np.concatenate([np.round(new[:1, :, :-1], DIGITS), new[:1, :, -1:]], axis=2)
-        f, _ = _finished(flow, problem, short, True)
-        outcome, smallest, minimum = _judge(f, _lost(f), power)
-        if _isolated(f, minimum, smallest)[0]:
-            loss = max(float(f.loss[0]), 0.0)
-            known = Known(
-                np.asarray(f.y)[0], str(outcome[0]), loss, float(f.speed[0]), float(smallest[0])
-            )
-            catalogue.add(known)
-        new = new[1:]
-
-
-def _recognise(catalogue: Catalogue, ends: EndStates, index, y: np.ndarray) -> np.ndarray:
-    """Enter the lanes that are in the basin of a known minimum, and say which these are."""
-    belongs = np.zeros(len(y), bool)
-    sound = np.flatnonzero(np.isfinite(y).all(axis=(1, 2)))
-    if not (catalogue.known and len(sound)):
-        return belongs
-    order = catalogue.order(y[sound])
-    number = catalogue.nearest(catalogue.put(y[sound], order))
-    belongs[sound] = number >= 0
-    if belongs.any():
-        known = [catalogue.known[k] for k in number if k >= 0]
-        order = Order(*(x[number >= 0] for x in order))
-        states = catalogue.put_back(np.stack([one.y for one in known]), order)
-        at = index[belongs]
-        ends.outcome[at] = [one.outcome for one in known]
-        ends.loss[at] = [one.loss for one in known]
-        ends.gradient_norm[at] = [one.gradient_norm for one in known]
-        ends.smallest_eigenvalue[at] = [one.smallest_eigenvalue for one in known]
-        ends.weights[at], ends.readout[at] = states[..., :-1], states[..., -1]
-    return belongs
-
-
-def _lower_target(pool: Lane, index: np.ndarray) -> Lane:
-    """Send lanes on: to a hundredth of the rate, and at last to the end of their time."""
-    target, settled = np.array(pool.target), np.array(pool.settled)
-    lower = target[index] / 100
-    target[index] = np.where(lower < GRADIENT_TOLERANCE / 10, 0.0, lower)
-    settled[index] = False
-    return pool._replace(target=jnp.asarray(target), settled=jnp.asarray(settled))
+    pools = max(1, min(_cores(), len(starts.W) // (2 * batch)))
+    parts = np.array_split(np.arange(len(starts.W)), pools)
+    with ThreadPoolExecutor(pools) as threads:
+        futures = [
+            threads.submit(_relax_pool, job, jax.tree.map(lambda x, part=part: x[part], starts))
+            for part in parts
+        ]
+        try:
+            ends = [future.result() for future in futures]
+        finally:
+            job.stopped.set()  # for the others, where one has failed or the user interrupts
+    return EndStates(*(np.concatenate(column) for column in zip(*ends, strict=True)))

@@ -21,8 +21,8 @@ from .ansatz import BlockAnsatz
 from .fixed_points import FixedPoint
 from .flows import AbstractFlow, GradientFlow
 from .isotypic import hessian_spectrum
+from .lanes import pack, rate, unpack
 from .problem import Problem, Weights, check_dimension
-from .solvers import pack, rate, unpack
 
 SILENT = 1e-6
 """A student shorter than this has no direction to speak of."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .relax import EndStates
+from .certify import EndStates
 
 _MANIFEST = "sweep.json"
 

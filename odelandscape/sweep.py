@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from . import results
 from .catalogue import Catalogue
+from .certify import EndStates, blank
 from .classify import count_anti_aligned, families
 from .flows import AbstractFlow
 from .problem import Problem, Weights, check_dimension, check_float64, random_weights
-from .relax import EndStates, blank, relax
+from .relax import relax
 from .store import Store
 
 UNIT = 2048

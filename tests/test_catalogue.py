@@ -9,7 +9,7 @@ import pytest
 
 import odelandscape as ol
 from odelandscape.catalogue import NEAR, Catalogue, Known
-from odelandscape.solvers import pack
+from odelandscape.lanes import pack
 
 FLOW = ol.GradientFlow()
 

@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 from systems import MINIMA, relu_gradient, relu_loss
 
 import odelandscape as ol
-from odelandscape.solvers import Tolerances, advance, begin, finished, probe
+from odelandscape.lanes import Tolerances, advance, begin, finished, probe
 
 
 def starts(problem, count, dimension=None):

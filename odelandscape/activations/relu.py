@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..compiler import once
 from ._angle import (
     BULGE_AT_ONE,
     arcsine,
@@ -42,9 +43,9 @@ class ReLU(AbstractActivation):
 
     def mixing(self, c11, c12, c22):
         # Divisions are made once a unit and not once a pair.
-        n1, n2 = norm(c11), norm(c22)
-        over = inverse(n1)
-        c = c12 * (over * inverse(n2))
+        n1, n2 = once(norm(c11)), once(norm(c22))
+        over = once(inverse(n1))
+        c = c12 * (over * once(inverse(n2)))
         return sine_with_slope(c) * (n2 * over / (2 * np.pi)), 0.25 + arcsine(c) / (2 * np.pi)
 
     def quadratic_form(self, a, covariance):

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from ..compiler import once
+from ..compiler import once, total
 from ..problem import OrderParameters, Problem, Weights
 from .base import AbstractFlow, Mixing, readout_directions
 
@@ -46,7 +46,7 @@ class GradientFlow(AbstractFlow):
         a = -problem.readout[None, :, None]
         p, s = problem.activation.mixing(q[:, None], Q, q[None])
         p_teacher, s_teacher = problem.activation.mixing(q[:, None], W[:, :M], jnp.ones_like(a))
-        stretch = v * (jnp.sum(p * v[None], axis=1) + jnp.sum(p_teacher * a, axis=1))
+        stretch = v * (total(p * v[None], 1) + total(p_teacher * a, 1))
         X = once(v[:, None] * v[None] * s)
         Y = jnp.pad(v[:, None] * a * s_teacher, ((0, 0), (0, d - M), (0, 0)))
         XW = jnp.sum(X[:, :, None] * W[:, None], axis=0)  # X is symmetric

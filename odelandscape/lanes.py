@@ -1,0 +1,208 @@
+r"""Many starts on their way at once, a unit of work being one evaluation of the rates in each.
+
+In a batch the starts would want different steps *and* different numbers of stages (`solvers`). A `Lane`
+therefore carries its place inside the step: `advance` makes one evaluation and whatever follows from it (the
+next stage, or the end of the step with its error control). A batch of lanes does one evaluation each per
+call, whatever each of them is at, and none waits for another. `probe` looks at the spectral radius, and is
+called from time to time.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .compiler import once, total
+from .flows import AbstractFlow
+from .problem import Problem, Weights
+from .solvers import coefficients, next_step, plan
+
+_FIRST_PROBES = 6  # of the spectral radius
+
+
+def pack(weights: Weights) -> Float[Array, "K D *lanes"]:
+    """[W | v], the one array that a lane integrates."""
+    return jnp.concatenate([weights.W, weights.v[:, None]], axis=1)
+
+
+def unpack(y: Float[Array, "K D *lanes"]) -> Weights:
+    """The inverse of `pack`."""
+    return Weights(y[:, :-1], y[:, -1])
+
+
+def rate(
+    flow: AbstractFlow, problem: Problem, y: Float[Array, "K D *lanes"]
+) -> Float[Array, "K D *lanes"]:
+    """The flow's rates of [W | v], of one or of many with lanes behind."""
+    if y.ndim == 2:
+        return pack(flow(0.0, unpack(y), problem))
+    return pack(flow.lanes(unpack(y), problem))
+
+
+def _wide(x: Array) -> Array:
+    """A number of each lane, to go with its arrays."""
+    return x[None, None]
+
+
+def _length(x: Float[Array, "K D *lanes"]) -> Float[Array, "*lanes"]:
+    return jnp.sqrt(total(once(total(x * x, 0)), 0))
+
+
+class Lane(NamedTuple):
+    """A start on its way: the step's base, the rates there, the two latest stages, and its place in the
+    step. Many lanes are one behind the other on the last axis."""
+
+    base: Float[Array, "K D *lanes"]
+    base_rate: Float[Array, "K D *lanes"]
+    older: Float[Array, "K D *lanes"]
+    newer: Float[Array, "K D *lanes"]
+    direction: Float[Array, "K D *lanes"]  # of the power iteration for the spectral radius
+    time: Float[Array, "*lanes"]
+    step: Float[Array, "*lanes"]
+    radius: Float[Array, "*lanes"]
+    stage: Int[Array, "*lanes"]
+    stages: Int[Array, "*lanes"]
+    evaluations: Int[Array, "*lanes"]
+    target: Float[Array, "*lanes"]  # the lane stops where the rate's norm falls below this
+    settled: Bool[Array, "*lanes"]
+    lost: Bool[Array, "*lanes"]  # infinite or undefined numbers
+
+
+class Tolerances(eqx.Module):
+    """Error control of a lane, and what it may use up.
+
+    The error of a step counts as a whole, because the axes of the inputs mean nothing: the root mean square of
+    its error in [W | v] is held to `atol` and `rtol` times that of [W | v]. The rest are flow time `end`, and
+    evaluations (a student caught at the kink of the loss at 0 makes the steps tiny).
+    """
+
+    rtol: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    atol: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    end: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    evaluations: Int[Array, ""] = eqx.field(converter=jnp.asarray, default=400_000)
+
+    def spent(self, lane: Lane) -> Bool[Array, "*lanes"]:
+        """Whether the lane's time is over; also for lanes stacked along axes in front."""
+        return (lane.time >= self.end) | (lane.evaluations >= self.evaluations)
+
+
+def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> Lane:
+    """A lane at its start, about to evaluate the first stage of its first step."""
+    y = pack(weights)
+    f = rate(flow, problem, y)
+    speed, size = _length(f), _length(y)
+    # Any direction will do for a power iteration, as long as it isn't a symmetric one.
+    direction = jnp.asarray(np.cos(np.arange(1, y.size + 1) ** 2).reshape(y.shape), y.dtype)
+    count = jnp.asarray(0, jnp.int32)
+    lane = Lane(
+        base=y,
+        base_rate=f,
+        older=y,
+        newer=y,
+        direction=direction / jnp.linalg.norm(direction),
+        time=jnp.zeros_like(speed),
+        step=jnp.minimum(0.01 * (1 + size) / jnp.maximum(speed, 1e-30), 1.0),
+        radius=jnp.zeros_like(speed),
+        stage=count + 1,
+        stages=count + 2,
+        evaluations=count + 1,
+        target=jnp.asarray(target, y.dtype),
+        settled=speed <= target,
+        lost=~(jnp.isfinite(speed) & jnp.isfinite(size)),
+    )
+    lane = jax.lax.fori_loop(0, _FIRST_PROBES, lambda _, lane: probe(flow, problem, lane), lane)
+    step, stages = plan(lane.step, lane.radius)
+    first = y + step * coefficients(stages, lane.stage, y.dtype)[2] * f
+    return lane._replace(step=step, stages=stages, newer=first)
+
+
+def probe(flow: AbstractFlow, problem: Problem, lane: Lane) -> Lane:
+    """One power iteration on the Jacobian of the rates, carried on from the one before.
+
+    The radius counts from the next step on.
+    """
+    base, direction = lane.base, lane.direction
+    # Small students turn fast: each is moved by a little of its own length. That is a change of basis,
+    # which leaves the spectrum as it is. One of length 0 has no turning to look at.
+    length = jnp.sqrt(jnp.sum(base[:, :-1] ** 2, axis=1, keepdims=True))
+    length = jnp.where(length > 1e-30, length, 0)
+    reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
+    change = rate(flow, problem, base + reach * direction) - lane.base_rate
+    stretched = jnp.where(reach > 0, change / jnp.where(reach > 0, reach, 1), 0)
+    stretch = _length(stretched)
+    return lane._replace(
+        radius=jnp.maximum(stretch, 1e-3),
+        direction=jnp.where(
+            _wide(stretch > 0), stretched / _wide(jnp.maximum(stretch, 1e-30)), direction
+        ),
+        evaluations=lane.evaluations + 1,
+    )
+
+
+def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: Lane) -> Lane:
+    """One evaluation of the rates, and what follows from it. A finished lane stays where it is.
+
+    `lane` is one, or many with lanes as the last axis of every array. Whatever a lane is at, what differs
+    are numbers that its arrays are multiplied by: this costs little beside the rates.
+    """
+    stop = finished(tolerances, lane)
+    f = rate(flow, problem, lane.newer)
+
+    # The end of a step: the method's own error estimate, of order 3 in the step.
+    last = lane.stage == lane.stages
+    error = 0.8 * (lane.base - lane.newer) + 0.4 * _wide(lane.step) * (lane.base_rate + f)
+    count = f.shape[0] * f.shape[1]
+    allowed = tolerances.atol * count**0.5 + tolerances.rtol * _length(lane.newer)
+    size = _length(error) / allowed
+    accept = last & (size <= 1) & ~stop
+    step, stages = plan(lane.step * next_step(size), lane.radius)
+    step = jnp.where(last & ~stop, step, lane.step)
+    stages = jnp.where(last & ~stop, stages, lane.stages)
+    # For the large arrays, as floats worked out once: numbers of one kind fill a vector register.
+    takes = _wide(once(accept.astype(f.dtype)) > 0.5)
+    base = jnp.where(takes, lane.newer, lane.base)
+    base_rate = jnp.where(takes, f, lane.base_rate)
+
+    # The next stage. Before stage 1 and stage 2 there are none or one: the base takes their place, also
+    # because what a rejected step leaves may be infinite, and 0 times that is no 0. A finished lane makes
+    # stage 1 again and again.
+    stage = jnp.where(last | stop, 0, lane.stage) + 1
+    place = _wide(once(stage.astype(f.dtype)))
+    newer = jnp.where(place > 1, lane.newer - base, 0)
+    older = jnp.where(place > 2, lane.older - base, 0)
+    mu, nu, mu_t, gamma_t = map(_wide, coefficients(stages, stage, f.dtype))
+    # From the base on, so that what has no rate (an untrained readout) stays as it is to the last digit.
+    following = base + (
+        mu * newer
+        + nu * older
+        + (_wide(step) * mu_t) * jnp.where(place > 1, f, base_rate)
+        + (_wide(step) * gamma_t) * base_rate
+    )
+    # The last stage is the new base: back onto the constraint, before the rates are taken there.
+    retracted = pack(flow.retract(unpack(following)))
+    at_end = once((stage == stages).astype(f.dtype)) > 0.5
+    speed = _length(f)
+    return Lane(
+        base=base,
+        base_rate=base_rate,
+        older=lane.newer,
+        newer=jnp.where(_wide(at_end), retracted, following),
+        direction=lane.direction,
+        time=jnp.where(accept, lane.time + lane.step, lane.time),
+        step=step,
+        radius=lane.radius,
+        stage=stage,
+        stages=stages,
+        evaluations=jnp.where(stop, lane.evaluations, lane.evaluations + 1),
+        target=lane.target,
+        settled=lane.settled | (accept & (speed <= lane.target)),
+        lost=lane.lost | ~jnp.isfinite(jnp.where(accept, speed, 0)) | (step < 1e-14),
+    )
+
+
+def finished(tolerances: Tolerances, lane: Lane) -> Bool[Array, "*lanes"]:
+    """Whether the lane has settled, is lost, or has used up its time."""
+    return lane.settled | lane.lost | tolerances.spent(lane)
