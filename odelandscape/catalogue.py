@@ -19,6 +19,8 @@ from .problem import Problem
 
 NEAR = 0.1
 """Distance over smallest eigenvalue below which a point belongs to a minimum."""
+CLOSE = 1.0
+"""The same, below which it is likely to come to belong to it."""
 ISOLATED = 1e-3
 """Smallest eigenvalue of a minimum that is worth knowing."""
 DIGITS = 4
@@ -95,17 +97,26 @@ class Catalogue:
         rest = np.broadcast_to(rest, (len(y), len(rest)))
         return np.concatenate([order.teachers, rest], axis=1)[:, None, :]
 
-    def nearest(self, ordered: Float[np.ndarray, "n K D"]) -> Int[np.ndarray, " n"]:
+    def nearest(
+        self, ordered: Float[np.ndarray, "n K D"], reach: float = NEAR
+    ) -> Int[np.ndarray, " n"]:
         """Which known minimum each point (in its order) belongs to; −1 if none.
 
-        Readouts, which no flow here moves, must be the same: another readout has other minima.
+        `reach` is over the smallest eigenvalue. Readouts, which no flow here moves, must be the same: another
+        readout has other minima.
         """
         found = np.full(len(ordered), -1)
         for number, known in enumerate(self.known):
             away = ordered - known.y
-            near = np.linalg.norm(away, axis=(1, 2)) <= NEAR * known.smallest_eigenvalue
+            near = np.linalg.norm(away, axis=(1, 2)) <= reach * known.smallest_eigenvalue
             found[near & (np.abs(away[:, :, -1]).max(axis=1) <= _EQUAL)] = number
         return found
+
+    def close(self, y: Float[np.ndarray, "n K D"]) -> np.ndarray:
+        """Which points may come to belong to a known minimum if they are followed further."""
+        if not (self.known and len(y)):
+            return np.zeros(len(y), bool)
+        return self.nearest(self.put(y, self.order(y)), CLOSE) >= 0
 
     def add(self, known: Known) -> None:
         """Enter a minimum, given in its own order, unless it is known or not isolated."""

@@ -202,26 +202,24 @@ class Certificates:
 
     def _finished(self, y: np.ndarray) -> Finish:
         """Newton finishes in NumPy: plain ones if they are likely to do, careful ones where they don't."""
+        if not self._plain:
+            return self._carefully(y)
         n = len(y)
         filled = jnp.asarray(y[_filled(np.arange(n), self.few)])
-
-        def made(program) -> Finish:
-            finish = _finish(program, self.flow, self.problem, filled)
-            return jax.tree.map(lambda x: np.array(x[:n]), finish)
-
-        if not self._plain:
-            return made(careful_finish)
-        f = made(plain_finish)
+        f = jax.tree.map(
+            lambda x: np.array(x[:n]), _finish(plain_finish, self.flow, self.problem, filled)
+        )
         poor = ~(f.definite & _converged(f))
         self._plain = bool(poor.mean() <= 0.5)
-        if not poor.any():
-            return f
-        again = made(careful_finish)
+        if poor.any():
+            for whole, part in zip(f, self._carefully(y[poor]), strict=True):
+                whole[poor] = part
+        return f
 
-        def better(a, b):
-            return np.where(poor.reshape(-1, *[1] * (a.ndim - 1)), b, a)
-
-        return jax.tree.map(better, f, again)
+    def _carefully(self, y: np.ndarray) -> Finish:
+        # One by one: each takes as long as it takes.
+        each = [_finish(careful_finish, self.flow, self.problem, y[i : i + 1]) for i in range(len(y))]
+        return jax.tree.map(lambda *x: np.concatenate(x), *each)
 
     def _judge(self, f: Finish, lost: np.ndarray) -> _Verdict:
         pairs = zip(f.curvature, lost, strict=True)

@@ -33,6 +33,7 @@ from .problem import Problem, Weights, check_float64
 
 _FIRST_TARGET = 1e-3  # norm of the rates at which a lane may be recognised
 _NEWTON_TARGET = 1e-5  # at which the first Newton finish is tried
+_CLOSE_TARGET = 1e-7  # and at which, where a known minimum is close
 _EVALUATIONS = 64  # per lane and round
 _IN_CACHE = (
     256  # numbers in the weights of a lane of which 64 fit into a core's first cache, nearly
@@ -163,6 +164,10 @@ def _relax_pool(job: _Job, starts: Weights) -> EndStates:
         lost, spent = np.asarray(pool.lost), np.asarray(job.tolerances.spent(pool))
         early = (target[waiting] > _NEWTON_TARGET) & ~(lost | spent)[waiting]
         target[waiting[early]] = _NEWTON_TARGET
+        first = (target[waiting] == _NEWTON_TARGET) & ~(early | (lost | spent)[waiting])
+        close = waiting[first][job.catalogue.close(points[waiting[first]])]
+        target[close] = _CLOSE_TARGET
+        early[np.isin(waiting, close)] = True
         running[waiting[early]] = True
         waiting = waiting[~early]
         few = certificates.few
