@@ -8,6 +8,7 @@ that at K = 6 to 17; where a unit is longer, by less), so within λ/10 it is pos
 convex, and the flow from anywhere in it ends in its middle. That is what Newton's method would find.
 """
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,7 @@ class Catalogue:
     def __init__(self, problem: Problem, flow: AbstractFlow):
         self.teachers = problem.teachers
         self.known: list[Known] = []
+        self.learning = threading.Lock()
         self.open = applies(problem, flow)
         # Flows that keep lengths don't end there.
         self._rays = self.open and problem.students > problem.teachers

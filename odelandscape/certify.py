@@ -6,7 +6,6 @@ on some, is at a global minimum that is known in closed form. Any other gets a N
 Hessian of its own.
 """
 
-import threading
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,13 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from threadpoolctl import threadpool_limits
 
 from . import results
 from .catalogue import DIGITS, ISOLATED, Catalogue, Known, Order
 from .flows import AbstractFlow
 from .lanes import rate, unpack
-from .newton import GRADIENT_TOLERANCE, Finish, careful_finish, plain_finish
+from .newton import GRADIENT_TOLERANCE, REACH, Finish, newton_finish
 from .problem import Problem, population_loss
 from .stability import STABILITY_BAND
 
@@ -29,12 +27,7 @@ LEAVING = 1e-5
 ZERO_LOSS = 1e-10
 """A loss below this fraction of the teacher's power ½E[f*²] is zero: the global minimum."""
 
-_REACH = 0.02  # how far from where the flow has come to the certified point may be, in [W | v]
 _TOGETHER = 64  # points whose rates are checked by one call
-
-# Two programs with LAPACK calls in them, run from two threads of one process, have been seen to wait for
-# each other for ever (XLA's CPU threads, jaxlib 0.10.1, two cores).
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class EndStates(NamedTuple):
@@ -65,11 +58,6 @@ def blank(count: int, students: int, dimension: int) -> EndStates:
 
 
 @eqx.filter_jit
-def _finish(finish, flow, problem, y: Float[Array, "n K D"]) -> Finish:
-    return jax.vmap(lambda y: finish(flow, problem, y))(y)
-
-
-@eqx.filter_jit
 def _speed_and_loss(flow, problem, y: Float[Array, "n K D"]):
     speed = jax.vmap(lambda y: jnp.linalg.norm(rate(flow, problem, y)))(y)
     return speed, jax.vmap(lambda y: population_loss(problem, unpack(y)))(y)
@@ -87,25 +75,12 @@ def _filled(index: np.ndarray, width: int) -> np.ndarray:
 
 
 class _Verdict(NamedTuple):
-    """What finishes say. `minimum`: it is one, and was already one where Newton took over."""
+    """What a finish says. `minimum`: it is one, and was already one where Newton took over."""
 
-    outcome: np.ndarray
-    smallest: np.ndarray
-    minimum: np.ndarray
-
-
-def _converged(f: Finish) -> np.ndarray:
-    return np.asarray((f.speed <= GRADIENT_TOLERANCE) & (f.distance <= _REACH))
-
-
-def _lost(f: Finish) -> np.ndarray:
-    sound = np.isfinite(f.speed) & np.isfinite(f.loss)
-    return ~(sound & np.isfinite(f.curvature).all(axis=(1, 2)))
-
-
-def _isolated(f: Finish, verdict: _Verdict) -> np.ndarray:
-    """Minima without another one next to them and without silent students."""
-    return verdict.minimum & (verdict.smallest >= ISOLATED) & np.isneginf(f.leaving)
+    outcome: str
+    smallest: float
+    minimum: bool
+    isolated: bool  # and there is no other next to it, and no silent student
 
 
 class Certificates:
@@ -117,10 +92,6 @@ class Certificates:
     def __init__(self, problem: Problem, flow: AbstractFlow, catalogue: Catalogue, ends: EndStates):
         self.problem, self.flow, self.catalogue, self.ends = problem, flow, catalogue, ends
         self.power = float(teacher_power(problem))
-        self._plain = True  # whether plain Newton finishes are likely to do
-        size = ends.weights[0].size + ends.readout[0].size
-        self.few = max(1, min(4, 2000 // size))
-        """How many Newton finishes are made together: one where it is long."""
 
     def recognise(self, index: np.ndarray, y: Float[np.ndarray, "n K D"]) -> np.ndarray:
         """Enter the points that need no finish of their own, and say which these are."""
@@ -129,33 +100,31 @@ class Certificates:
         belongs[rest] = self._on_the_rays(index[rest], y[rest])
         return belongs
 
-    def finish(self, index: np.ndarray, y: Float[np.ndarray, "n K D"], lost, spent) -> np.ndarray:
-        """Newton finishes of at most `few` points. Enter those whose end has come, and say which these are.
+    def finish(self, index: int, y: Float[np.ndarray, "K D"], lost: bool, spent: bool) -> bool:
+        """A Newton finish. Enter the point if its end has come, and say whether it has.
 
-        `lost`, `spent`: lanes whose numbers are undefined, or whose time is over.
+        `lost`, `spent`: the lane's numbers are undefined, or its time is over.
         """
-        # The Hessians are small: LAPACK's own threads gain nothing, and where other programs compete for
-        # the cores they wait for each other and cost a factor of ten.
-        with _ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
-            f = self._finished(y)
-            lost = lost | _lost(f)
-            verdict = self._judge(f, lost)
-            # Before its time is over only a minimum may end: anything else might be a saddle that the flow
-            # is about to leave.
-            over = lost | spent | verdict.minimum
-            self.ends.outcome[index[over]] = verdict.outcome[over]
-            sound = over & ~lost  # of a failed start nothing but the name
-            self._enter(index[sound], f.y[sound], f.loss[sound], f.speed[sound])
-            self.ends.smallest_eigenvalue[index[sound]] = verdict.smallest[sound]
-            isolated = sound & _isolated(f, verdict)
-            self._learn(f.y[isolated])
-            # All that are at one minimum shall say the same of it, whoever was there first.
-            self._of_the_catalogue(index[isolated], f.y[isolated])
-        return over
+        f = newton_finish(self.flow, self.problem, y)
+        lost = lost or not f.sound
+        verdict = self._judge(f, lost)
+        # Before its time is over only a minimum may end: anything else might be a saddle that the flow
+        # is about to leave.
+        if not (lost or spent or verdict.minimum):
+            return False
+        self.ends.outcome[index] = verdict.outcome
+        if not lost:  # of a failed start nothing but the name
+            self._enter(index, f.y, f.loss, f.speed, verdict.smallest)
+            if verdict.isolated:
+                self._learn(f.y)
+                # All that are at one minimum shall say the same of it, whoever was there first.
+                self._of_the_catalogue(np.array([index]), f.y[None])
+        return True
 
-    def _enter(self, at: np.ndarray, y: np.ndarray, loss, speed) -> None:
+    def _enter(self, at, y: np.ndarray, loss, speed, smallest) -> None:
         self.ends.loss[at] = np.maximum(loss, 0)  # below 0 by rounding only
         self.ends.gradient_norm[at] = speed
+        self.ends.smallest_eigenvalue[at] = smallest
         self.ends.weights[at], self.ends.readout[at] = y[..., :-1], y[..., -1]
 
     def _of_the_catalogue(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -170,16 +139,14 @@ class Certificates:
             known = [self.catalogue.known[k] for k in number if k >= 0]
             order = Order(*(x[number >= 0] for x in order))
             states = self.catalogue.put_back(np.stack([one.y for one in known]), order)
-            loss, speed = [one.loss for one in known], [one.gradient_norm for one in known]
-            self._enter(index[belongs], states, loss, speed)
+            columns = ([getattr(one, name) for one in known] for name in Known._fields[2:])
+            self._enter(index[belongs], states, *columns)
             self.ends.outcome[index[belongs]] = [one.outcome for one in known]
-            smallest = [one.smallest_eigenvalue for one in known]
-            self.ends.smallest_eigenvalue[index[belongs]] = smallest
         return belongs
 
     def _on_the_rays(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
         belongs = np.zeros(len(y), bool)
-        near = np.flatnonzero(self.catalogue.near_rays(y, _REACH))
+        near = np.flatnonzero(self.catalogue.near_rays(y, REACH))
         for part in np.split(near, range(_TOGETHER, len(near), _TOGETHER)):
             if not len(part):
                 continue
@@ -189,62 +156,40 @@ class Certificates:
             good = (speed <= GRADIENT_TOLERANCE) & (loss <= ZERO_LOSS * self.power)
             part, points = part[good], points[good]
             belongs[part] = True
-            at = index[part]
-            self._enter(at, points, loss[good], speed[good])
-            self.ends.outcome[at] = results.GLOBAL_MINIMUM
-            # Positive semidefinite, as the loss is 0, and singular: what one of two students on a ray gains
-            # the other may lose.
-            self.ends.smallest_eigenvalue[at] = 0.0
+            # The Hessian is positive semidefinite, as the loss is 0, and singular: what one of two students
+            # on a ray gains the other may lose.
+            self._enter(index[part], points, loss[good], speed[good], 0.0)
+            self.ends.outcome[index[part]] = results.GLOBAL_MINIMUM
         return belongs
 
     def _checked(self, y: np.ndarray):
         return _speed_and_loss(self.flow, self.problem, jnp.asarray(y))
 
-    def _finished(self, y: np.ndarray) -> Finish:
-        """Newton finishes in NumPy: plain ones if they are likely to do, careful ones where they don't."""
-        if not self._plain:
-            return self._carefully(y)
-        n = len(y)
-        filled = jnp.asarray(y[_filled(np.arange(n), self.few)])
-        f = jax.tree.map(
-            lambda x: np.array(x[:n]), _finish(plain_finish, self.flow, self.problem, filled)
-        )
-        poor = ~(f.definite & _converged(f))
-        self._plain = bool(poor.mean() <= 0.5)
-        if poor.any():
-            for whole, part in zip(f, self._carefully(y[poor]), strict=True):
-                whole[poor] = part
-        return f
-
-    def _carefully(self, y: np.ndarray) -> Finish:
-        # One by one: each takes as long as it takes.
-        each = [_finish(careful_finish, self.flow, self.problem, y[i : i + 1]) for i in range(len(y))]
-        return jax.tree.map(lambda *x: np.concatenate(x), *each)
-
-    def _judge(self, f: Finish, lost: np.ndarray) -> _Verdict:
-        pairs = zip(f.curvature, lost, strict=True)
-        smallest = np.array([np.inf if bad else np.linalg.eigvalsh(H)[0] for H, bad in pairs])
-        zero, converged = f.loss <= ZERO_LOSS * self.power, _converged(f)
-        stable = (smallest >= -STABILITY_BAND) & (f.leaving <= LEAVING)
-        outcome = np.select(
-            [lost, ~converged, zero, stable],
-            [results.FAILED, results.NOT_CONVERGED, results.GLOBAL_MINIMUM, results.LOCAL_MINIMUM],
-            results.SADDLE,
-        )
-        return _Verdict(outcome, smallest, converged & (zero | (stable & f.definite)))
+    def _judge(self, f: Finish, lost: bool) -> _Verdict:
+        if lost:
+            return _Verdict(results.FAILED, np.inf, False, False)
+        smallest = float(np.linalg.eigvalsh(f.curvature)[0])
+        if not f.converged:
+            return _Verdict(results.NOT_CONVERGED, smallest, False, False)
+        zero = f.loss <= ZERO_LOSS * self.power
+        stable = smallest >= -STABILITY_BAND and f.leaving <= LEAVING
+        outcome = results.GLOBAL_MINIMUM if zero else results.LOCAL_MINIMUM
+        minimum = zero or (stable and f.definite)
+        isolated = minimum and smallest >= ISOLATED and f.leaving == -np.inf
+        return _Verdict(outcome if zero or stable else results.SADDLE, smallest, minimum, isolated)
 
     def _learn(self, y: np.ndarray) -> None:
-        """Enter isolated minima into the catalogue, each solved again from its first digits in its own order."""
+        """Enter an isolated minimum into the catalogue, solved again from its first digits in its own order."""
         catalogue = self.catalogue
-        if not (catalogue.open and len(y)):
+        if not catalogue.open:
             return
-        new = catalogue.put(y, catalogue.order(y))
-        while len(new := new[catalogue.nearest(new) < 0]):
-            short = np.concatenate([np.round(new[:1, :, :-1], DIGITS), new[:1, :, -1:]], axis=2)
-            f = self._finished(short)
-            verdict = self._judge(f, _lost(f))
-            if _isolated(f, verdict)[0]:
-                loss, speed = max(float(f.loss[0]), 0.0), float(f.speed[0])
-                smallest = float(verdict.smallest[0])
-                catalogue.add(Known(f.y[0], str(verdict.outcome[0]), loss, speed, smallest))
-            new = new[1:]
+        with catalogue.learning:
+            new = catalogue.put(y[None], catalogue.order(y[None]))
+            if catalogue.nearest(new)[0] >= 0:
+                return
+            short = np.concatenate([np.round(new[0, :, :-1], DIGITS), new[0, :, -1:]], axis=1)
+            f = newton_finish(self.flow, self.problem, short)
+            verdict = self._judge(f, not f.sound)
+            if verdict.isolated:
+                loss = max(f.loss, 0.0)
+                catalogue.add(Known(f.y, verdict.outcome, loss, f.speed, verdict.smallest))

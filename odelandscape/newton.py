@@ -1,10 +1,17 @@
-"""Newton's method from where the flow has come to, and what certifies the point that it leads to."""
+"""Newton's method from where the flow has come to, and what certifies the point that it leads to.
 
+The rates and their derivatives are programs; the linear algebra is LAPACK's, called from here, where nobody has
+to compile it and every start takes as long as it takes.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import cho_solve
 
 from .flows import AbstractFlow
 from .lanes import unpack
@@ -13,95 +20,105 @@ from .stability import curvature, free_rate, leaving, tidy
 
 GRADIENT_TOLERANCE = 1e-10
 """An end state is converged if the norm of the flow's rates is at most this."""
+REACH = 0.02
+"""How far from where the flow has come to a converged end state may be, in [W | v]."""
 
 _SHOOTS = 20
 _CHORDS = 8
+
+Point = Float[np.ndarray, "K D"]
 
 
 class Finish(NamedTuple):
     """A Newton finish: the point, what certifies it, and how it got there."""
 
-    y: Float[Array, "K D"]
-    speed: Float[Array, ""]  # norm of the rates
-    definite: Bool[Array, ""]  # the Hessian where Newton took over was positive definite
-    curvature: Float[Array, "n n"]  # the Hessian at the point
-    leaving: Float[Array, ""]  # the fastest way out for a silent student
-    distance: Float[Array, ""]
-    loss: Float[Array, ""]
+    y: Point
+    speed: float  # norm of the rates
+    definite: bool  # the Hessian where Newton took over was positive definite
+    curvature: Float[np.ndarray, "n n"]  # the Hessian at the point
+    leaving: float  # the fastest way out for a silent student
+    distance: float
+    loss: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether it is a fixed point in the neighbourhood of where Newton took over."""
+        return self.speed <= GRADIENT_TOLERANCE and self.distance <= REACH
+
+    @property
+    def sound(self) -> bool:
+        """Whether all numbers are finite."""
+        numbers = np.isfinite(self.speed) and np.isfinite(self.loss)
+        return bool(numbers and np.isfinite(self.curvature).all())
 
 
-def _finish_from(flow, problem, y0, y, f, definite) -> Finish:
-    return Finish(
-        y=y,
-        speed=jnp.linalg.norm(f),
-        definite=definite,
-        curvature=curvature(flow, problem, y),
-        leaving=leaving(flow, problem, y),
-        distance=jnp.linalg.norm(y - y0),
-        loss=population_loss(problem, unpack(y)),
-    )
+@eqx.filter_jit
+def _tidied(flow, problem, y):
+    y = tidy(flow, y)
+    return y, free_rate(flow, problem, y)
 
 
-def _chords(flow, problem, y, f, solve, count):
-    """Newton steps with one Hessian, whole and half by turns (where students coincide without being kept
-    together the curvature itself vanishes), as long as the rates fall."""
-
-    def chord(i, carry):
-        y, f = carry
-        step = solve(f.ravel()).reshape(y.shape)
-        trial = tidy(flow, y + jnp.where(i % 2 == 0, 1.0, 0.5) * step)
-        f_trial = free_rate(flow, problem, trial)
-        better = jnp.linalg.norm(f_trial) < jnp.linalg.norm(f)
-        return jnp.where(better, trial, y), jnp.where(better, f_trial, f)
-
-    return jax.lax.fori_loop(0, count, chord, (y, f))
+@eqx.filter_jit
+def _looked_at(flow, problem, y):
+    loss = population_loss(problem, unpack(y))
+    return curvature(flow, problem, y), leaving(flow, problem, y), loss
 
 
-def plain_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Finish:
-    """Newton's method from a point with small rates where the Hessian is positive definite.
+def newton_finish(flow: AbstractFlow, problem: Problem, y: Point) -> Finish:
+    r"""Newton's method from a point with small rates.
 
-    Elsewhere `definite` is false and the point is left where it is.
-    """
-    y0 = tidy(flow, y)
-    f0 = free_rate(flow, problem, y0)
-    factor = jnp.linalg.cholesky(curvature(flow, problem, y0))
-    definite = jnp.min(jnp.diagonal(factor)) > 1e-4  # NaN, where there is no factor, is not
-    factor = jnp.where(definite, factor, jnp.eye(y.size))
-
-    def solve(f):
-        return jax.scipy.linalg.cho_solve((factor, True), f)
-
-    steps = jnp.where(definite, _CHORDS, 0)
-    y, f = _chords(flow, problem, y0, f0, solve, steps)
-    return _finish_from(flow, problem, y0, y, f, definite)
-
-
-def careful_finish(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Finish:
-    r"""Newton's method where the Hessian may be singular or indefinite.
-
-    With the eigenpairs $(\lambda, u)$ of the Hessian and the rates f the step is
+    Where the Hessian is positive definite, and leads to a fixed point close by, it serves for all steps. Where
+    it is singular or indefinite, the step is, with its eigenpairs $(\lambda, u)$ and the rates f,
     $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
     directions without curvature (global minima of overparameterised students are not isolated).
     """
 
-    def shoot(carry):
-        y, f, _, definite, count = carry
-        before = jnp.linalg.norm(f)
-        values, vectors = jnp.linalg.eigh(curvature(flow, problem, y))
+    def rates(y):
+        return (np.asarray(x) for x in _tidied(flow, problem, jnp.asarray(y)))
+
+    def finish(y, f, definite) -> Finish:
+        H, out, loss = (np.asarray(x) for x in _looked_at(flow, problem, jnp.asarray(y)))
+        distance = float(np.linalg.norm(y - y0))
+        return Finish(y, float(np.linalg.norm(f)), definite, H, float(out), distance, float(loss))
+
+    y0, f0 = rates(y)
+    start = finish(y0, f0, False)
+    if not start.sound:
+        return start
+    factor = _factor(start.curvature)
+    if factor is not None:
+        end = finish(*_chords(rates, y0, f0, lambda f: cho_solve((factor, True), f)), True)
+        if end.converged:
+            return end
+    y, f, H, lowest = y0, f0, start.curvature, None
+    for _ in range(_SHOOTS):
+        before = np.linalg.norm(f)
+        values, vectors = np.linalg.eigh(H)
+        lowest = values[0] if lowest is None else lowest
         gain = values / (values**2 + before**2 + 1e-300)
-        y, f = _chords(flow, problem, y, f, lambda f: vectors @ (gain * (vectors.T @ f)), _CHORDS)
-        definite = jnp.where(count == 0, values[0] >= -1e-3, definite)
-        return y, f, jnp.linalg.norm(f) < 0.8 * before, definite, count + 1
+        y, f = _chords(rates, y, f, lambda f, g=gain, u=vectors: u @ (g * (u.T @ f)))
+        H = np.asarray(_looked_at(flow, problem, jnp.asarray(y))[0])
+        speed = np.linalg.norm(f)
+        if not speed < 0.8 * before or speed <= GRADIENT_TOLERANCE / 10 or not np.isfinite(H).all():
+            break
+    return finish(y, f, bool(lowest is not None and lowest >= -1e-3))
 
-    def going(carry):
-        _, f, moved, _, count = carry
-        # The first turn is never left out: it also says what Newton took over.
-        rest = moved & (count < _SHOOTS) & (jnp.linalg.norm(f) > GRADIENT_TOLERANCE / 10)
-        return (count == 0) | rest
 
-    y0 = tidy(flow, y)
-    yes, zero = jnp.asarray(True), jnp.asarray(0)
-    y, f, _, definite, _ = jax.lax.while_loop(
-        going, shoot, (y0, free_rate(flow, problem, y0), yes, yes, zero)
-    )
-    return _finish_from(flow, problem, y0, y, f, definite)
+def _factor(H: np.ndarray) -> np.ndarray | None:
+    """The Cholesky factor of a matrix that is plainly positive definite."""
+    try:
+        factor = np.linalg.cholesky(H)
+    except np.linalg.LinAlgError:
+        return None
+    return factor if np.diagonal(factor).min() > 1e-4 else None
+
+
+def _chords(rates: Callable, y: Point, f: Point, solve: Callable) -> tuple[Point, Point]:
+    """Newton steps with one Hessian, whole and half by turns (where students coincide without being kept
+    together the curvature itself vanishes), as long as the rates fall."""
+    for i in range(_CHORDS):
+        step = solve(f.ravel()).reshape(y.shape)
+        trial, f_trial = rates(y + (1.0 if i % 2 == 0 else 0.5) * step)
+        if np.linalg.norm(f_trial) < np.linalg.norm(f):
+            y, f = trial, f_trial
+    return y, f

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from threadpoolctl import threadpool_limits
 
 from .catalogue import Catalogue
 from .certify import Certificates, EndStates, blank
@@ -121,10 +122,9 @@ def _filled(index: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([index, np.full(width - len(index), index[0])])
 
 
-def _lower(target: np.ndarray) -> np.ndarray:
+def _lower(target: float) -> float:
     """The next norm to stop at: a hundredth, and at last none before the end of the time."""
-    lower = target / 100
-    return np.where(lower < GRADIENT_TOLERANCE / 10, 0.0, lower)
+    return 0.0 if target / 100 < GRADIENT_TOLERANCE / 10 else target / 100
 
 
 def _relax_pool(job: _Job, starts: Weights) -> EndStates:
@@ -170,13 +170,14 @@ def _relax_pool(job: _Job, starts: Weights) -> EndStates:
         early[np.isin(waiting, close)] = True
         running[waiting[early]] = True
         waiting = waiting[~early]
-        few = certificates.few
-        while len(waiting) >= few or (len(waiting) and not running.any()):
-            index, waiting = waiting[:few], waiting[few:]
-            over = certificates.finish(index, points[index], lost[index], spent[index])
-            told(index[over])
-            target[index[~over]] = _lower(target[index[~over]])
-            running[index[~over]] = True
+        for index in waiting:
+            if job.stopped.is_set():
+                break
+            if certificates.finish(index, points[index], lost[index], spent[index]):
+                told(index[None])
+            else:
+                target[index] = _lower(target[index])
+                running[index] = True
     ends = certificates.ends._replace(
         time=np.asarray(pool.time), evaluations=np.asarray(pool.evaluations)
     )
@@ -250,7 +251,9 @@ def relax(
     )
     pools = max(1, min(_cores(), len(starts.W) // (2 * batch)))
     parts = np.array_split(np.arange(len(starts.W)), pools)
-    with ThreadPoolExecutor(pools) as threads:
+    # The matrices are small: LAPACK's own threads gain nothing, and where other programs compete for the
+    # cores they wait for each other and cost a factor of ten.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(pools) as threads:
         futures = [
             threads.submit(_relax_pool, job, jax.tree.map(lambda x, part=part: x[part], starts))
             for part in parts
