@@ -23,6 +23,7 @@ from .problem import (
 )
 from .relax import relax
 from .selfcheck import WrongNumbersError, check_numbers, ensure_numbers
+from .solvers import RungeKuttaChebyshev
 from .stability import Spectrum, hessian, spectrum
 from .sweep import Summary, Sweep, sweep
 
@@ -44,6 +45,7 @@ __all__ = [
     "Problem",
     "Quadrature",
     "ReLU",
+    "RungeKuttaChebyshev",
     "Spectrum",
     "Summary",
     "Sweep",

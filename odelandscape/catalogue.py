@@ -20,8 +20,6 @@ from .problem import Problem
 
 NEAR = 0.1
 """Distance over smallest eigenvalue below which a point belongs to a minimum."""
-CLOSE = 1.0
-"""The same, below which it is likely to come to belong to it."""
 ISOLATED = 1e-3
 """Smallest eigenvalue of a minimum that is worth knowing."""
 DIGITS = 4
@@ -66,8 +64,8 @@ class Catalogue:
         self.learning = threading.Lock()
         self.open = applies(problem, flow)
         # Flows that keep lengths don't end there.
-        self._rays = self.open and problem.students > problem.teachers
-        self._rays = self._rays and isinstance(flow, GradientFlow)
+        surplus = problem.students > problem.teachers
+        self.rays = self.open and surplus and isinstance(flow, GradientFlow)
 
     def order(self, y: Float[np.ndarray, "n K D"]) -> Order:
         """The order of each point: teachers by the overlap with the student that `align` gives them,
@@ -100,25 +98,27 @@ class Catalogue:
         return np.concatenate([order.teachers, rest], axis=1)[:, None, :]
 
     def nearest(
-        self, ordered: Float[np.ndarray, "n K D"], reach: float = NEAR
+        self, ordered: Float[np.ndarray, "n K D"], reach: float = 0.0
     ) -> Int[np.ndarray, " n"]:
-        """Which known minimum each point (in its order) belongs to; −1 if none.
+        """Which known minimum each point (in its order) belongs to, or is within `reach` of; −1 if none.
 
-        `reach` is over the smallest eigenvalue. Readouts, which no flow here moves, must be the same: another
-        readout has other minima.
+        Readouts, which no flow here moves, must be the same: another readout has other minima.
         """
         found = np.full(len(ordered), -1)
         for number, known in enumerate(self.known):
             away = ordered - known.y
-            near = np.linalg.norm(away, axis=(1, 2)) <= reach * known.smallest_eigenvalue
+            near = np.linalg.norm(away, axis=(1, 2)) <= max(reach, NEAR * known.smallest_eigenvalue)
             found[near & (np.abs(away[:, :, -1]).max(axis=1) <= _EQUAL)] = number
         return found
 
-    def close(self, y: Float[np.ndarray, "n K D"]) -> np.ndarray:
-        """Which points may come to belong to a known minimum if they are followed further."""
-        if not (self.known and len(y)):
-            return np.zeros(len(y), bool)
-        return self.nearest(self.put(y, self.order(y)), CLOSE) >= 0
+    def close(self, y: Float[np.ndarray, "n K D"], reach: float) -> np.ndarray:
+        """Which points are within `reach` of a known minimum, and may come to belong to it."""
+        close = np.isfinite(y).all(axis=(1, 2))
+        if self.known and close.any():
+            some = y[close]
+            close[close] = self.nearest(self.put(some, self.order(some)), reach) >= 0
+            return close
+        return np.zeros(len(y), bool)
 
     def add(self, known: Known) -> None:
         """Enter a minimum, given in its own order, unless it is known or not isolated."""
@@ -127,8 +127,8 @@ class Catalogue:
             self.known.append(known)
 
     def on_rays(self, y: Float[np.ndarray, "n K D"]) -> Float[np.ndarray, "n K D"]:
-        """Each student carried to the ray of the teacher it overlaps most, and all on one ray lengthened until
-        they are this teacher together: a global minimum, in closed form."""
+        """Each student carried to the ray of the teacher it overlaps most, and all on one ray lengthened
+        until they are this teacher together: a global minimum, in closed form."""
         M = self.teachers
         R, v = y[:, :, :M], y[:, :, -1]
         own = np.argmax(R, axis=2)[:, :, None] == np.arange(M)
@@ -144,6 +144,6 @@ class Catalogue:
 
         Its loss is then below that of any other fixed point that has been met, so the flow ends close by.
         """
-        if not self._rays or not len(y):
+        if not self.rays or not len(y):
             return np.zeros(len(y), bool)
         return np.linalg.norm(self.on_rays(y) - y, axis=(1, 2)) <= reach

@@ -1,9 +1,9 @@
 """What certifies an end state, and tells its outcome.
 
-Three ways lead to a certificate. A point that is plainly in the basin of a minimum that is known already takes
-over that one's (`catalogue`). A point close to where every student lies on the ray of a teacher, more than one
-on some, is at a global minimum that is known in closed form. Any other gets a Newton finish and the exact
-Hessian of its own.
+Three ways lead to a certificate. A point that is plainly in the basin of a minimum that is known already
+takes over that one's (`catalogue`). A point close to where every student lies on the ray of a teacher, more
+than one on some, is at a global minimum that is known in closed form. Any other gets a Newton finish and the
+exact Hessian of its own.
 """
 
 from typing import NamedTuple
@@ -37,8 +37,10 @@ class EndStates(NamedTuple):
     loss: np.ndarray  # (N,)
     gradient_norm: np.ndarray  # (N,) Frobenius norm of the flow's rates
     smallest_eigenvalue: np.ndarray  # (N,) of the Hessian on the directions that count
-    time: np.ndarray  # (N,) flow time at which the lane was finished
-    evaluations: np.ndarray  # (N,)
+    time: (
+        np.ndarray
+    )  # (N,) flow time at which its rates fell below 1e-3 for good, or at which it was given up
+    evaluations: np.ndarray  # (N,) until then
     weights: np.ndarray  # (N, K, d)
     readout: np.ndarray  # (N, K)
 
@@ -179,7 +181,7 @@ class Certificates:
         return _Verdict(outcome if zero or stable else results.SADDLE, smallest, minimum, isolated)
 
     def _learn(self, y: np.ndarray) -> None:
-        """Enter an isolated minimum into the catalogue, solved again from its first digits in its own order."""
+        """Enter an isolated minimum into the catalogue, solved again from its first digits in its order."""
         catalogue = self.catalogue
         if not catalogue.open:
             return

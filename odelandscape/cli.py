@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .activations import Erf, LeakyReLU, ReLU
+from .compiler import keep_programs
 from .families import families
 from .fixed_points import COMPENSATED, HIDDEN, FixedPoint
 from .flows import GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
@@ -190,8 +191,9 @@ def _folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
     return Path("-".join(part for part in parts if part))
 
 
-def _pin(counter) -> None:
+def _worker(counter) -> None:
     """Gives each worker a core of its own: only affinity limits the threads of XLA."""
+    keep_programs()
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         with counter.get_lock():
@@ -205,7 +207,7 @@ def _executor(workers: int | None):
         return nullcontext()
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_pin, initargs=(context.Value("i", 0),)
+        workers, mp_context=context, initializer=_worker, initargs=(context.Value("i", 0),)
     )
 
 
@@ -368,6 +370,7 @@ def main(argv: list[str] | None = None) -> int:
     jax computes wrong numbers; 130 if interrupted."""
     args = _parser().parse_args(argv)
     jax.config.update("jax_enable_x64", True)
+    keep_programs()
     try:
         ensure_numbers()
         {"sweep": _sweep, "minima": _minima}[args.command](args)

@@ -20,6 +20,9 @@ from .flows import AbstractFlow
 from .problem import Problem, Weights
 from .solvers import coefficients, next_step, plan
 
+QUIET = 1e-3
+"""Norm of the rates below which a lane is near a fixed point."""
+
 _FIRST_PROBES = 6  # of the spectral radius
 
 
@@ -67,6 +70,10 @@ class Lane(NamedTuple):
     stages: Int[Array, "*lanes"]
     evaluations: Int[Array, "*lanes"]
     target: Float[Array, "*lanes"]  # the lane stops where the rate's norm falls below this
+    quiet_time: Float[
+        Array, "*lanes"
+    ]  # since when the rates have been below QUIET; inf if they aren't
+    quiet_evaluations: Int[Array, "*lanes"]  # made until then
     settled: Bool[Array, "*lanes"]
     lost: Bool[Array, "*lanes"]  # infinite or undefined numbers
 
@@ -74,8 +81,8 @@ class Lane(NamedTuple):
 class Tolerances(eqx.Module):
     """Error control of a lane, and what it may use up.
 
-    The error of a step counts as a whole, because the axes of the inputs mean nothing: the root mean square of
-    its error in [W | v] is held to `atol` and `rtol` times that of [W | v]. The rest are flow time `end`, and
+    The error of a step counts as a whole, because the axes of the inputs mean nothing: its root mean square
+    over [W | v] is held to `atol` and `rtol` times that of [W | v]. The rest are flow time `end`, and
     evaluations (a student caught at the kink of the loss at 0 makes the steps tiny).
     """
 
@@ -110,6 +117,8 @@ def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> Lan
         stages=count + 2,
         evaluations=count + 1,
         target=jnp.asarray(target, y.dtype),
+        quiet_time=jnp.where(speed <= QUIET, 0.0, jnp.inf).astype(y.dtype),
+        quiet_evaluations=count + 1,
         settled=speed <= target,
         lost=~(jnp.isfinite(speed) & jnp.isfinite(size)),
     )
@@ -185,19 +194,26 @@ def advance(flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: 
     retracted = pack(flow.retract(unpack(following)))
     at_end = once((stage == stages).astype(f.dtype)) > 0.5
     speed = _length(f)
+    time = jnp.where(accept, lane.time + lane.step, lane.time)
+    evaluations = jnp.where(stop, lane.evaluations, lane.evaluations + 1)
+    quiet = speed <= QUIET
+    falls = accept & quiet & ~jnp.isfinite(lane.quiet_time)
+    rises = accept & ~quiet
     return Lane(
         base=base,
         base_rate=base_rate,
         older=lane.newer,
         newer=jnp.where(_wide(at_end), retracted, following),
         direction=lane.direction,
-        time=jnp.where(accept, lane.time + lane.step, lane.time),
+        time=time,
         step=step,
         radius=lane.radius,
         stage=stage,
         stages=stages,
-        evaluations=jnp.where(stop, lane.evaluations, lane.evaluations + 1),
+        evaluations=evaluations,
         target=lane.target,
+        quiet_time=jnp.where(falls, time, jnp.where(rises, jnp.inf, lane.quiet_time)),
+        quiet_evaluations=jnp.where(falls, evaluations, lane.quiet_evaluations),
         settled=lane.settled | (accept & (speed <= lane.target)),
         lost=lane.lost | ~jnp.isfinite(jnp.where(accept, speed, 0)) | (step < 1e-14),
     )

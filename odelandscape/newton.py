@@ -1,7 +1,7 @@
 """Newton's method from where the flow has come to, and what certifies the point that it leads to.
 
-The rates and their derivatives are programs; the linear algebra is LAPACK's, called from here, where nobody has
-to compile it and every start takes as long as it takes.
+The rates and their derivatives are programs; the linear algebra is LAPACK's, called from here, where it needs
+no compiling and every start takes as long as it takes.
 """
 
 from collections.abc import Callable
@@ -67,8 +67,8 @@ def _looked_at(flow, problem, y):
 def newton_finish(flow: AbstractFlow, problem: Problem, y: Point) -> Finish:
     r"""Newton's method from a point with small rates.
 
-    Where the Hessian is positive definite, and leads to a fixed point close by, it serves for all steps. Where
-    it is singular or indefinite, the step is, with its eigenpairs $(\lambda, u)$ and the rates f,
+    Where the Hessian is positive definite, and leads to a fixed point close by, it serves for all steps.
+    Where it is singular or indefinite, the step is, with its eigenpairs $(\lambda, u)$ and the rates f,
     $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
     directions without curvature (global minima of overparameterised students are not isolated).
     """

@@ -5,17 +5,18 @@ ones, makes a number of evaluations in each, and puts them back: finished lanes 
 by being chosen or not, so a slow start holds nobody up. On a processor with several cores there are several
 such pools, with a thread each.
 
-A lane whose rates have become small is told at once if it is plainly in the basin of a minimum that is known
-already. If it isn't, it goes on until its rates are a hundredth of that, and is then handed to a Newton finish
-(`certify`). A finish that is not plainly inside one basin is refused, and the lane goes on along the flow to a
-hundredth of the rate before the next try. What lingers at a saddle therefore goes on until it leaves or its
-time ends, and is told as what it is then.
+A lane whose rates have become small is told at once if it is plainly in the basin of a minimum that is
+known already. If it isn't, it goes on until its rates are a hundredth of that, and is then handed to a Newton
+finish (`certify`). A finish that is not plainly inside one basin is refused, and the lane goes on along the
+flow to a hundredth of the rate before the next try. What lingers at a saddle therefore goes on until it
+leaves or its time ends, and is told as what it is then.
 """
 
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -28,13 +29,13 @@ from .catalogue import Catalogue
 from .certify import Certificates, EndStates, blank
 from .compiler import OPTIONS
 from .flows import AbstractFlow
-from .lanes import Lane, Tolerances, advance, begin, finished, probe
-from .newton import GRADIENT_TOLERANCE
+from .lanes import QUIET, Lane, Tolerances, advance, begin, finished, probe
+from .newton import GRADIENT_TOLERANCE, REACH
 from .problem import Problem, Weights, check_float64
 
-_FIRST_TARGET = 1e-3  # norm of the rates at which a lane may be recognised
-_NEWTON_TARGET = 1e-5  # at which the first Newton finish is tried
-_CLOSE_TARGET = 1e-7  # and at which, where a known minimum is close
+# Of the norms of the rates at which a lane stops, QUIET is the first: it may be recognised there.
+_NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
+_CLOSE_TARGET = 1e-7  # and where, if a known minimum is close
 _EVALUATIONS = 64  # per lane and round
 _IN_CACHE = (
     256  # numbers in the weights of a lane of which 64 fit into a core's first cache, nearly
@@ -64,8 +65,8 @@ class _Job:
                 self._progress(count)
 
     def alone(self, name: tuple, program: Callable, *args):
-        """A call of a program, of which the first is made by one pool while others wait: two that need a program
-        at a time would both compile it."""
+        """A call of a program, of which the first is made by one pool while others wait: two that need it at
+        a time would both compile it."""
         if name in self._compiled:
             return program(*args)
         with _COMPILING:
@@ -77,7 +78,7 @@ class _Job:
 @eqx.filter_jit
 def _begin(tolerances, flow, problem, weights) -> tuple[Lane, Array, Array]:
     def lane(w):
-        return begin(flow, problem, flow.admit(w), _FIRST_TARGET)
+        return begin(flow, problem, flow.admit(w), QUIET)
 
     pool = jax.vmap(lane)(weights)
     return pool, jax.vmap(lambda lane: finished(tolerances, lane))(pool), pool.base
@@ -89,10 +90,11 @@ def _width(weights: int, lanes: int) -> int:
     return 8 if weights > _IN_CACHE and lanes % 8 == 0 else lanes
 
 
-@eqx.filter_jit(donate="all-except-first", compiler_options=OPTIONS)
+@partial(eqx.filter_jit, donate="all-except-first", compiler_options=OPTIONS)  # pyright: ignore
 def _round(given, pool: Lane) -> tuple[Lane, Array, Array]:
     """Evaluations in the chosen lanes of a pool, which is changed in place. `given` are tolerances, flow,
-    problem, the chosen ones, and at what norm of the rates each shall stop. Which are done, and where each is."""
+    problem, the chosen ones, and the norm of the rates at which each shall stop. Which are done, and where.
+    """
     tolerances, flow, problem, chosen, target = given
     width = _width(pool.base[0].size, len(chosen))
 
@@ -138,7 +140,7 @@ def _relax_pool(job: _Job, starts: Weights) -> EndStates:
     points = np.array(points)
     untold = np.arange(size) < N
     running = untold & ~np.asarray(done)
-    target = np.full(size, _FIRST_TARGET)
+    target = np.full(size, QUIET)
     certificates = Certificates(
         job.problem, job.flow, job.catalogue, blank(size, *starts.W.shape[1:])
     )
@@ -162,24 +164,26 @@ def _relax_pool(job: _Job, starts: Weights) -> EndStates:
         told(waiting[known])
         waiting = waiting[~known]
         lost, spent = np.asarray(pool.lost), np.asarray(job.tolerances.spent(pool))
-        early = (target[waiting] > _NEWTON_TARGET) & ~(lost | spent)[waiting]
-        target[waiting[early]] = _NEWTON_TARGET
-        first = (target[waiting] == _NEWTON_TARGET) & ~(early | (lost | spent)[waiting])
-        close = waiting[first][job.catalogue.close(points[waiting[first]])]
-        target[close] = _CLOSE_TARGET
-        early[np.isin(waiting, close)] = True
-        running[waiting[early]] = True
-        waiting = waiting[~early]
-        for index in waiting:
+        # Without a finish: first to smaller rates, then to still smaller ones if a known minimum is close.
+        early = target[waiting] > _NEWTON_TARGET
+        close = (target[waiting] == _NEWTON_TARGET) & job.catalogue.close(points[waiting], REACH)
+        further = (early | close) & ~(lost | spent)[waiting]
+        target[waiting[further]] = np.where(early, _NEWTON_TARGET, _CLOSE_TARGET)[further]
+        running[waiting[further]] = True
+        waiting = waiting[~further]
+        for index in map(int, waiting):
             if job.stopped.is_set():
                 break
-            if certificates.finish(index, points[index], lost[index], spent[index]):
-                told(index[None])
+            if certificates.finish(index, points[index], bool(lost[index]), bool(spent[index])):
+                told(np.array([index]))
             else:
-                target[index] = _lower(target[index])
+                target[index] = _lower(float(target[index]))
                 running[index] = True
+    # Not when the lane was stopped: that depends on which minima were known by then.
+    since, quiet = np.asarray(pool.quiet_time), np.isfinite(pool.quiet_time)
     ends = certificates.ends._replace(
-        time=np.asarray(pool.time), evaluations=np.asarray(pool.evaluations)
+        time=np.where(quiet, since, pool.time),
+        evaluations=np.where(quiet, pool.quiet_evaluations, pool.evaluations),
     )
     return EndStates(*(x[:N] for x in ends))
 
@@ -219,10 +223,10 @@ def relax(
     neighbourhood (0.02 in weights) of where the flow had come to; the smallest eigenvalue of the
     exact Hessian there tells minima from saddles. Of starts that end in one point, but for the order of
     students and teachers, one is certified for all (`catalogue`). Where students are more than teachers, the
-    global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that has not
-    converged is reported where the last Newton finish left it, which need not be on its path. A start whose
-    numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and its
-    weights 0, so that no NaN reaches a table.
+    global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that has
+    not converged is reported where the last Newton finish left it, which need not be on its path. A start
+    whose numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and
+    its weights 0, so that no NaN reaches a table.
 
     All cores that the process may use work on it.
 

@@ -100,10 +100,15 @@ def _passed() -> str:
     return " | ".join([*_versions(), machine, *map(str, _here()), flags, *_CHECKS])
 
 
-def _cache_file() -> Path:
+def cache_folder() -> Path:
+    """This package's folder in the user's cache. Raises RuntimeError where there is no home folder."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG standard: ignored if relative
     folder = given if given.is_absolute() else Path("~/.cache").expanduser()
-    return folder / "odelandscape" / "numbers-checked.txt"
+    return folder / "odelandscape"
+
+
+def _cache_file() -> Path:
+    return cache_folder() / "numbers-checked.txt"
 
 
 def ensure_numbers() -> None:

@@ -9,6 +9,7 @@ for `diffrax.diffeqsolve`; `lanes` takes from here what it needs to follow many 
 
 from collections.abc import Callable
 from functools import lru_cache
+from types import ModuleType
 from typing import ClassVar
 
 import diffrax
@@ -25,23 +26,22 @@ _SAFETY = 1.15  # a power iteration comes from below
 _DAMPING = 2 / 13
 
 
-def _points(s):
+def _points(s, numeric: ModuleType):
     """w0, a little above 1 for damping, and w1 = T'_s / T''_s there, from T_s(cosh x) = cosh(s x)."""
     w0 = 1 + _DAMPING / s**2
     root = (w0**2 - 1) ** 0.5
-    numeric = jnp if isinstance(s, jax.Array) else np
     x = s * numeric.log(w0 + root)
     w1 = numeric.sinh(x) * root**2 / (numeric.cosh(x) * s * root - w0 * numeric.sinh(x))
     return w0, w1
 
 
 def _first(w0):
-    """Chebyshev polynomials of degree 0 and 1 with two derivatives each, and the weights b of these stages."""
+    """Chebyshev polynomials of degree 0 and 1 with two derivatives each, and b of these stages."""
     return (1.0, 0.0, 0.0), (w0, 1.0, 0.0), 1 / (4 * w0**2), 1 / w0
 
 
 def _following(w0, w1, T_older, T_newer, b_older, b_newer):
-    """The polynomials and b of the next stage, its coefficients (μ, ν, μ̃, γ̃), and its time within the step."""
+    """The polynomials and b of the next stage, its coefficients (μ, ν, μ̃, γ̃), and its time in the step."""
     T = (
         2 * w0 * T_newer[0] - T_older[0],
         2 * T_newer[0] + 2 * w0 * T_newer[1] - T_older[1],
@@ -59,7 +59,7 @@ def _tableau() -> np.ndarray:
     n = MOST_STAGES + 1
     table = np.zeros((4, n, n))
     for s in range(2, n):
-        w0, w1 = _points(s)
+        w0, w1 = _points(s, np)
         T_older, T_newer, b_older, b_newer = _first(w0)
         table[2, s, 1] = b_newer * w1
         for j in range(2, s + 1):
@@ -152,7 +152,7 @@ class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
         direction, radius = self._probe(terms, t0, y, rates, args, unravel, direction)
         h = t1 - t0
         stages = jnp.maximum(_needed(h, radius), 2)
-        w0, w1 = _points(stages.astype(y.dtype))
+        w0, w1 = map(jnp.asarray, _points(stages.astype(y.dtype), jnp))
         T_older, T_newer, b_older, b_newer = _first(w0)
         polynomials = jax.tree.map(
             lambda x: jnp.asarray(x, y.dtype), (T_older, T_newer, b_older, b_newer)
@@ -171,8 +171,8 @@ class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
         first = y + (b_newer * w1 * h) * rates
         time = b_newer * w1
         _, _, _, y1 = jax.lax.fori_loop(2, stages + 1, stage, (polynomials, time, y, first))
-        at_end, _ = ravel_pytree(terms.vf(t1, unravel(y1), args))
+        at_end = jnp.asarray(ravel_pytree(terms.vf(t1, unravel(y1), args))[0])
         error = 0.8 * (y - y1) + 0.4 * h * (rates + at_end)
         y1 = unravel(y1)
-        dense_info = dict(y0=y0, y1=y1, k0=unravel(h * rates), k1=unravel(h * at_end))
+        dense_info = dict(y0=y0, y1=y1, k0=unravel(jnp.multiply(h, rates)), k1=unravel(h * at_end))
         return y1, unravel(error), dense_info, (at_end, direction), diffrax.RESULTS.successful

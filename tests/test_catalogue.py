@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from systems import relu_gradient, relu_loss
 
 import odelandscape as ol
 from odelandscape.catalogue import NEAR, Catalogue, Known
@@ -126,3 +127,66 @@ def test_with_and_without_a_catalogue_starts_end_alike(flow, dimension, spread):
     for one, other in ((a.loss, b.loss), (a.smallest_eigenvalue, b.smallest_eigenvalue)):
         np.testing.assert_allclose(one, other, atol=1e-9)
     np.testing.assert_allclose(a.weights, b.weights, atol=1e-7)
+
+
+def on_rays(rng, K, M, d):
+    """A global minimum of K > M students: each teacher shared by the students that chose it."""
+    own = np.concatenate([np.arange(M), rng.integers(0, M, K - M)])
+    share = rng.uniform(0.2, 1, K)
+    share /= np.bincount(own, share)[own]
+    W = np.zeros((K, d))
+    W[np.arange(K), own] = share
+    return np.concatenate([W[rng.permutation(K)], np.ones((K, 1))], axis=1)
+
+
+def test_surplus_students_on_the_rays_of_teachers_are_a_global_minimum():
+    K, M, d = 7, 4, 6
+    problem = ol.Problem(K, M)
+    catalogue = Catalogue(problem, FLOW)
+    rng = np.random.default_rng(0)
+    exact = np.stack([on_rays(rng, K, M, d) for _ in range(10)])
+    away = rng.normal(size=exact.shape)
+    away[:, :, -1] = 0
+    away *= 0.01 / np.linalg.norm(away, axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(catalogue.on_rays(exact), exact, atol=1e-15)
+    points = catalogue.on_rays(exact + away)
+    assert catalogue.near_rays(exact + away, 0.02).all()
+    assert not catalogue.near_rays(exact + 10 * away, 0.02).any()
+    teacher = np.eye(M, d)
+    for y in points:
+        W, v = y[:, :-1], y[:, -1]
+        assert abs(relu_loss(W, v, teacher, np.ones(M))) < 1e-14
+        assert np.linalg.norm(relu_gradient(W, v, teacher, np.ones(M))) < 1e-14
+        H, _ = ol.hessian(FLOW, problem, ol.Weights(jnp.asarray(W), jnp.asarray(v)))
+        assert np.linalg.eigvalsh(H)[0] == pytest.approx(0, abs=1e-7)  # as it is told
+
+
+@pytest.mark.parametrize(
+    ("problem", "flow"),
+    [
+        (ol.Problem(4, 4), FLOW),  # isolated: its Hessian is worth knowing
+        (ol.Problem(5, 4), ol.NormalisedFlow()),  # which keeps lengths
+        (ol.Problem(5, 4, teacher_readout=jnp.array([1.0, 1.0, 1.0, 2.0])), FLOW),
+    ],
+)
+def test_where_no_minimum_is_known_in_closed_form_none_is_told(problem, flow):
+    y = np.stack([np.eye(problem.students, 5) for _ in range(2)])
+    assert not Catalogue(problem, flow).near_rays(y, 100.0).any()
+
+
+def test_surplus_starts_end_in_the_same_networks_with_and_without_the_closed_form():
+    problem = ol.Problem(5, 4)
+
+    def start(i):
+        return ol.random_weights(jax.random.fold_in(jax.random.key(0), i), problem)
+
+    starts = jax.vmap(start)(jnp.arange(40))
+    closed = Catalogue(problem, FLOW)
+    closed.open = closed.rays = False
+    a = ol.relax(problem, FLOW, starts)
+    b = ol.relax(problem, FLOW, starts, catalogue=closed)
+    assert set(a.outcome) == set(b.outcome) == {"global_minimum"}
+    np.testing.assert_allclose(a.smallest_eigenvalue, 0, atol=1e-15)
+    np.testing.assert_allclose(b.smallest_eigenvalue, 0, atol=1e-6)
+    # Both are within the reach of where the flow had come to.
+    assert np.linalg.norm(a.weights - b.weights, axis=(1, 2)).max() < 0.04
