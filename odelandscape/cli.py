@@ -20,7 +20,6 @@ from .compiler import keep_programs
 from .families import families
 from .fixed_points import COMPENSATED, HIDDEN, FixedPoint
 from .flows import GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
-from .plots import families_figure, sweep_figure
 from .problem import Problem, check_dimension
 from .selfcheck import WrongNumbersError, ensure_numbers
 from .stability import Spectrum, spectrum
@@ -237,6 +236,7 @@ def _as_json(args: argparse.Namespace, runs: Sweep) -> dict:
     }
 
 
+# Matplotlib is loaded where a figure is drawn: results come first.
 def _sweep(args: argparse.Namespace) -> None:
     problem = Problem(args.students, args.teachers, _activation(args.activation, args.slope))
     folder = _folder(args, args.flow, seed=args.seed)
@@ -255,6 +255,8 @@ def _sweep(args: argparse.Namespace) -> None:
     table = str(runs.summary())
     (folder / "summary.json").write_text(report + "\n", encoding="utf-8")
     (folder / "summary.txt").write_text(table + "\n", encoding="utf-8")
+    from .plots import sweep_figure
+
     sweep_figure(runs).savefig(folder / "losses.png", dpi=150)
     print(report if args.json else table)
     if not args.quiet:
@@ -315,6 +317,8 @@ def _minima(args: argparse.Namespace) -> None:
         table += f"\n\nspectrum of the Hessian\n{rows[0][1]}"
     (folder / "minima.json").write_text(as_json + "\n", encoding="utf-8")
     (folder / "minima.txt").write_text(table + "\n", encoding="utf-8")
+    from .plots import families_figure
+
     families_figure(rows, title).savefig(folder / "minima.png", dpi=150)
     print(as_json if args.json else table)
     if not args.quiet:

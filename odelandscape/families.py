@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.stats import wasserstein_distance
 
 from .ansatz import BlockAnsatz
 from .classify import block_structure, describe
@@ -234,6 +233,8 @@ def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
     Permuting students or teachers changes neither the loss nor how the coefficients are distributed; two
     points are one if both agree, the distributions by their Wasserstein distance.
     """
+    from scipy.stats import wasserstein_distance  # a fifth of all that this package loads
+
     kept: list[tuple[float, np.ndarray, np.ndarray, FixedPoint]] = []
     for point in points:
         loss, z, n = (np.asarray(x) for x in (point.loss, point.z, point.ansatz.multiplicity))
