@@ -21,7 +21,8 @@ static const double PI = 3.14159265358979323846;
 /* From cosines: sines, and (pi - angle) / 2 pi. */
 static inline void angle(const double *c, double *sine, double *share) {
   EACH {
-    double x = fmin(fabs(c[l]), 1), far = x > 0.5;
+    double x = fmin(fabs(c[l]), 1);
+    int far = x > 0.5;
     double z = far ? (1 - x) * 0.5 : x * x, y = far ? sqrt(z) : x, p = series[TERMS - 1];
     for (int k = TERMS - 2; k >= 0; k--) p = p * z + series[k];
     double arcsine = y + y * z * p;

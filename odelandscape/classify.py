@@ -47,7 +47,9 @@ def align(R: np.ndarray, norms: np.ndarray) -> Alignment:
     students, teachers = linear_sum_assignment(-np.abs(R))
     by_teacher = np.argsort(teachers)
     students, teachers = students[by_teacher], teachers[by_teacher]
-    surplus = np.setdiff1d(np.arange(len(R)), students)
+    free = np.ones(len(R), bool)
+    free[students] = False
+    surplus = np.flatnonzero(free)
     strongest = np.argmax(np.abs(R[surplus]), axis=1) if len(surplus) else np.zeros(0, int)
     order = np.concatenate([students, surplus])
     teacher = np.concatenate([teachers, strongest])

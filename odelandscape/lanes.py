@@ -136,11 +136,11 @@ def probe(flow: AbstractFlow, problem: Problem, lane: Lane) -> Lane:
     base, direction = lane.base, lane.direction
     # Small students turn fast: each is moved by a little of its own length. That is a change of basis,
     # which leaves the spectrum as it is. One of length 0 has no turning to look at.
-    length = jnp.sqrt(jnp.sum(base[:, :-1] ** 2, axis=1, keepdims=True))
+    length = jnp.sqrt(total(base[:, :-1] ** 2, 1))[:, None]
     length = jnp.where(length > 1e-30, length, 0)
     reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
-    change = rate(flow, problem, base + reach * direction) - lane.base_rate
-    stretched = jnp.where(reach > 0, change / jnp.where(reach > 0, reach, 1), 0)
+    change = once(rate(flow, problem, once(base + reach * direction))) - lane.base_rate
+    stretched = once(jnp.where(reach > 0, change / jnp.where(reach > 0, reach, 1), 0))
     stretch = _length(stretched)
     return lane._replace(
         radius=jnp.maximum(stretch, 1e-3),

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -29,7 +30,7 @@ from .catalogue import Catalogue
 from .certify import Certificates, EndStates, blank
 from .compiler import OPTIONS
 from .flows import AbstractFlow
-from .lanes import QUIET, Lane, Tolerances, advance, begin, finished, probe
+from .lanes import QUIET, Lane, Tolerances, advance, begin, probe
 from .newton import GRADIENT_TOLERANCE, REACH
 from .problem import Problem, Weights, check_float64
 
@@ -75,13 +76,25 @@ class _Job:
         return result
 
 
+class _Stops(NamedTuple):
+    """Why lanes have stopped, if they have."""
+
+    settled: np.ndarray | Array
+    lost: np.ndarray | Array
+    spent: np.ndarray | Array
+
+
+def _stops(tolerances: Tolerances, lanes: Lane) -> _Stops:
+    return _Stops(lanes.settled, lanes.lost, tolerances.spent(lanes))
+
+
 @eqx.filter_jit
-def _begin(tolerances, flow, problem, weights) -> tuple[Lane, Array, Array]:
+def _begin(tolerances, flow, problem, weights) -> tuple[Lane, _Stops, Array]:
     def lane(w):
         return begin(flow, problem, flow.admit(w), QUIET)
 
     pool = jax.vmap(lane)(weights)
-    return pool, jax.vmap(lambda lane: finished(tolerances, lane))(pool), pool.base
+    return pool, _stops(tolerances, pool), pool.base
 
 
 def _width(weights: int, lanes: int) -> int:
@@ -90,10 +103,10 @@ def _width(weights: int, lanes: int) -> int:
     return 8 if weights > _IN_CACHE and lanes % 8 == 0 else lanes
 
 
-@partial(eqx.filter_jit, donate="all-except-first", compiler_options=OPTIONS)  # pyright: ignore
-def _round(given, pool: Lane) -> tuple[Lane, Array, Array]:
+@partial(jax.jit, donate_argnums=1, compiler_options=OPTIONS)
+def _round(given, pool: Lane) -> tuple[Lane, _Stops, Array]:
     """Evaluations in the chosen lanes of a pool, which is changed in place. `given` are tolerances, flow,
-    problem, the chosen ones, and the norm of the rates at which each shall stop. Which are done, and where.
+    problem, the chosen ones, and the norm of the rates at which each shall stop. Which have, and where.
     """
     tolerances, flow, problem, chosen, target = given
     width = _width(pool.base[0].size, len(chosen))
@@ -116,7 +129,7 @@ def _round(given, pool: Lane) -> tuple[Lane, Array, Array]:
     lanes = jax.lax.fori_loop(0, _EVALUATIONS, evaluation, lanes, unroll=2)
     lanes = jax.tree.map(lane_by_lane, lanes)
     pool = jax.tree.map(lambda x, new: x.at[chosen].set(new), pool, lanes)
-    return pool, finished(tolerances, lanes), lanes.base
+    return pool, _stops(tolerances, lanes), lanes.base
 
 
 def _filled(index: np.ndarray, width: int) -> np.ndarray:
@@ -136,10 +149,10 @@ def _relax_pool(job: _Job, starts: Weights) -> EndStates:
     # The pool has one of a few sizes, each a program; what is too much repeats the last start.
     size = 1024 * -(-N // 1024) if N > 1024 else 1 << max(N - 1, 0).bit_length()
     repeated = jax.tree.map(lambda x: x[np.minimum(np.arange(size), N - 1)], starts)
-    pool, done, points = job.alone(("begin", size), _begin, *given, repeated)
-    points = np.array(points)
+    pool, stops, points = job.alone(("begin", size), _begin, *given, repeated)
+    points, stops = np.array(points), _Stops(*map(np.array, stops))
     untold = np.arange(size) < N
-    running = untold & ~np.asarray(done)
+    running = untold & ~(stops.settled | stops.lost | stops.spent)
     target = np.full(size, QUIET)
     certificates = Certificates(
         job.problem, job.flow, job.catalogue, blank(size, *starts.W.shape[1:])
@@ -156,25 +169,28 @@ def _relax_pool(job: _Job, starts: Weights) -> EndStates:
             width = batch if len(chosen) > batch // 4 else max(batch // 4, 1)
             at = _filled(chosen, width)
             now = (*given, at, target[at])
-            pool, done, here = job.alone((size, width), _round, now, pool)
-            running[chosen] = ~np.asarray(done)[: len(chosen)]
-            points[chosen] = np.asarray(here)[: len(chosen)]
+            pool, *news = job.alone((size, width), _round, now, pool)
+            for column, new in zip((*stops, points), (*news[0], news[1]), strict=True):
+                column[chosen] = np.asarray(new)[: len(chosen)]
+            running[chosen] = ~(stops.settled | stops.lost | stops.spent)[chosen]
         waiting = np.flatnonzero(untold & ~running)
         known = certificates.recognise(waiting, points[waiting])
         told(waiting[known])
         waiting = waiting[~known]
-        lost, spent = np.asarray(pool.lost), np.asarray(job.tolerances.spent(pool))
+        over = (stops.lost | stops.spent)[waiting]
         # Without a finish: first to smaller rates, then to still smaller ones if a known minimum is close.
-        early = target[waiting] > _NEWTON_TARGET
-        close = (target[waiting] == _NEWTON_TARGET) & job.catalogue.close(points[waiting], REACH)
-        further = (early | close) & ~(lost | spent)[waiting]
+        early = (target[waiting] > _NEWTON_TARGET) & ~over
+        close = (target[waiting] == _NEWTON_TARGET) & ~over
+        close[close] = job.catalogue.close(points[waiting[close]], REACH)
+        further = early | close
         target[waiting[further]] = np.where(early, _NEWTON_TARGET, _CLOSE_TARGET)[further]
         running[waiting[further]] = True
         waiting = waiting[~further]
         for index in map(int, waiting):
             if job.stopped.is_set():
                 break
-            if certificates.finish(index, points[index], bool(lost[index]), bool(spent[index])):
+            lost, spent = bool(stops.lost[index]), bool(stops.spent[index])
+            if certificates.finish(index, points[index], lost, spent):
                 told(np.array([index]))
             else:
                 target[index] = _lower(float(target[index]))
