@@ -2,8 +2,8 @@
 
 All lanes (one a start) lie in a pool on the device. Each round takes the first `batch` unfinished
 ones, makes a number of evaluations in each, and puts them back: finished lanes leave and new ones enter
-by being chosen or not, so a slow start holds nobody up. On a processor with several cores there are several
-such pools, with a thread each.
+by being chosen or not, so a slow start holds nobody up. Each core of a processor, or each other device, has
+such a pool, and a thread that looks after it.
 
 A lane whose rates have become small is told at once if it is plainly in the basin of a minimum that is
 known already. If it isn't, it goes on until its rates are a hundredth of that, and is then handed to a Newton
@@ -99,8 +99,9 @@ def _begin(tolerances, flow, problem, weights) -> tuple[Lane, _Stops, Array]:
 
 def _width(weights: int, lanes: int) -> int:
     """Lanes that lie side by side: all, or eight, where products of matrices would not find those of more in
-    the first cache."""
-    return 8 if weights > _IN_CACHE and lanes % 8 == 0 else lanes
+    a core's first cache."""
+    large = weights > _IN_CACHE and jax.default_backend() == "cpu"
+    return 8 if large and lanes % 8 == 0 else lanes
 
 
 @partial(jax.jit, donate_argnums=1, compiler_options=OPTIONS)
@@ -142,14 +143,15 @@ def _lower(target: float) -> float:
     return 0.0 if target / 100 < GRADIENT_TOLERANCE / 10 else target / 100
 
 
-def _relax_pool(job: _Job, starts: Weights) -> EndStates:
-    """End states of the starts of one pool."""
+def _relax_pool(job: _Job, device: jax.Device, starts: Weights) -> EndStates:
+    """End states of the starts of one pool, which lies on this device."""
     N, batch = len(starts.W), job.batch
     given = job.tolerances, job.flow, job.problem
     # The pool has one of a few sizes, each a program; what is too much repeats the last start.
     size = 1024 * -(-N // 1024) if N > 1024 else 1 << max(N - 1, 0).bit_length()
     repeated = jax.tree.map(lambda x: x[np.minimum(np.arange(size), N - 1)], starts)
-    pool, stops, points = job.alone(("begin", size), _begin, *given, repeated)
+    given, repeated = jax.device_put((given, repeated), device)
+    pool, stops, points = job.alone((device, size), _begin, *given, repeated)
     points, stops = np.array(points), _Stops(*map(np.array, stops))
     untold = np.arange(size) < N
     running = untold & ~(stops.settled | stops.lost | stops.spent)
@@ -169,7 +171,7 @@ def _relax_pool(job: _Job, starts: Weights) -> EndStates:
             width = batch if len(chosen) > batch // 4 else max(batch // 4, 1)
             at = _filled(chosen, width)
             now = (*given, at, target[at])
-            pool, *news = job.alone((size, width), _round, now, pool)
+            pool, *news = job.alone((device, size, width), _round, now, pool)
             for column, new in zip((*stops, points), (*news[0], news[1]), strict=True):
                 column[chosen] = np.asarray(new)[: len(chosen)]
             running[chosen] = ~(stops.settled | stops.lost | stops.spent)[chosen]
@@ -204,13 +206,14 @@ def _relax_pool(job: _Job, starts: Weights) -> EndStates:
     return EndStates(*(x[:N] for x in ends))
 
 
-def _cores() -> int:
-    """Cores that this process may use: each gets a pool. Other devices work on one large batch."""
-    if jax.default_backend() != "cpu":
-        return 1
+def _places() -> list[jax.Device]:
+    """Where pools may lie: on each of this process's devices one, on a processor one for each core."""
+    devices = jax.local_devices()
+    if len(devices) > 1 or devices[0].platform != "cpu":
+        return devices
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return devices * len(os.sched_getaffinity(0))
+    return devices * (os.cpu_count() or 1)
 
 
 def relax(
@@ -218,7 +221,7 @@ def relax(
     flow: AbstractFlow,
     starts: Weights,
     *,
-    batch: int = 64,
+    batch: int | None = None,
     rtol: float = 3e-4,
     end: float = 20_000.0,
     catalogue: Catalogue | None = None,
@@ -227,7 +230,8 @@ def relax(
     """Follow the flow from N starts to their end states, and certify each.
 
     - `starts`: Weights with a leading axis of N, carried to the flow's constraint first.
-    - `batch`: lanes that advance together on a core; it changes the speed, not the fates.
+    - `batch`: lanes that advance together on a core (64) or on another device (2,048); it changes the speed,
+      not the fates.
     - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
       At 1e-3, 3e-4 and 1e-4 alike at least 99.9 % of the fates at K = M = 10 are those of a tight
       integration (rtol 1e-6 or 1e-9).
@@ -244,7 +248,7 @@ def relax(
     whose numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and
     its weights 0, so that no NaN reaches a table.
 
-    All cores that the process may use work on it.
+    All cores that the process may use work on it, or all of its other devices.
 
     Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
@@ -257,6 +261,8 @@ def relax(
         raise ValueError(
             f"starts must have dimension d ≥ M = {problem.teachers}; got {starts.W.shape[2]}"
         )
+    if batch is None:
+        batch = 64 if jax.default_backend() == "cpu" else 2048
     if len(starts.W) < 1 or batch < 1:
         raise ValueError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
     # Numbers become arrays, so that other numbers run the same program.
@@ -269,14 +275,16 @@ def relax(
         catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
         progress=progress,
     )
-    pools = max(1, min(_cores(), len(starts.W) // (2 * batch)))
-    parts = np.array_split(np.arange(len(starts.W)), pools)
+    places = _places()[: max(1, len(starts.W) // (2 * batch))]
+    parts = np.array_split(np.arange(len(starts.W)), len(places))
     # The matrices are small: LAPACK's own threads gain nothing, and where other programs compete for the
     # cores they wait for each other and cost a factor of ten.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(pools) as threads:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(parts)) as threads:
         futures = [
-            threads.submit(_relax_pool, job, jax.tree.map(lambda x, part=part: x[part], starts))
-            for part in parts
+            threads.submit(
+                _relax_pool, job, place, jax.tree.map(lambda x, part=part: x[part], starts)
+            )
+            for place, part in zip(places, parts, strict=True)
         ]
         try:
             ends = [future.result() for future in futures]

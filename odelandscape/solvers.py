@@ -171,8 +171,9 @@ class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
         first = y + (b_newer * w1 * h) * rates
         time = b_newer * w1
         _, _, _, y1 = jax.lax.fori_loop(2, stages + 1, stage, (polynomials, time, y, first))
-        at_end = jnp.asarray(ravel_pytree(terms.vf(t1, unravel(y1), args))[0])
+        at_end, _ = ravel_pytree(terms.vf(t1, unravel(y1), args))
         error = 0.8 * (y - y1) + 0.4 * h * (rates + at_end)
         y1 = unravel(y1)
-        dense_info = dict(y0=y0, y1=y1, k0=unravel(jnp.multiply(h, rates)), k1=unravel(h * at_end))
+        k0, k1 = (unravel(jnp.asarray(h * f)) for f in (rates, at_end))
+        dense_info = dict(y0=y0, y1=y1, k0=k0, k1=k1)
         return y1, unravel(error), dense_info, (at_end, direction), diffrax.RESULTS.successful

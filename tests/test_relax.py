@@ -1,6 +1,9 @@
 """Starts to end states: published levels, hard starts, and what must not depend on the batch."""
 
 import importlib
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -192,16 +195,41 @@ def test_fates_do_not_depend_on_the_number_of_cores(monkeypatch):
     told = []
     ends = []
     for cores in (1, 3):
-        monkeypatch.setattr(module, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(module, "_places", lambda cores=cores: jax.local_devices() * cores)
         ends.append(ol.relax(problem, ol.GradientFlow(), many, batch=16, progress=told.append))
     assert sum(told) == 600
     for a, b in zip(*ends, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+TWO_DEVICES = """
+import jax, numpy as np, odelandscape as ol
+jax.config.update("jax_enable_x64", True)
+assert len(jax.local_devices()) == 2
+problem = ol.Problem(4, 4)
+start = lambda i: ol.random_weights(jax.random.fold_in(jax.random.key(0), i), problem)
+many = jax.vmap(start)(jax.numpy.arange(300))
+np.savez(PATH, **ol.relax(problem, ol.GradientFlow(), many, batch=16)._asdict())
+"""
+
+
+def test_several_devices_share_the_work(tmp_path):
+    file = str(tmp_path / "ends.npz")
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    program = TWO_DEVICES.replace("PATH", repr(file))
+    subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"XLA_FLAGS": flags}, check=True
+    )
+    problem = ol.Problem(4, 4)
+    ends = ol.relax(problem, ol.GradientFlow(), starts(problem, 300), batch=16)
+    there = np.load(file)
+    for name, column in ends._asdict().items():
+        np.testing.assert_array_equal(there[name], column)
+
+
 def test_one_pool_that_fails_stops_the_others(monkeypatch):
     module = importlib.import_module("odelandscape.relax")
-    monkeypatch.setattr(module, "_cores", lambda: 2)
+    monkeypatch.setattr(module, "_places", lambda: jax.local_devices() * 2)
 
     def broken(count):
         raise KeyboardInterrupt
