@@ -113,12 +113,12 @@ class Catalogue:
 
     def close(self, y: Float[np.ndarray, "n K D"], reach: float) -> np.ndarray:
         """Which points are within `reach` of a known minimum, and may come to belong to it."""
-        close = np.isfinite(y).all(axis=(1, 2))
-        if self.known and close.any():
-            some = y[close]
-            close[close] = self.nearest(self.put(some, self.order(some)), reach) >= 0
-            return close
-        return np.zeros(len(y), bool)
+        close = np.zeros(len(y), bool)
+        sound = np.flatnonzero(np.isfinite(y).all(axis=(1, 2)))
+        if self.known and len(sound):
+            some = y[sound]
+            close[sound] = self.nearest(self.put(some, self.order(some)), reach) >= 0
+        return close
 
     def add(self, known: Known) -> None:
         """Enter a minimum, given in its own order, unless it is known or not isolated."""
