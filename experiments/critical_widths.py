@@ -86,7 +86,7 @@ def _figure(pieces: dict[tuple[str, int], list], most: int, widest: float) -> Fi
     axes.set_ylim(0, most + 1)
     axes.set_xlabel("width K = M (real)")
     axes.set_ylabel("α, anti-aligned students")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Which families are minima at which width", fontsize=10)
     return figure
