@@ -37,9 +37,7 @@ class EndStates(NamedTuple):
     loss: np.ndarray  # (N,)
     gradient_norm: np.ndarray  # (N,) Frobenius norm of the flow's rates
     smallest_eigenvalue: np.ndarray  # (N,) of the Hessian on the directions that count
-    time: (
-        np.ndarray
-    )  # (N,) flow time at which its rates fell below 1e-3 for good, or at which it was given up
+    time: np.ndarray  # (N,) at which the rates fell below 1e-3 for good, or the start was given up
     evaluations: np.ndarray  # (N,) until then
     weights: np.ndarray  # (N, K, d)
     readout: np.ndarray  # (N, K)
@@ -154,7 +152,8 @@ class Certificates:
                 continue
             points = self.catalogue.on_rays(y[part])
             filled = points[_filled(np.arange(len(part)), _TOGETHER)]
-            speed, loss = (np.asarray(x)[: len(part)] for x in self._checked(filled))
+            checked = _speed_and_loss(self.flow, self.problem, jnp.asarray(filled))
+            speed, loss = (np.asarray(x)[: len(part)] for x in checked)
             good = (speed <= GRADIENT_TOLERANCE) & (loss <= ZERO_LOSS * self.power)
             part, points = part[good], points[good]
             belongs[part] = True
@@ -163,9 +162,6 @@ class Certificates:
             self._enter(index[part], points, loss[good], speed[good], 0.0)
             self.ends.outcome[index[part]] = results.GLOBAL_MINIMUM
         return belongs
-
-    def _checked(self, y: np.ndarray):
-        return _speed_and_loss(self.flow, self.problem, jnp.asarray(y))
 
     def _judge(self, f: Finish, lost: bool) -> _Verdict:
         if lost:

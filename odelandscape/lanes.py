@@ -70,9 +70,7 @@ class Lane(NamedTuple):
     stages: Int[Array, "*lanes"]
     evaluations: Int[Array, "*lanes"]
     target: Float[Array, "*lanes"]  # the lane stops where the rate's norm falls below this
-    quiet_time: Float[
-        Array, "*lanes"
-    ]  # since when the rates have been below QUIET; inf if they aren't
+    quiet_time: Float[Array, "*lanes"]  # since when the rates are below QUIET; inf if they aren't
     quiet_evaluations: Int[Array, "*lanes"]  # made until then
     settled: Bool[Array, "*lanes"]
     lost: Bool[Array, "*lanes"]  # infinite or undefined numbers

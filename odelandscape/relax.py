@@ -38,9 +38,7 @@ from .problem import Problem, Weights, check_float64
 _NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
 _CLOSE_TARGET = 1e-7  # and where, if a known minimum is close
 _EVALUATIONS = 64  # per lane and round
-_IN_CACHE = (
-    256  # numbers in the weights of a lane of which 64 fit into a core's first cache, nearly
-)
+_IN_CACHE = 256  # numbers in the weights of a lane: of more, 64 lanes leave a core's first cache
 
 _COMPILING = threading.Lock()
 

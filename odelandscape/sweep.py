@@ -94,9 +94,10 @@ class Summary(NamedTuple):
 class Sweep:
     """The end states of seeds 0 … N − 1, as NumPy arrays in the order of the seeds.
 
-    `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue`, `time`, `evaluations` and
-    `anti_aligned` (N,); `weights`: Weights with N in front, .W (N, K, d') and .v (N, K). For d > M the
-    space is turned so that d' = min(d, M + K + 1) coordinates hold all students.
+    `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
+    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good; `weights`: Weights with N in
+    front, .W (N, K, d') and .v (N, K). For d > M the space is turned so that d' = min(d, M + K + 1)
+    coordinates hold all students.
     `seconds` is wall time, of which `seconds_compiling` went to tracing and compiling programs in this
     process (an executor's workers compile theirs unseen).
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from odelandscape import cli
 from odelandscape.cli import main
 
 README = Path(__file__).parents[1] / "README.md"
@@ -17,6 +18,9 @@ README = Path(__file__).parents[1] / "README.md"
 @pytest.fixture(autouse=True)
 def private_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    # It changes JAX's settings, here for all tests to come. Those that start a process see it.
+    monkeypatch.setattr(cli, "keep_programs", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +164,25 @@ def test_the_whole_command(tmp_path):
     folder = tmp_path / "sweep-K2-M2-gd"
     assert (folder / "losses.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((folder / "summary.json").read_text()) == report
+
+
+def test_a_second_start_finds_its_programs_and_says_nothing_of_it(tmp_path):
+    command = [sys.executable, "-m", "odelandscape", "sweep", "-K", "2", "-M", "2", "--seeds", "20"]
+    kept, compiled = [], []
+    for out in ("first", "second"):
+        done = subprocess.run(
+            [*command, "--out", str(tmp_path / out), "--quiet", "--json"],
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+        compiled.append(json.loads(done.stdout)["seconds_compiling"])
+        kept.append({p.name for p in tmp_path.glob("cache/odelandscape/programs/*/*-cache")})
+    assert len(kept[0]) > 3
+    assert kept[1] == kept[0]
+    assert compiled[1] < compiled[0]
 
 
 def test_the_examples_in_the_readme_run(capsys):
