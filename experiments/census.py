@@ -37,7 +37,7 @@ def _rows(K: int, seeds: int, starts: int) -> list[dict]:
         rows.append(_row(K, point.branch, point.anti_aligned, point, spectrum.smallest, here))
     for index in np.flatnonzero(left):
         if left[index]:
-            weights = jax.tree.map(lambda x, i=index: x[i], runs.weights)
+            weights = jax.tree.map(lambda x: x[0], runs.weights_of(np.array([index])))
             here = left & (np.abs(runs.loss - runs.loss[index]) < 1e-8)
             name = ol.describe(ol.block_structure(problem, weights).ansatz)
             alpha = int(runs.anti_aligned[index])

@@ -96,10 +96,10 @@ def sweep_figure(runs: Sweep, most: int = 3) -> Figure:
     grid = figure.add_gridspec(
         2, max(len(commonest), 1), height_ratios=(1 if commonest else 0.01, 1.25)
     )
-    teacher = np.asarray(runs.problem.teacher_weights(runs.weights.W.shape[2]))
     panels, picture = [], None
     for column, row in enumerate(commonest):
-        W = np.asarray(runs.weights.W[row.representative])
+        W = np.asarray(runs.weights_of(np.array([row.representative])).W[0])
+        teacher = np.asarray(runs.problem.teacher_weights(W.shape[1]))
         panels.append(figure.add_subplot(grid[0, column]))
         picture = order_parameters(panels[-1], W @ teacher.T, np.linalg.norm(W, axis=1))
         panels[-1].set_title(_caption(row), fontsize=8)

@@ -71,3 +71,16 @@ class Store:
         for path in sorted(self.folder.glob("seeds-*.npz")):
             with np.load(path, allow_pickle=False) as file:
                 yield file["seeds"], EndStates(*(file[name] for name in EndStates._fields))
+
+    def weights(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (n, K, d) and readouts (n, K) of these seeds, from the files that hold them."""
+        W, v = {}, {}
+        for path in sorted(self.folder.glob("seeds-*.npz")):
+            first, last = (int(part) for part in path.stem.split("-")[1:])
+            if not ((seeds >= first) & (seeds <= last)).any():
+                continue
+            with np.load(path, allow_pickle=False) as file:
+                held, all_W, all_v = file["seeds"], file["weights"], file["readout"]
+            for at in np.flatnonzero(np.isin(held, seeds)):
+                W[int(held[at])], v[int(held[at])] = all_W[at], all_v[at]
+        return np.stack([W[int(i)] for i in seeds]), np.stack([v[int(i)] for i in seeds])

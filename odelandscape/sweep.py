@@ -90,14 +90,22 @@ class Summary(NamedTuple):
         return "\n".join(lines)
 
 
+class _InMemory(NamedTuple):
+    """Weights (N, K, d') and readouts (N, K) of a sweep without a store."""
+
+    W: np.ndarray
+    v: np.ndarray
+
+    def weights(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.W[seeds], self.v[seeds]
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """The end states of seeds 0 … N − 1, as NumPy arrays in the order of the seeds.
 
     `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
-    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good; `weights`: Weights with N in
-    front, .W (N, K, d') and .v (N, K). For d > M the space is turned so that d' = min(d, M + K + 1)
-    coordinates hold all students.
+    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good.
     `seconds` is wall time, of which `seconds_compiling` went to tracing and compiling programs in this
     process (an executor's workers compile theirs unseen).
     """
@@ -113,9 +121,24 @@ class Sweep:
     smallest_eigenvalue: np.ndarray
     time: np.ndarray
     evaluations: np.ndarray
-    weights: Weights
     seconds: float
     seconds_compiling: float
+    _held: "Store | _InMemory"
+
+    @property
+    def weights(self) -> Weights:
+        """Weights with N in front, .W (N, K, d') and .v (N, K). For d > M the space is turned so that
+        d' = min(d, M + K + 1) coordinates hold all students.
+
+        A sweep with a store reads them from there, anew each time, so that they take no memory unless they
+        are asked for; `weights_of` reads some.
+        """
+        return self.weights_of(np.arange(len(self.outcome)))
+
+    def weights_of(self, seeds: np.ndarray) -> Weights:
+        """The weights of these seeds (n,), with n in front."""
+        batched = jax.tree.structure(Weights(jnp.zeros((1, 1)), jnp.zeros(1)))
+        return jax.tree.unflatten(batched, self._held.weights(np.asarray(seeds)))
 
     def summary(self) -> Summary:
         """Outcomes and families with their 95 % Wilson intervals."""
@@ -286,14 +309,22 @@ def sweep(
     kept = None if store is None else Store(store, _described(problem, flow, int(seed), d))
 
     columns = min(d, problem.teachers + problem.students + 1)
-    ends = blank(int(seeds), problem.students, columns)
+    # What is on disk needs no place here.
+    in_memory = (problem.students, columns) if kept is None else (0, 0)
+    ends = blank(int(seeds), *in_memory)
+    anti_aligned = np.zeros(seeds, int)
+    teacher = np.asarray(problem.teacher_weights(columns))
     missing = np.ones(seeds, bool)
 
     def enter(indices: np.ndarray, unit: EndStates) -> None:
         wanted = indices < seeds
-        for whole, part in zip(ends, unit, strict=True):
-            whole[indices[wanted]] = part[wanted]
-        missing[indices[wanted]] = False
+        at = indices[wanted]
+        W = unit.weights[wanted]
+        anti_aligned[at] = count_anti_aligned(W @ teacher.T, np.linalg.norm(W, axis=2))
+        for name, whole, part in zip(EndStates._fields, ends, unit, strict=True):
+            if kept is None or name not in ("weights", "readout"):
+                whole[at] = part[wanted]
+        missing[at] = False
 
     def keep(indices: np.ndarray, unit: EndStates) -> None:
         if kept is not None:
@@ -322,11 +353,6 @@ def sweep(
     ):
         _compute((problem, flow, int(seed), d), units, executor, keep, bar)
 
-    teacher = np.asarray(problem.teacher_weights(columns))
-    anti_aligned = count_anti_aligned(
-        ends.weights @ teacher.T, np.linalg.norm(ends.weights, axis=2)
-    )
-    batched = jax.tree.structure(Weights(jnp.zeros((1, 1)), jnp.zeros(1)))
     return Sweep(
         problem=problem,
         flow=flow,
@@ -339,7 +365,7 @@ def sweep(
         smallest_eigenvalue=ends.smallest_eigenvalue,
         time=ends.time,
         evaluations=ends.evaluations,
-        weights=jax.tree.unflatten(batched, [ends.weights, ends.readout]),
         seconds=time.perf_counter() - began,
         seconds_compiling=compiling[0],
+        _held=_InMemory(ends.weights, ends.readout) if kept is None else kept,
     )

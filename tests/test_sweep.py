@@ -79,6 +79,19 @@ def test_an_interrupted_sweep_goes_on_and_ends_as_a_straight_one(tmp_path, monke
         ol.sweep(PROBLEM, FLOW, 40, seed=1, store=tmp_path, progress=False)
 
 
+def test_what_is_on_disk_is_read_when_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "UNIT", 16)
+    stored = ol.sweep(PROBLEM, FLOW, 40, store=tmp_path, progress=False)
+    held = ol.sweep(PROBLEM, FLOW, 40, progress=False)
+    np.testing.assert_array_equal(stored.weights.W, held.weights.W)
+    np.testing.assert_array_equal(stored.weights.v, held.weights.v)
+    some = np.array([39, 3, 17])
+    np.testing.assert_array_equal(stored.weights_of(some).W, held.weights.W[some])
+    # The store alone knows them.
+    assert stored._held.weights(some)[0].shape == (3, 3, 3)
+    assert not any(isinstance(x, np.ndarray) and x.ndim > 1 for x in vars(stored).values())
+
+
 def test_an_executor_changes_nothing():
     with ThreadPoolExecutor(2) as executor:
         parallel = ol.sweep(PROBLEM, FLOW, 40, executor=executor, progress=False)
