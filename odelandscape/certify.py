@@ -18,7 +18,7 @@ from . import results
 from .catalogue import DIGITS, ISOLATED, Catalogue, Known, Order
 from .flows import AbstractFlow
 from .lanes import rate, unpack
-from .newton import GRADIENT_TOLERANCE, REACH, Finish, newton_finish
+from .newton import GRADIENT_TOLERANCE, REACH, Finish, eigenpairs, newton_finish
 from .problem import Problem, population_loss
 from .stability import STABILITY_BAND
 
@@ -72,6 +72,13 @@ def teacher_power(problem: Problem) -> Float[Array, ""]:
 def _filled(index: np.ndarray, width: int) -> np.ndarray:
     """`index` filled up to `width` with its first entry."""
     return np.concatenate([index, np.full(width - len(index), index[0])])
+
+
+def _smallest(H: np.ndarray) -> float:
+    try:
+        return float(np.linalg.eigvalsh(H)[0])
+    except np.linalg.LinAlgError:
+        return float(eigenpairs(H)[0][0])
 
 
 class _Verdict(NamedTuple):
@@ -166,7 +173,7 @@ class Certificates:
     def _judge(self, f: Finish, lost: bool) -> _Verdict:
         if lost:
             return _Verdict(results.FAILED, np.inf, False, False)
-        smallest = float(np.linalg.eigvalsh(f.curvature)[0])
+        smallest = _smallest(f.curvature)
         if not f.converged:
             return _Verdict(results.NOT_CONVERGED, smallest, False, False)
         zero = f.loss <= ZERO_LOSS * self.power

@@ -14,6 +14,7 @@ from systems import MINIMA, relu_gradient, relu_loss
 
 import odelandscape as ol
 from odelandscape.lanes import Tolerances, advance, begin, finished, probe
+from odelandscape.newton import eigenpairs
 
 
 def starts(problem, count, dimension=None):
@@ -281,3 +282,24 @@ def test_bad_arguments_are_named(W, batch, told):
 def test_float32_is_refused():
     with jax.enable_x64(False), pytest.raises(ValueError, match="float32"):
         ol.relax(ol.Problem(3, 3), ol.GradientFlow(), batched(np.zeros((1, 3, 3))))
+
+
+def test_a_matrix_that_the_fastest_method_gives_up_on_stops_nobody(monkeypatch):
+    """LAPACK's divide and conquer has failed on a finite Hessian (K = 15, M = 14)."""
+
+    def gives_up(H):
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(9, 9))
+    values, vectors = np.linalg.eigh(A + A.T)
+    start = batched([np.eye(3) + 1e-2 * rng.normal(size=(3, 3))])
+    expected = ol.relax(ol.Problem(3, 3), ol.GradientFlow(), start)
+    monkeypatch.setattr(np.linalg, "eigh", gives_up)
+    monkeypatch.setattr(np.linalg, "eigvalsh", gives_up)
+    again, u = eigenpairs(A + A.T)
+    np.testing.assert_allclose(again, values, atol=1e-13)
+    np.testing.assert_allclose(np.abs(np.sum(u * vectors, axis=0)), 1, atol=1e-12)
+    ends = ol.relax(ol.Problem(3, 3), ol.GradientFlow(), start)
+    assert ends.outcome[0] == expected.outcome[0] == "global_minimum"
+    assert ends.smallest_eigenvalue[0] == pytest.approx(expected.smallest_eigenvalue[0])
