@@ -130,7 +130,7 @@ def time_relax(width: int) -> dict:
         "evaluations": needed / seeds,
         "lane_use": needed / made,
         "round_us": 1e6 * spent / made,
-        "in_rounds": spent / len(os.sched_getaffinity(0)) / ours["seconds"],
+        "in_rounds": spent / len(module._places()) / ours["seconds"],
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "losses": runs.loss[: max(SEEDS[width][1:])].tolist(),
     }

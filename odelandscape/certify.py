@@ -69,7 +69,7 @@ def teacher_power(problem: Problem) -> Float[Array, ""]:
     return problem.activation.quadratic_form(problem.readout, problem.T) / 2
 
 
-def _filled(index: np.ndarray, width: int) -> np.ndarray:
+def filled(index: np.ndarray, width: int) -> np.ndarray:
     """`index` filled up to `width` with its first entry."""
     return np.concatenate([index, np.full(width - len(index), index[0])])
 
@@ -158,8 +158,8 @@ class Certificates:
             if not len(part):
                 continue
             points = self.catalogue.on_rays(y[part])
-            filled = points[_filled(np.arange(len(part)), _TOGETHER)]
-            checked = _speed_and_loss(self.flow, self.problem, jnp.asarray(filled))
+            some = jnp.asarray(points[filled(np.arange(len(part)), _TOGETHER)])
+            checked = _speed_and_loss(self.flow, self.problem, some)
             speed, loss = (np.asarray(x)[: len(part)] for x in checked)
             good = (speed <= GRADIENT_TOLERANCE) & (loss <= ZERO_LOSS * self.power)
             part, points = part[good], points[good]

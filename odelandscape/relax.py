@@ -27,7 +27,7 @@ from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
 from .catalogue import Catalogue
-from .certify import Certificates, EndStates, blank
+from .certify import Certificates, EndStates, blank, filled
 from .compiler import OPTIONS
 from .flows import AbstractFlow
 from .lanes import QUIET, Lane, Tolerances, advance, begin, probe
@@ -131,11 +131,6 @@ def _round(given, pool: Lane) -> tuple[Lane, _Stops, Array]:
     return pool, _stops(tolerances, lanes), lanes.base
 
 
-def _filled(index: np.ndarray, width: int) -> np.ndarray:
-    """`index` filled up to `width` with its first entry: equal lanes, equal results, written twice."""
-    return np.concatenate([index, np.full(width - len(index), index[0])])
-
-
 def _lower(target: float) -> float:
     """The next norm to stop at: a hundredth, and at last none before the end of the time."""
     return 0.0 if target / 100 < GRADIENT_TOLERANCE / 10 else target / 100
@@ -167,7 +162,7 @@ def _relax_pool(job: _Job, device: jax.Device, starts: Weights) -> EndStates:
         chosen = np.flatnonzero(running)[:batch]
         if len(chosen):
             width = batch if len(chosen) > batch // 4 else max(batch // 4, 1)
-            at = _filled(chosen, width)
+            at = filled(chosen, width)  # equal lanes, equal results, written twice
             now = (*given, at, target[at])
             pool, *news = job.alone((device, size, width), _round, now, pool)
             for column, new in zip((*stops, points), (*news[0], news[1]), strict=True):
