@@ -24,11 +24,10 @@ NEAR = 0.1
 """Distance over smallest eigenvalue below which a point belongs to a minimum."""
 ISOLATED = 1e-3
 """Smallest eigenvalue of a minimum that is worth knowing."""
-DIGITS = 4
-"""Of the point that a known minimum is solved from, so that it doesn't remember by which start it was met."""
-
 _MOST = 256  # minima that are known
+_DIGITS = 4  # of the point that a known minimum is solved from
 _EQUAL = 1e-14  # readouts
+_TIED = 1e-10  # numbers of a minimum that are equal but for rounding
 
 
 class Order(NamedTuple):
@@ -55,6 +54,23 @@ def applies(problem: Problem, flow: AbstractFlow) -> bool:
     wide = problem.students >= problem.teachers
     single = not isinstance(flow, TwoLayerFlow)
     return same and wide and single and problem.activation.positively_homogeneous
+
+
+def shortened(y: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
+    """The first digits of the weights [W | v], so that a minimum that is solved from there doesn't remember by
+    which start it was met."""
+    return np.concatenate([np.round(y[:, :-1], _DIGITS), y[:, -1:]], axis=1)
+
+
+def tied(y: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
+    """y, with numbers that are equal but for rounding made equal.
+
+    Students that a symmetry makes alike then are so to the last bit: in whichever order a start takes them,
+    it ends in the same numbers.
+    """
+    values, places = np.unique(y, return_inverse=True)
+    run = np.cumsum(np.diff(values, prepend=values[0]) > _TIED)
+    return (np.bincount(run, values) / np.bincount(run))[run][places].reshape(y.shape)
 
 
 class Catalogue:

@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import results
-from .catalogue import DIGITS, ISOLATED, Catalogue, Known, Order
+from .catalogue import ISOLATED, NEAR, Catalogue, Known, Order, shortened, tied
 from .flows import AbstractFlow
 from .lanes import rate, unpack
-from .newton import GRADIENT_TOLERANCE, REACH, Finish, eigenpairs, newton_finish
+from .newton import GRADIENT_TOLERANCE, REACH, Finish, eigenpairs, look, newton_finish
 from .problem import Problem, population_loss
 from .stability import STABILITY_BAND
 
@@ -122,10 +122,12 @@ class Certificates:
         self.ends.outcome[index] = verdict.outcome
         if not lost:  # of a failed start nothing but the name
             self._enter(index, f.y, f.loss, f.speed, verdict.smallest)
-            if verdict.isolated:
-                self._learn(f.y)
+            if verdict.isolated and self.catalogue.open:
                 # All that are at one minimum shall say the same of it, whoever was there first.
-                self._of_the_catalogue(np.array([index]), f.y[None])
+                order = self.catalogue.order(f.y[None])
+                known = self._learn(self.catalogue.put(f.y[None], order)[0])
+                if known is not None:
+                    self._take_over(np.array([index]), order, [known])
         return True
 
     def _enter(self, at, y: np.ndarray, loss, speed, smallest) -> None:
@@ -144,12 +146,15 @@ class Certificates:
         belongs[sound] = number >= 0
         if belongs.any():
             known = [self.catalogue.known[k] for k in number if k >= 0]
-            order = Order(*(x[number >= 0] for x in order))
-            states = self.catalogue.put_back(np.stack([one.y for one in known]), order)
-            columns = ([getattr(one, name) for one in known] for name in Known._fields[2:])
-            self._enter(index[belongs], states, *columns)
-            self.ends.outcome[index[belongs]] = [one.outcome for one in known]
+            self._take_over(index[belongs], Order(*(x[number >= 0] for x in order)), known)
         return belongs
+
+    def _take_over(self, index: np.ndarray, order: Order, known: list[Known]) -> None:
+        """Enter a known minimum for each of some points, in the order of the point."""
+        states = self.catalogue.put_back(np.stack([one.y for one in known]), order)
+        columns = ([getattr(one, name) for one in known] for name in Known._fields[2:])
+        self._enter(index, states, *columns)
+        self.ends.outcome[index] = [one.outcome for one in known]
 
     def _on_the_rays(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
         belongs = np.zeros(len(y), bool)
@@ -183,18 +188,21 @@ class Certificates:
         isolated = minimum and smallest >= ISOLATED and f.leaving == -np.inf
         return _Verdict(outcome if zero or stable else results.SADDLE, smallest, minimum, isolated)
 
-    def _learn(self, y: np.ndarray) -> None:
-        """Enter an isolated minimum into the catalogue, solved again from its first digits in its order."""
+    def _learn(self, y: np.ndarray) -> Known | None:
+        """The isolated minimum at y, which is in its own order: known, or solved again from its first digits
+        and made known."""
         catalogue = self.catalogue
-        if not catalogue.open:
-            return
         with catalogue.learning:
-            new = catalogue.put(y[None], catalogue.order(y[None]))
-            if catalogue.nearest(new)[0] >= 0:
-                return
-            short = np.concatenate([np.round(new[0, :, :-1], DIGITS), new[0, :, -1:]], axis=1)
-            f = newton_finish(self.flow, self.problem, short)
+            number = catalogue.nearest(y[None])[0]
+            if number >= 0:
+                return catalogue.known[number]
+            f = newton_finish(self.flow, self.problem, shortened(y))
             verdict = self._judge(f, not f.sound)
-            if verdict.isolated:
-                loss = max(f.loss, 0.0)
-                catalogue.add(Known(f.y, verdict.outcome, loss, f.speed, verdict.smallest))
+            here = np.linalg.norm(f.y - y) <= NEAR * verdict.smallest
+            if not (verdict.isolated and here):
+                return None
+            point = tied(f.y)
+            f = look(self.flow, self.problem, point)
+            known = Known(point, verdict.outcome, max(f.loss, 0.0), f.speed, _smallest(f.curvature))
+            catalogue.add(known)
+            return known

@@ -64,6 +64,18 @@ def _looked_at(flow, problem, y):
     return curvature(flow, problem, y), leaving(flow, problem, y), loss
 
 
+def _rates(flow, problem, y) -> tuple[Point, Point]:
+    y, f = (np.asarray(x) for x in _tidied(flow, problem, jnp.asarray(y)))
+    return y, f
+
+
+def look(flow: AbstractFlow, problem: Problem, y: Point) -> Finish:
+    """What a finish says of a point, without moving it."""
+    y, f = _rates(flow, problem, y)
+    H, out, loss = (np.asarray(x) for x in _looked_at(flow, problem, jnp.asarray(y)))
+    return Finish(y, float(np.linalg.norm(f)), False, H, float(out), 0.0, float(loss))
+
+
 def newton_finish(flow: AbstractFlow, problem: Problem, y: Point) -> Finish:
     r"""Newton's method from a point with small rates.
 
@@ -74,20 +86,19 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: Point) -> Finish:
     """
 
     def rates(y):
-        return (np.asarray(x) for x in _tidied(flow, problem, jnp.asarray(y)))
+        return _rates(flow, problem, y)
 
-    def finish(y, f, definite) -> Finish:
-        H, out, loss = (np.asarray(x) for x in _looked_at(flow, problem, jnp.asarray(y)))
+    def finish(y, definite) -> Finish:
         distance = float(np.linalg.norm(y - y0))
-        return Finish(y, float(np.linalg.norm(f)), definite, H, float(out), distance, float(loss))
+        return look(flow, problem, y)._replace(definite=definite, distance=distance)
 
-    y0, f0 = rates(y)
-    start = finish(y0, f0, False)
+    start = look(flow, problem, y)
     if not start.sound:
         return start
+    y0, f0 = rates(start.y)
     factor = _factor(start.curvature)
     if factor is not None:
-        end = finish(*_chords(rates, y0, f0, lambda f: cho_solve((factor, True), f)), True)
+        end = finish(_chords(rates, y0, f0, lambda f: cho_solve((factor, True), f))[0], True)
         if end.converged:
             return end
     y, f, H, lowest = y0, f0, start.curvature, None
@@ -101,7 +112,7 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: Point) -> Finish:
         speed = np.linalg.norm(f)
         if not speed < 0.8 * before or speed <= GRADIENT_TOLERANCE / 10 or not np.isfinite(H).all():
             break
-    return finish(y, f, bool(lowest is not None and lowest >= -1e-3))
+    return finish(y, bool(lowest is not None and lowest >= -1e-3))
 
 
 def eigenpairs(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
