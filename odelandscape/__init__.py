@@ -1,5 +1,7 @@
 """The loss landscape of a two-layer teacher-student network, known instead of guessed."""
 
+from typing import TYPE_CHECKING
+
 from .activations import AbstractActivation, Erf, LeakyReLU, Quadrature, ReLU
 from .ansatz import BlockAnsatz
 from .certify import EndStates
@@ -25,7 +27,23 @@ from .relax import relax
 from .selfcheck import WrongNumbersError, check_numbers, ensure_numbers
 from .solvers import RungeKuttaChebyshev
 from .stability import Spectrum, hessian, spectrum
-from .sweep import Summary, Sweep, sweep
+from .store import StoreError
+from .summary import Summary
+from .sweep import Sweep, read_sweep, sweep, sweep_share
+from .workers import Workers, WorkersLostError
+
+if TYPE_CHECKING:
+    from .dataset import open_sweep
+
+
+def __getattr__(name: str):
+    # xarray, which only this needs, takes longer to import than a small sweep to run.
+    if name != "open_sweep":
+        raise AttributeError(f"module 'odelandscape' has no attribute {name!r}")
+    from .dataset import open_sweep
+
+    return open_sweep
+
 
 __all__ = [
     "AbstractActivation",
@@ -47,11 +65,14 @@ __all__ = [
     "ReLU",
     "RungeKuttaChebyshev",
     "Spectrum",
+    "StoreError",
     "Summary",
     "Sweep",
     "Trajectory",
     "TwoLayerFlow",
     "Weights",
+    "Workers",
+    "WorkersLostError",
     "WrongNumbersError",
     "block_structure",
     "check_numbers",
@@ -64,14 +85,17 @@ __all__ = [
     "family",
     "fixed_point",
     "hessian",
+    "open_sweep",
     "overlaps",
     "perturb",
     "population_loss",
     "random_weights",
+    "read_sweep",
     "realisability",
     "relax",
     "spectrum",
     "sweep",
+    "sweep_share",
     "trajectory",
     "weights_of",
 ]

@@ -57,8 +57,8 @@ def applies(problem: Problem, flow: AbstractFlow) -> bool:
 
 
 def shortened(y: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
-    """The first digits of the weights [W | v], so that a minimum that is solved from there doesn't remember by
-    which start it was met."""
+    """The first digits of weights [W | v]: a minimum that is solved from there doesn't remember by which
+    start it was met."""
     return np.concatenate([np.round(y[:, :-1], _DIGITS), y[:, -1:]], axis=1)
 
 

@@ -37,6 +37,7 @@ class EndStates(NamedTuple):
     loss: np.ndarray  # (N,)
     gradient_norm: np.ndarray  # (N,) Frobenius norm of the flow's rates
     smallest_eigenvalue: np.ndarray  # (N,) of the Hessian on the directions that count
+    anti_aligned: np.ndarray  # (N,) number of students that point away from their teacher
     time: np.ndarray  # (N,) at which the rates fell below 1e-3 for good, or the start was given up
     evaluations: np.ndarray  # (N,) until then
     weights: np.ndarray  # (N, K, d)
@@ -50,6 +51,7 @@ def blank(count: int, students: int, dimension: int) -> EndStates:
         loss=np.full(count, np.inf),
         gradient_norm=np.full(count, np.inf),
         smallest_eigenvalue=np.full(count, np.inf),
+        anti_aligned=np.zeros(count, int),
         time=np.zeros(count),
         evaluations=np.zeros(count, int),
         weights=np.zeros((count, students, dimension)),

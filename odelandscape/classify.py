@@ -9,7 +9,7 @@ the level of the loss name the family.
 point of a few numbers (`ansatz`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
@@ -65,19 +65,23 @@ def count_anti_aligned(R: np.ndarray, norms: np.ndarray) -> np.ndarray:
 
 
 class Family(NamedTuple):
-    """A level of the loss: which end states reach it, and one of them to look at."""
+    """A level of the loss: how many end states reach it, and one of them to look at."""
 
     outcome: str
     anti_aligned: int
-    loss: float
+    loss: float  # of its representative
     count: int
     smallest_eigenvalue: float
-    representative: int  # index of its first seed
-    members: np.ndarray
+    representative: int  # its first seed
+    levels: tuple[float, float]  # lowest and highest loss
 
 
 def families(
-    outcome: np.ndarray, anti_aligned: np.ndarray, loss: np.ndarray, smallest: np.ndarray
+    seed: np.ndarray,
+    outcome: np.ndarray,
+    anti_aligned: np.ndarray,
+    loss: np.ndarray,
+    smallest: np.ndarray,
 ) -> list[Family]:
     """Group converged end states by outcome, anti-aligned students and loss level, lowest loss first.
 
@@ -86,8 +90,7 @@ def families(
     found: list[Family] = []
 
     def add(members: np.ndarray) -> None:
-        members = np.sort(members)
-        first = int(members[0])
+        first = members[np.argmin(seed[members])]
         found.append(
             Family(
                 str(outcome[first]),
@@ -95,8 +98,8 @@ def families(
                 float(loss[first]),
                 len(members),
                 float(smallest[members].min()),
-                first,
-                members,
+                int(seed[first]),
+                (float(loss[members].min()), float(loss[members].max())),
             )
         )
 
@@ -110,6 +113,42 @@ def families(
             cuts = np.flatnonzero(np.diff(loss[index]) > LEVEL_WIDTH) + 1
             for members in np.split(index, cuts):
                 add(members)
+    return _sorted(found)
+
+
+def merged(parts: Iterable[list[Family]]) -> list[Family]:
+    """The families of parts of a sweep, as if all end states had been grouped at once."""
+    found: list[Family] = []
+    # A level is a run of losses without a gap, so levels join where their ranges come close enough.
+    for one in sorted((f for part in parts for f in part), key=_kind_and_level):
+        last = found[-1] if found else None
+        if last is None or not _joins(last, one):
+            found.append(one)
+            continue
+        first = min(last, one, key=lambda family: family.representative)
+        found[-1] = first._replace(
+            count=last.count + one.count,
+            smallest_eigenvalue=min(last.smallest_eigenvalue, one.smallest_eigenvalue),
+            levels=(last.levels[0], max(last.levels[1], one.levels[1])),
+        )
+    return _sorted(found)
+
+
+def _kind(family: Family) -> tuple[str, int]:
+    one_kind = family.outcome == results.GLOBAL_MINIMUM
+    return family.outcome, 0 if one_kind else family.anti_aligned
+
+
+def _kind_and_level(family: Family):
+    return *_kind(family), family.levels
+
+
+def _joins(last: Family, one: Family) -> bool:
+    near = one.levels[0] - last.levels[1] <= LEVEL_WIDTH
+    return _kind(last) == _kind(one) and (near or one.outcome == results.GLOBAL_MINIMUM)
+
+
+def _sorted(found: list[Family]) -> list[Family]:
     return sorted(found, key=lambda family: (family.loss, family.outcome))
 
 

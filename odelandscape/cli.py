@@ -1,13 +1,13 @@
-"""The command line: `odelandscape sweep -K 10 -M 10 --seeds 2000`, `odelandscape minima -K 17 -M 17`."""
+"""The command line: `odelandscape sweep -K 10 -M 10 --seeds 2000`, `show DIR`, `minima -K 17 -M 17`."""
 
 import argparse
 import json
-import multiprocessing
-import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +23,9 @@ from .flows import GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
 from .problem import Problem, check_dimension
 from .selfcheck import WrongNumbersError, ensure_numbers
 from .stability import Spectrum, spectrum
-from .sweep import Sweep, sweep
+from .store import StoreError, write_whole
+from .sweep import Sweep, read_sweep, sweep, sweep_share
+from .workers import Workers, WorkersLostError
 
 FLOWS = {
     "gd": GradientFlow,
@@ -39,9 +41,21 @@ examples:
   odelandscape sweep -K 11 -M 10 --seeds 1000           one student too many
   odelandscape sweep -K 10 -M 10 --flow ngd -d 20       students of fixed length, inputs in 20 dimensions
   odelandscape sweep -K 6 -M 6 --activation erf --json  numbers for a program
+  odelandscape sweep -K 17 -M 17 --workers 8            eight processes, a core each
+  odelandscape sweep -K 17 -M 17 --dask HOST:8786       on the workers of a Dask cluster
+  odelandscape sweep -K 17 -M 17 --share 3/16           third of sixteen jobs that fill one folder
 
 The folder of --out receives summary.txt, summary.json, losses.png and the end states (seeds-*.npz).
-The same command again goes on from what is there; a larger --seeds makes the sweep longer.
+The same command again goes on from what is there, with or without workers; a larger --seeds makes the sweep
+longer. `odelandscape show DIR` tells what a folder holds. --share writes end states only: when all jobs have
+run, the same command without it adds what a lost job has left, and the table.
+"""
+
+_SHOW_EXAMPLES = """\
+examples:
+  odelandscape show sweep-K10-M10-gd                           the table again, and losses.png
+  odelandscape show sweep-K10-M10-gd --export landscape.nc     all end states as one netCDF file
+  odelandscape show sweep-K10-M10-gd --export landscape.zarr   or as Zarr, where zarr is installed
 """
 
 _MINIMA_EXAMPLES = """\
@@ -87,6 +101,18 @@ def _number(text: str) -> float:
     if abs(value) < float("inf"):
         return value
     raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a finite number")
+
+
+def _share(text: str) -> tuple[int, int]:
+    try:
+        i, n = (int(part) for part in text.split("/"))
+    except ValueError:
+        i, n = 0, 0
+    if not 1 <= i <= n:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; allowed: I/N with I from 1 to N, such as 3/16"
+        )
+    return i, n
 
 
 def _add_problem(add) -> None:
@@ -137,8 +163,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="d",
         help="of the inputs, at least M; the default is M",
     )
-    add("--workers", type=_whole(1), metavar="N", help="relax in N processes, one core each")
+    where = run.add_mutually_exclusive_group().add_argument
+    where("--workers", type=_whole(1), metavar="N", help="relax in N processes, one core each")
+    where("--dask", metavar="ADDRESS", help="relax on the cluster of this Dask scheduler")
+    where("--share", type=_share, metavar="I/N", help="relax only the I-th of N shares, here")
     _add_output(add, "sweep-K10-M10-gd")
+    run = commands.add_parser(
+        "show",
+        help="tell what a sweep has left in a folder, finished or not",
+        description="Print the table of what a folder holds and draw its figure, without computing anything.",
+        epilog=_SHOW_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("folder", type=Path, metavar="DIR", help="that a sweep has written to")
+    run.add_argument(
+        "--export", type=Path, metavar="FILE", help="write all end states as one .nc or .zarr"
+    )
+    run.add_argument("--json", action="store_true", help="print one JSON object, not the table")
     run = commands.add_parser(
         "minima",
         help="find families of fixed points without sampling, at any width",
@@ -190,28 +231,34 @@ def _folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
     return Path("-".join(part for part in parts if part))
 
 
-def _worker(counter) -> None:
-    """Gives each worker a core of its own: only affinity limits the threads of XLA."""
-    keep_programs()
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        with counter.get_lock():
-            core = cores[counter.value % len(cores)]
-            counter.value += 1
-        os.sched_setaffinity(0, {core})
+@contextmanager
+def _executor(args: argparse.Namespace) -> Iterator[Executor | None]:
+    if args.workers is not None:
+        with Workers(args.workers) as executor:
+            yield executor
+    elif args.dask is not None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ValueError(
+                'argument --dask: needs Dask: python3 -m pip install "odelandscape[dask]", here and on the '
+                "workers"
+            ) from None
+        try:
+            client = Client(args.dask)
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"argument --dask: no scheduler at {args.dask!r}: {error}") from None
+        with client:
+            # pure=True could hand out the failure of a chunk again when it is tried once more.
+            yield client.get_executor(pure=False, retries=2)
+    else:
+        yield None
 
 
-def _executor(workers: int | None):
-    if workers is None:
-        return nullcontext()
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_worker, initargs=(context.Value("i", 0),)
-    )
-
-
-def _as_json(args: argparse.Namespace, runs: Sweep) -> dict:
-    summary = runs.summary()
+def _as_json(runs: Sweep) -> dict:
+    summary, problem = runs.summary(), runs.problem
+    told = {type(flow()): name for name, flow in FLOWS.items()}
+    activation = {ReLU: "relu", LeakyReLU: "leaky-relu", Erf: "erf"}
     columns = (
         "anti_aligned",
         "loss",
@@ -222,12 +269,12 @@ def _as_json(args: argparse.Namespace, runs: Sweep) -> dict:
         "ci95",
     )
     return {
-        "students": args.students,
-        "teachers": args.teachers,
-        "flow": args.flow,
-        "activation": args.activation,
-        "seeds": args.seeds,
-        "seed": args.seed,
+        "students": problem.students,
+        "teachers": problem.teachers,
+        "flow": told[type(runs.flow)],
+        "activation": activation[type(problem.activation)],
+        "seeds": len(runs),
+        "seed": runs.seed,
         "dimension": runs.dimension,
         "outcomes": summary.outcomes,
         "families": [{name: getattr(row, name) for name in columns} for row in summary.families],
@@ -236,31 +283,70 @@ def _as_json(args: argparse.Namespace, runs: Sweep) -> dict:
     }
 
 
-# Matplotlib is loaded where a figure is drawn: results come first.
 def _sweep(args: argparse.Namespace) -> None:
     problem = Problem(args.students, args.teachers, _activation(args.activation, args.slope))
     folder = _folder(args, args.flow, seed=args.seed)
-    with _executor(args.workers) as executor:
+    flow, of_sweep = FLOWS[args.flow](), (args.seeds, args.seed, args.dimension)
+    if args.share is not None:
+        count = sweep_share(problem, flow, args.share, folder, *of_sweep, progress=not args.quiet)
+        done = {"seeds": count, "share": "/".join(map(str, args.share)), "folder": str(folder)}
+        told = "{seeds:,} seeds of share {share} were missing and are now in {folder}/"
+        print(json.dumps(done) if args.json else told.format(**done))
+        return
+    with _executor(args) as executor:
         runs = sweep(
-            problem,
-            FLOWS[args.flow](),
-            args.seeds,
-            args.seed,
-            args.dimension,
-            executor=executor,
-            store=folder,
-            progress=not args.quiet,
+            problem, flow, *of_sweep, executor=executor, store=folder, progress=not args.quiet
         )
-    report = json.dumps(_as_json(args, runs), indent=1, allow_nan=False)
-    table = str(runs.summary())
-    (folder / "summary.json").write_text(report + "\n", encoding="utf-8")
-    (folder / "summary.txt").write_text(table + "\n", encoding="utf-8")
-    from .plots import sweep_figure
-
-    sweep_figure(runs).savefig(folder / "losses.png", dpi=150)
-    print(report if args.json else table)
+    _tell(runs, folder, args.json)
     if not args.quiet:
         print(f"\nfigure, table and end states: {folder}/", file=sys.stderr)
+
+
+def _show(args: argparse.Namespace) -> None:
+    runs = read_sweep(args.folder)
+    if not len(runs):
+        raise ValueError(f"the sweep in {str(args.folder)!r} has no finished seeds yet")
+    _tell(runs, args.folder, args.json)
+    if args.export is not None:
+        _export(args.folder, args.export)
+    print(f"\nfigure and table: {args.folder}/", file=sys.stderr)
+
+
+def _tell(runs: Sweep, folder: Path, as_json: bool) -> None:
+    """Print a sweep's table, and put table, numbers and figure into its folder."""
+    report = json.dumps(_as_json(runs), indent=1, allow_nan=False)
+    table = str(runs.summary())
+    # First what needs no room on a disk.
+    print(report if as_json else table, flush=True)
+    # Matplotlib is loaded where a figure is drawn: results come first.
+    from .plots import sweep_figure
+
+    try:
+        write_whole(folder / "summary.json", report + "\n")
+        write_whole(folder / "summary.txt", table + "\n")
+        sweep_figure(runs).savefig(folder / "losses.png", dpi=150)
+    except OSError as error:
+        raise StoreError(
+            f"the end states are kept, but table and figure cannot be written to {str(folder)!r}: "
+            f"{error.strerror}"
+        ) from None
+
+
+def _export(folder: Path, file: Path) -> None:
+    from .dataset import open_sweep
+
+    if file.suffix not in (".nc", ".zarr"):
+        raise ValueError(
+            f"argument --export: got {str(file)!r}; allowed: a name that ends in .nc or .zarr"
+        )
+    try:
+        if file.suffix == ".nc":
+            open_sweep(folder).to_netcdf(file)
+        else:  # format 3 has no names of a fixed length
+            open_sweep(folder).to_zarr(file, zarr_format=2)
+    except (ImportError, OSError) as error:
+        raise StoreError(f"argument --export: cannot write {str(file)!r}: {error}") from None
+    print(f"all end states: {file}", file=sys.stderr)
 
 
 def _correlated(M: int, c: float):
@@ -369,16 +455,34 @@ def _minima_table(title: str, rows: list[tuple[FixedPoint, Spectrum]]) -> str:
     return "\n".join(lines)
 
 
+@contextmanager
+def _plain_warnings(command: str) -> Iterator[None]:
+    """What the package warns of as a line for people, above the progress bar."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message, category, filename, lineno, file=None, line=None):
+            if category is UserWarning:
+                tqdm.write(f"odelandscape {command}: {message}", file=sys.stderr)
+            else:
+                shown(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", UserWarning)
+        yield
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns 0; 2 for bad arguments, with one line on standard error; 1 if the installed
-    jax computes wrong numbers; 130 if interrupted."""
+    jax computes wrong numbers, results cannot be written or workers are lost; 130 if interrupted."""
     args = _parser().parse_args(argv)
     jax.config.update("jax_enable_x64", True)
     keep_programs()
     try:
-        ensure_numbers()
-        {"sweep": _sweep, "minima": _minima}[args.command](args)
-    except (ValueError, WrongNumbersError) as error:
+        with _plain_warnings(args.command):
+            ensure_numbers()
+            {"sweep": _sweep, "show": _show, "minima": _minima}[args.command](args)
+    except (ValueError, WrongNumbersError, StoreError, WorkersLostError) as error:
         print(f"odelandscape {args.command}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     except KeyboardInterrupt:

@@ -15,7 +15,8 @@ from . import results
 from .classify import align
 from .fixed_points import FixedPoint
 from .stability import Spectrum
-from .sweep import FamilyRow, Sweep
+from .summary import FamilyRow
+from .sweep import Sweep
 
 COLOURS = {
     results.GLOBAL_MINIMUM: "#0072B2",
@@ -28,20 +29,24 @@ COLOURS = {
 def loss_histogram(axes: Axes, runs: Sweep, bins: int = 60) -> Axes:
     """Final losses of all starts that have one, by outcome; each family's level is a dashed line
     with its number α of anti-aligned students."""
-    sound = runs.outcome != results.FAILED
-    top = 1.08 * max(float(runs.loss[sound].max(initial=0)), 1e-3)
+    top = 1e-3
+    for _, outcome, loss in runs.parts("outcome", "loss"):
+        top = max(top, float(loss[outcome != results.FAILED].max(initial=0)))
+    top *= 1.08
     edges = np.linspace(-top / bins, top, bins + 2)
+    heights = {name: np.zeros(bins + 1) for name in COLOURS}
+    for _, outcome, loss in runs.parts("outcome", "loss"):
+        for name in COLOURS:
+            heights[name] += np.histogram(loss[outcome == name], edges)[0]
     for name, colour in COLOURS.items():
-        loss = runs.loss[runs.outcome == name]
-        if len(loss):
-            axes.hist(
-                loss,
-                edges.tolist(),
-                color=colour,
-                label=f"{name.replace('_', ' ')} ({len(loss):,})",
+        count = int(heights[name].sum())
+        if count:
+            label = f"{name.replace('_', ' ')} ({count:,})"
+            axes.bar(
+                edges[:-1], heights[name], np.diff(edges), align="edge", color=colour, label=label
             )
     axes.set_yscale("log")
-    axes.set_ylim(0.7, 20 * len(runs.loss))
+    axes.set_ylim(0.7, 20 * len(runs))
     axes.set_xlabel("population loss of the end state")
     axes.set_ylabel("number of starts")
     for row in runs.summary().families:

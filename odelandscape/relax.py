@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from .catalogue import Catalogue
 from .certify import Certificates, EndStates, blank, filled
+from .classify import count_anti_aligned
 from .compiler import OPTIONS
 from .flows import AbstractFlow
 from .lanes import QUIET, Lane, Tolerances, advance, begin, probe
@@ -38,7 +39,10 @@ from .problem import Problem, Weights, check_float64
 _NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
 _CLOSE_TARGET = 1e-7  # and where, if a known minimum is close
 _EVALUATIONS = 64  # per lane and round
-_ALIKE = 64  # lanes of a batch are a multiple of it: in the rest of a loop they'd be computed otherwise
+RTOL, END = 2e-4, 20_000.0  # error per step and flow time of a sweep
+_ALIKE = (
+    64  # lanes of a batch are a multiple of it: in the rest of a loop they'd be computed otherwise
+)
 _IN_CACHE = 256  # numbers in the weights of a lane: of more, 64 lanes leave a core's first cache
 
 _COMPILING = threading.Lock()
@@ -154,7 +158,9 @@ def _relax_pool(job: _Job, device: jax.Device, starts: Weights) -> EndStates:
         job.problem, job.flow, job.catalogue, blank(size, *starts.W.shape[1:])
     )
 
-    passed: dict[int, np.ndarray] = {}  # where lanes would have been finished if no minimum had been close
+    passed: dict[
+        int, np.ndarray
+    ] = {}  # where lanes would have been finished if no minimum had been close
 
     def told(index: np.ndarray) -> None:
         untold[index] = False
@@ -199,11 +205,21 @@ def _relax_pool(job: _Job, device: jax.Device, starts: Weights) -> EndStates:
                 running[index] = True
     # Not when the lane was stopped: that depends on which minima were known by then.
     since, quiet = np.asarray(pool.quiet_time), np.isfinite(pool.quiet_time)
+    W, teacher = (
+        certificates.ends.weights,
+        np.asarray(job.problem.teacher_weights(starts.W.shape[2])),
+    )
     ends = certificates.ends._replace(
+        anti_aligned=count_anti_aligned(W[:N] @ teacher.T, np.linalg.norm(W[:N], axis=2)),
         time=np.where(quiet, since, pool.time),
-        evaluations=np.where(quiet, pool.quiet_evaluations, pool.evaluations),
+        evaluations=np.where(quiet, pool.quiet_evaluations, pool.evaluations).astype(int),
     )
     return EndStates(*(x[:N] for x in ends))
+
+
+def full_load() -> int:
+    """How many starts at a time keep all of this process's cores, or other devices, busy."""
+    return len(_places()) * (1024 if jax.default_backend() == "cpu" else 8192)
 
 
 def _places() -> list[jax.Device]:
@@ -222,8 +238,8 @@ def relax(
     starts: Weights,
     *,
     batch: int | None = None,
-    rtol: float = 2e-4,
-    end: float = 20_000.0,
+    rtol: float = RTOL,
+    end: float = END,
     catalogue: Catalogue | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> EndStates:

@@ -18,5 +18,5 @@ MEANING = {
     LOCAL_MINIMUM: "gradient ≤ 1e-10, loss above zero, no unstable direction",
     SADDLE: "gradient ≤ 1e-10 and a negative Hessian eigenvalue",
     NOT_CONVERGED: "still moving when its time ended",
-    FAILED: "the numbers became infinite or undefined",
+    FAILED: "the numbers became infinite or undefined, or three workers were lost over them",
 }

@@ -1,14 +1,16 @@
 """Seeds to end states to a table of families, over any `concurrent.futures` executor."""
 
-import math
+import dataclasses
 import os
+import threading
 import time
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -16,161 +18,187 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from . import results
+from . import activations, flows, results
 from .catalogue import Catalogue
 from .certify import EndStates, blank
-from .classify import count_anti_aligned, families
+from .classify import families, merged
 from .flows import AbstractFlow
 from .problem import Problem, Weights, check_dimension, check_float64, random_weights
-from .relax import relax
+from .relax import END, RTOL, full_load, relax
 from .store import Store
+from .summary import Summary, count_outcomes, summarise
+from .workers import ATTEMPTS, IN_FLIGHT, WorkersLostError, spread
 
-UNIT = 2048
-"""Seeds that are relaxed, handed to a worker and kept together."""
+CHUNK = 1024
+"""Most seeds that a worker relaxes as one task, and that are kept in one file."""
+_LEAST = 128  # of fewer, relaxing each takes longer
+_WORKERS = 16  # of an executor that does not say
 
-
-def wilson(count: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """95 % interval of a fraction, `count` of `total` (Wilson's score interval)."""
-    if total == 0:
-        return 0.0, 1.0
-    p = count / total
-    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    # At the ends the interval touches 0 or 1; rounding must not carry it past the fraction itself.
-    return max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p))
+Piece = tuple[int, int]
+"""Seeds first … stop − 1."""
 
 
-class FamilyRow(NamedTuple):
-    """A row of the table of families; `ci95` is the interval of `fraction` (of all seeds)."""
-
-    outcome: str
-    anti_aligned: int
-    loss: float
-    count: int
-    fraction: float
-    ci95: tuple[float, float]
-    smallest_eigenvalue: float
-    representative: int
+# --- what a sweep gives -------------------------------------------------------------------------
 
 
-class Summary(NamedTuple):
-    """Counts and 95 % intervals of the outcomes, and the families, lowest loss first.
+class _Held(Protocol):
+    """What holds end states: a `Store`, or memory. See there."""
 
-    `outcomes` maps each name of `results.OUTCOMES` to {"count", "fraction", "ci95"}. `str()` gives
-    the table.
-    """
-
-    title: str
-    outcomes: dict[str, dict]
-    families: list[FamilyRow]
-
-    def __str__(self) -> str:
-        total = sum(outcome["count"] for outcome in self.outcomes.values())
-        head = (
-            f"{'end state':<16}{'anti-aligned':>13}{'count':>8}{'fraction':>10}"
-            f"{'95 % interval':>18}{'loss':>15}{'smallest eigenvalue':>21}"
-        )
-        lines = [self.title, "", head, "-" * len(head)]
-
-        def line(name, alpha, count, ci, loss, eigenvalue):
-            interval = f"{100 * ci[0]:.2f} – {100 * ci[1]:.2f} %"
-            lines.append(
-                f"{name.replace('_', ' '):<16}{alpha:>13}{count:>8}{100 * count / total:>8.2f} %"
-                f"{interval:>18}{loss:>15}{eigenvalue:>21}"
-            )
-
-        for row in self.families:
-            zero = row.outcome == results.GLOBAL_MINIMUM
-            loss = "0" if zero else f"{row.loss:.9f}"
-            eigenvalue = f"{round(row.smallest_eigenvalue, 5) + 0.0:.5f}"  # no -0.00000
-            line(row.outcome, row.anti_aligned, row.count, row.ci95, loss, eigenvalue)
-        for name in (results.NOT_CONVERGED, results.FAILED):
-            outcome = self.outcomes[name]
-            line(name, "", outcome["count"], outcome["ci95"], "", "")
-        return "\n".join(lines)
+    def put(self, first: int, ends: EndStates) -> None: ...
+    def have(self, wanted: np.ndarray) -> np.ndarray: ...
+    def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]: ...
+    def rows(
+        self, names: tuple[str, ...], seeds: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, ...]]: ...
 
 
-class _InMemory(NamedTuple):
-    """Weights (N, K, d') and readouts (N, K) of a sweep without a store."""
+class _InMemory:
+    """The end states of a sweep without a store, read like one."""
 
-    W: np.ndarray
-    v: np.ndarray
+    def __init__(self, ends: EndStates):
+        self._ends = ends
+        self._given = np.zeros(len(ends.loss), bool)
 
-    def weights(self, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.W[seeds], self.v[seeds]
+    def put(self, first: int, ends: EndStates) -> None:
+        rows = slice(first, first + len(ends.loss))
+        for whole, part in zip(self._ends, ends, strict=True):
+            whole[rows] = part
+        self._given[rows] = True
+
+    def have(self, wanted: np.ndarray) -> np.ndarray:
+        return self._given & wanted
+
+    def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]:
+        seeds = np.flatnonzero(self._given[:count])
+        for _, *columns in self.rows(names, seeds):
+            yield seeds, *columns
+
+    def rows(self, names: tuple[str, ...], seeds: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        here = np.flatnonzero(self._given[seeds])
+        yield here, *(getattr(self._ends, name)[seeds[here]] for name in names)
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The end states of seeds 0 … N − 1, as NumPy arrays in the order of the seeds.
+    """The end states of N seeds, as NumPy arrays in the order of the seeds.
 
     `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
-    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good.
-    `seconds` is wall time, of which `seconds_compiling` went to tracing and compiling programs in this
-    process (an executor's workers compile theirs unseen).
+    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good. `seeds` (N,) are their numbers in
+    the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which `seconds_compiling` went to
+    tracing and compiling programs in this process (workers compile theirs unseen); of a sweep that was read
+    both are None.
+
+    What is in a store is read when it is asked for: a sweep of a million seeds takes no memory until then,
+    and `parts` needs none.
     """
 
     problem: Problem
     flow: AbstractFlow
     seed: int
     dimension: int
-    outcome: np.ndarray
-    loss: np.ndarray
-    anti_aligned: np.ndarray
-    gradient_norm: np.ndarray
-    smallest_eigenvalue: np.ndarray
-    time: np.ndarray
-    evaluations: np.ndarray
-    seconds: float
-    seconds_compiling: float
-    _held: "Store | _InMemory"
+    seeds: np.ndarray | range
+    seconds: float | None
+    seconds_compiling: float | None
+    _held: _Held
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @cached_property
+    def outcome(self) -> np.ndarray:
+        return self._column("outcome")
+
+    @cached_property
+    def loss(self) -> np.ndarray:
+        return self._column("loss")
+
+    @cached_property
+    def anti_aligned(self) -> np.ndarray:
+        return self._column("anti_aligned")
+
+    @cached_property
+    def gradient_norm(self) -> np.ndarray:
+        return self._column("gradient_norm")
+
+    @cached_property
+    def smallest_eigenvalue(self) -> np.ndarray:
+        return self._column("smallest_eigenvalue")
+
+    @cached_property
+    def time(self) -> np.ndarray:
+        return self._column("time")
+
+    @cached_property
+    def evaluations(self) -> np.ndarray:
+        return self._column("evaluations")
 
     @property
     def weights(self) -> Weights:
         """Weights with N in front, .W (N, K, d') and .v (N, K). For d > M the space is turned so that
         d' = min(d, M + K + 1) coordinates hold all students.
 
-        A sweep with a store reads them from there, anew each time, so that they take no memory unless they
-        are asked for; `weights_of` reads some.
+        A sweep with a store reads them from there, anew each time; `weights_of` reads some.
         """
-        return self.weights_of(np.arange(len(self.outcome)))
+        return self.weights_of(np.asarray(self.seeds))
 
     def weights_of(self, seeds: np.ndarray) -> Weights:
-        """The weights of these seeds (n,), with n in front."""
+        """The weights of these seeds (n,), with n in front.
+
+        Raises ValueError for seeds that are not among those of the sweep.
+        """
+        seeds = np.asarray(seeds)
+        strange = ~np.isin(seeds, self.seeds)
+        if strange.any():
+            raise ValueError(f"seeds must be among those of the sweep; got {seeds[strange][0]}")
+        W = np.zeros((len(seeds), self.problem.students, columns(self.problem, self.dimension)))
+        v = np.zeros(W.shape[:2])
+        for here, some_W, some_v in self._held.rows(("weights", "readout"), seeds):
+            W[here], v[here] = some_W, some_v
         batched = jax.tree.structure(Weights(jnp.zeros((1, 1)), jnp.zeros(1)))
-        return jax.tree.unflatten(batched, self._held.weights(np.asarray(seeds)))
+        return jax.tree.unflatten(batched, (W, v))
+
+    def parts(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+        """Seeds, and these columns of them, a few thousand at a time."""
+        return self._held.parts(names, self.seeds[-1] + 1 if len(self) else 0)
 
     def summary(self) -> Summary:
         """Outcomes and families with their 95 % Wilson intervals."""
-        total = len(self.outcome)
+        counts = np.zeros(len(results.OUTCOMES), int)
 
-        def share(count: int) -> dict:
-            return {"count": count, "fraction": count / total, "ci95": wilson(count, total)}
+        def counted() -> Iterator[list]:
+            nonlocal counts
+            names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")
+            for seeds, outcome, *rest in self.parts(*names):
+                counts += count_outcomes(outcome)
+                yield families(seeds, outcome, *rest)
 
-        outcomes = {name: share(int(np.sum(self.outcome == name))) for name in results.OUTCOMES}
-        rows = [
-            FamilyRow(
-                family.outcome,
-                family.anti_aligned,
-                family.loss,
-                family.count,
-                family.count / total,
-                wilson(family.count, total),
-                family.smallest_eigenvalue,
-                family.representative,
-            )
-            for family in families(
-                self.outcome, self.anti_aligned, self.loss, self.smallest_eigenvalue
-            )
-        ]
+        found = merged(counted())
+        # Seeds that no worker could do.
+        counts[results.OUTCOMES.index(results.FAILED)] += len(self) - counts.sum()
         problem = self.problem
         title = (
             f"K = {problem.students} students, M = {problem.teachers} teachers, "
             f"{type(problem.activation).__name__}, {type(self.flow).__name__}, d = {self.dimension}: "
-            f"{total:,} seeds (sweep seed {self.seed}) in {self.seconds:.1f} s, "
-            f"of which compiling {self.seconds_compiling:.1f} s"
+            f"{len(self):,} seeds (sweep seed {self.seed})"
         )
-        return Summary(title, outcomes, rows)
+        if self.seconds is not None:
+            title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
+        return summarise(title, counts, found)
+
+    def _column(self, name: str) -> np.ndarray:
+        whole = np.repeat(getattr(blank(1, 0, 0), name), len(self))
+        seeds = np.asarray(self.seeds)
+        for some, column in self.parts(name):
+            whole[np.searchsorted(seeds, some)] = column
+        return whole
+
+
+# --- starts -------------------------------------------------------------------------------------
+
+
+def columns(problem: Problem, dimension: int) -> int:
+    """Coordinates that hold all students, and one more where there is room."""
+    return min(dimension, problem.teachers + problem.students + 1)
 
 
 def starts(
@@ -187,8 +215,8 @@ def starts(
 
 @eqx.filter_jit
 def _starts(problem, flow, key, indices, dimension, few) -> Weights:
-    M, K = problem.teachers, problem.students
-    kept = min(dimension, M + K + 1)
+    M = problem.teachers
+    kept = columns(problem, dimension)
 
     def start(index):
         w = flow.admit(random_weights(jax.random.fold_in(key, index), problem, dimension))
@@ -201,24 +229,47 @@ def _starts(problem, flow, key, indices, dimension, few) -> Weights:
     return jax.lax.map(start, indices, batch_size=few)
 
 
-def _relax_unit(given, indices, catalogue, progress=None) -> EndStates:
-    problem, flow, seed, dimension = given
-    begin = starts(problem, flow, seed, indices, dimension)
+# --- tasks ---------------------------------------------------------------------------------------
+
+
+class Task(NamedTuple):
+    """What a worker is told: to relax seeds `first` … `stop` − 1 of a sweep."""
+
+    problem: Problem
+    flow: AbstractFlow
+    seed: int
+    dimension: int
+    first: int
+    stop: int
+
+
+def _relax(
+    sweep: Task, seeds: np.ndarray, catalogue: Catalogue, progress: Callable | None = None
+) -> EndStates:
+    problem, flow, seed, dimension = sweep[:4]
+    begin = starts(problem, flow, seed, seeds, dimension)
     return relax(problem, flow, begin, catalogue=catalogue, progress=progress)
 
 
-_IN_WORKER: dict[str, Catalogue] = {}  # what this process knows of the problem it had last
+_TURN = threading.Lock()
+_KNOWN: dict[str, Catalogue] = {}  # what this process knows of the problem it had last
 
 
-def _relax_unit_in_worker(given, indices) -> EndStates:
-    # Workers are new processes, and nobody else can set their precision.
-    jax.config.update("jax_enable_x64", True)
-    problem, flow, _, dimension = given
-    name = repr(_described(problem, flow, 0, dimension))
-    if name not in _IN_WORKER:
-        _IN_WORKER.clear()
-        _IN_WORKER[name] = Catalogue(problem, flow)
-    return _relax_unit(given, indices, _IN_WORKER[name])
+def relax_task(task: Task) -> EndStates:
+    """A task in a worker. Threads of one process take turns: each uses all its cores."""
+    with _TURN:
+        # Workers are new processes, and nobody else can set their precision.
+        jax.config.update("jax_enable_x64", True)
+        name = repr(_told(task.problem)) + repr(_told(task.flow))
+        if name not in _KNOWN:
+            _KNOWN.clear()
+            _KNOWN[name] = Catalogue(task.problem, task.flow)
+        return _relax(task, np.arange(task.first, task.stop), _KNOWN[name])
+
+
+def _portable(tree):
+    """With NumPy's arrays, which a process that is still in float32 receives as they are."""
+    return jax.tree.map(lambda x: np.asarray(x) if isinstance(x, jax.Array) else x, tree)
 
 
 @contextmanager
@@ -237,44 +288,117 @@ def _compile_clock() -> Iterator[list[float]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def _described(problem: Problem, flow: AbstractFlow, seed: int, dimension: int) -> dict:
-    def numbers(x):
-        return None if x is None else np.asarray(x).tolist()
+def _told(x: object):
+    """A part of a configuration as JSON has it, without loss."""
+    if isinstance(x, eqx.Module):
+        parts = {f.name: _told(getattr(x, f.name)) for f in dataclasses.fields(x)}
+        return {"name": type(x).__name__, **parts}
+    if isinstance(x, jax.Array | np.ndarray | np.generic):
+        return np.asarray(x).tolist()
+    if x is None or isinstance(x, bool | int | float | str):
+        return x
+    return getattr(x, "__qualname__", repr(x))
 
+
+def configuration(problem: Problem, flow: AbstractFlow, seed: int, dimension: int) -> dict:
+    """All that the end states of a sweep follow from."""
+    # Two functions may have one name.
+    values = np.asarray(problem.activation(jnp.array([-2.0, -1.0, -0.3, 0.3, 1.0, 2.0])))
     return {
-        "students": problem.students,
-        "teachers": problem.teachers,
-        "activation": repr(problem.activation),
-        "teacher_overlaps": numbers(problem.teacher_overlaps),
-        "teacher_readout": numbers(problem.teacher_readout),
-        "flow": repr(flow),
+        **{key: told for key, told in _told(problem).items() if key != "name"},
+        "activation_values": values.tolist(),
+        "flow": _told(flow),
         "seed": seed,
         "dimension": dimension,
+        "dtype": "float64",
+        "rtol": RTOL,
+        "end": END,
     }
 
 
-def _compute(given, units, executor, keep, bar) -> None:
-    """Relax units of seeds here or on the executor's workers, and keep each as it ends."""
-    if executor is None:
-        catalogue = Catalogue(*given[:2])
-        for unit in units:
-            keep(unit, _relax_unit(given, unit, catalogue, progress=bar.update))
-        return
-    waiting: deque[np.ndarray] = deque(units)
-    running: dict[Future, np.ndarray] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < 2 * (os.cpu_count() or 1):
-                unit = waiting.popleft()
-                future = executor.submit(_relax_unit_in_worker, given, unit)
-                running[future] = unit
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                unit = running.pop(future)
-                keep(unit, future.result())
-                bar.update(len(unit))
-    finally:
-        for future in running:
-            future.cancel()
+def _pieces(wanted: np.ndarray, chunk: int) -> list[Piece]:
+    """The runs of wanted seeds within each chunk."""
+    edges = np.diff(wanted.astype(np.int8), prepend=0, append=0)
+    runs = zip(
+        np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True
+    )
+    return [
+        (max(first, cut), min(stop, cut + chunk))
+        for first, stop in runs
+        for cut in range(first - first % chunk, stop, chunk)
+    ]
+
+
+def _chunk(seeds: int, workers: int) -> int:
+    """Seeds of a task: several tasks for each worker, that none waits long for the last."""
+    return min(CHUNK, max(_LEAST, 64 * -(-seeds // (4 * workers * 64))))
+
+
+def _here(sweep: Task, pieces: list[Piece], put: Callable, bar: tqdm) -> None:
+    """Relax pieces in this process, as many at a time as keep its cores busy."""
+    catalogue = Catalogue(sweep.problem, sweep.flow)
+    left = list(pieces)
+    while left:
+        some = [left.pop(0)]
+        while left and sum(stop - first for first, stop in (*some, left[0])) <= full_load():
+            some.append(left.pop(0))
+        seeds = np.concatenate([np.arange(*piece) for piece in some])
+        ends = _relax(sweep, seeds, catalogue, bar.update)
+        at = 0
+        for first, stop in some:
+            rows = slice(at, at + stop - first)
+            put(first, EndStates(*(column[rows] for column in ends)))
+            at += stop - first
+
+
+def _there(sweep: Task, pieces: list[Piece], put: Callable, bar: tqdm, executor: Executor) -> None:
+    """Relax pieces on an executor's workers."""
+    sweep = _portable(sweep)
+    tasks = (sweep._replace(first=first, stop=stop) for first, stop in pieces)
+    lost, done, last = [], 0, None
+    for task, ends, error in spread(
+        executor, relax_task, tasks, getattr(executor, "in_flight", IN_FLIGHT)
+    ):
+        if error is None:
+            put(task.first, ends)
+            bar.update(task.stop - task.first)
+            done += 1
+            continue
+        told = f"{task.first} – {task.stop - 1}"
+        if not done:
+            raise WorkersLostError(
+                f"seeds {told} failed {ATTEMPTS} times, the last time with {error!r}, and no others have "
+                "succeeded"
+            ) from error
+        lost.append(told)
+        last = error
+    if lost:
+        warnings.warn(
+            f"seeds {', '.join(lost)} failed {ATTEMPTS} times each, the last time with {last!r}: they count "
+            "as failed and are not kept, so that the same sweep into the same folder tries them again",
+            stacklevel=3,
+        )
+
+
+def _check(problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension) -> Task:
+    check_float64("end states are certified to a gradient norm of 1e-10")
+    for name, value, least in (("seeds", seeds, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    d = check_dimension(problem, dimension)
+    # What the flow refuses, it refuses here, for shapes alone.
+    eqx.filter_eval_shape(lambda: flow.admit(random_weights(jax.random.key(0), problem, d)))
+    return Task(problem, flow, int(seed), d, 0, int(seeds))
+
+
+def _bar(total: int, missing: int, progress: bool) -> tqdm:
+    return tqdm(
+        total=total,
+        initial=total - missing,
+        unit="seed",
+        desc="relaxing",
+        disable=not progress,
+    )
 
 
 def sweep(
@@ -289,83 +413,117 @@ def sweep(
 ) -> Sweep:
     """Relax random starts 0 … `seeds` − 1, certify and classify their end states.
 
-    - `seed`: of the sweep. Start i depends on (`seed`, i) alone.
+    - `seed`: of the sweep. Start i depends on (`seed`, i) alone, and so do all numbers that the sweep gives,
+      on one kind of processor to the last bit: in whichever batches, by whichever workers, and however often
+      it was interrupted.
     - `dimension`: d of the inputs, at least M; M unless given.
-    - `executor`: where units of seeds are relaxed; here unless given. Its workers should be
-      spawned, never forked, processes; threads of this process take turns.
-    - `store`: a folder. What is finished is kept there, and the same sweep goes on from there.
+    - `executor`: any `concurrent.futures.Executor` whose workers relax a chunk of seeds at a time: `Workers`,
+      a `ProcessPoolExecutor` (of spawned, never forked, processes), dask's `Client.get_executor(pure=False)`,
+      loky's, mpi4py's. This process, with all its cores, unless given. A chunk that fails is tried again,
+      three times in all; if others succeed its seeds are then told as failed, with a warning.
+    - `store`: a folder. What is finished is kept there, and the same sweep goes on from there. `open_sweep`
+      opens it.
     - `progress`: a bar with rate and time left on standard error.
 
     Raises ValueError, before anything is computed, for bad numbers, for orthonormal students with
-    K > d, for a folder that cannot be written, and unless JAX is in float64.
+    K > d, for a folder that cannot be written, holds another sweep or is in use by another process, and
+    unless JAX is in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
+    executor breaks down or no chunk succeeds. What had been put into the store by then is kept.
     """
-    check_float64("end states are certified to a gradient norm of 1e-10")
-    for name, value, least in (("seeds", seeds, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    d = check_dimension(problem, dimension)
-    # What the flow refuses, it refuses here, for shapes alone.
-    eqx.filter_eval_shape(lambda: flow.admit(random_weights(jax.random.key(0), problem, d)))
-    kept = None if store is None else Store(store, _described(problem, flow, int(seed), d))
-
-    columns = min(d, problem.teachers + problem.students + 1)
-    # What is on disk needs no place here.
-    in_memory = (problem.students, columns) if kept is None else (0, 0)
-    ends = blank(int(seeds), *in_memory)
-    anti_aligned = np.zeros(seeds, int)
-    teacher = np.asarray(problem.teacher_weights(columns))
-    missing = np.ones(seeds, bool)
-
-    def enter(indices: np.ndarray, unit: EndStates) -> None:
-        wanted = indices < seeds
-        at = indices[wanted]
-        W = unit.weights[wanted]
-        anti_aligned[at] = count_anti_aligned(W @ teacher.T, np.linalg.norm(W, axis=2))
-        for name, whole, part in zip(EndStates._fields, ends, unit, strict=True):
-            if kept is None or name not in ("weights", "readout"):
-                whole[at] = part[wanted]
-        missing[at] = False
-
-    def keep(indices: np.ndarray, unit: EndStates) -> None:
-        if kept is not None:
-            kept.put(indices, unit)
-        enter(indices, unit)
-
+    task = _check(problem, flow, seeds, seed, dimension)
+    kept = None if store is None else Store.writing(store, configuration(*task[:4]))
+    held: _Held
+    if kept is None:
+        held = _InMemory(blank(task.stop, problem.students, columns(problem, task.dimension)))
+    else:
+        held = kept
     began = time.perf_counter()
-    for indices, unit in kept.units() if kept is not None else ():
-        enter(indices, unit)
-    todo = np.flatnonzero(missing)
-    units = [
-        part
-        for run in np.split(todo, np.flatnonzero(np.diff(todo) > 1) + 1)
-        for part in np.split(run, range(UNIT, len(run), UNIT))
-        if len(part)
-    ]
-    with (
-        _compile_clock() as compiling,
-        tqdm(
-            total=seeds,
-            initial=seeds - len(todo),
-            unit="seed",
-            desc="relaxing",
-            disable=not progress,
-        ) as bar,
-    ):
-        _compute((problem, flow, int(seed), d), units, executor, keep, bar)
-
+    with _compile_clock() as compiling, nullcontext() if kept is None else kept.held():
+        wanted = np.ones(task.stop, bool)
+        missing = ~held.have(wanted)
+        with _bar(task.stop, int(missing.sum()), progress) as bar:
+            if executor is None:
+                _here(task, _pieces(missing, CHUNK), held.put, bar)
+            else:
+                chunk = _chunk(task.stop, getattr(executor, "in_flight", _WORKERS))
+                _there(task, _pieces(missing, chunk), held.put, bar, executor)
     return Sweep(
         problem=problem,
         flow=flow,
-        seed=int(seed),
-        dimension=d,
-        outcome=ends.outcome,
-        loss=ends.loss,
-        anti_aligned=anti_aligned,
-        gradient_norm=ends.gradient_norm,
-        smallest_eigenvalue=ends.smallest_eigenvalue,
-        time=ends.time,
-        evaluations=ends.evaluations,
+        seed=task.seed,
+        dimension=task.dimension,
+        seeds=range(task.stop),
         seconds=time.perf_counter() - began,
         seconds_compiling=compiling[0],
-        _held=_InMemory(ends.weights, ends.readout) if kept is None else kept,
+        _held=held,
+    )
+
+
+def sweep_share(
+    problem: Problem,
+    flow: AbstractFlow,
+    share: tuple[int, int],
+    store: str | os.PathLike,
+    seeds: int = 10_000,
+    seed: int = 0,
+    dimension: int | None = None,
+    progress: bool = True,
+) -> int:
+    """Relax share i of n, `share` = (i, n) with 1 ≤ i ≤ n, of a sweep into a folder that others write to.
+
+    For clusters without a scheduler of their own, such as an array of n jobs. A share is every n-th chunk of
+    seeds; what the folder holds of it already is not computed again. When all have run, `sweep` with the
+    same arguments finds its seeds there, and computes what a lost job has left.
+
+    Returns how many seeds it relaxed. Raises what `sweep` raises.
+    """
+    task = _check(problem, flow, seeds, seed, dimension)
+    i, n = share
+    if not 1 <= i <= n:
+        raise ValueError(f"share must be (i, n) with 1 ≤ i ≤ n; got {share!r}")
+    kept = Store.writing(store, configuration(*task[:4]))
+    chunk = _chunk(task.stop, n)
+    with kept.held(shared=True):
+        wanted = np.arange(task.stop) // chunk % n == i - 1
+        missing = wanted & ~kept.have(wanted)
+        with _bar(int(wanted.sum()), int(missing.sum()), progress) as bar:
+            _here(task, _pieces(missing, chunk), kept.put, bar)
+    return int(missing.sum())
+
+
+def read_sweep(folder: str | os.PathLike) -> Sweep:
+    """The sweep that a folder holds, as far as it has come, without computing anything.
+
+    Raises ValueError if the folder holds none, or one whose activation or flow is not of this package
+    (`open_sweep` opens that, too).
+    """
+    store = Store(folder)
+    told = store.configuration
+
+    def known(module, parts: dict):
+        values = {key: value for key, value in parts.items() if key != "name"}
+        try:
+            return getattr(module, parts["name"])(**values)
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(
+                f"the sweep in {str(folder)!r} was made with {parts['name']}, which is not a part of this "
+                "package: open_sweep reads its numbers"
+            ) from None
+
+    problem = Problem(
+        told["students"],
+        told["teachers"],
+        known(activations, told["activation"]),
+        told["teacher_overlaps"],
+        told["teacher_readout"],
+    )
+    return Sweep(
+        problem=problem,
+        flow=known(flows, told["flow"]),
+        seed=told["seed"],
+        dimension=told["dimension"],
+        seeds=store.seeds(),
+        seconds=None,
+        seconds_compiling=None,
+        _held=store,
     )
