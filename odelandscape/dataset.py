@@ -30,7 +30,7 @@ class _OnDisk(BackendArray):
         found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
         for here, column in self.store.rows((self.name,), wanted):
             found[here] = column
-        return found[0][tuple(rest)] if seeds.ndim == 0 else found[(slice(None), *rest)]
+        return np.asarray(found[(0 if seeds.ndim == 0 else slice(None), *rest)])
 
 
 def open_sweep(folder: str | os.PathLike) -> xarray.Dataset:

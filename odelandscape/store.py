@@ -352,7 +352,7 @@ class Store:
 
     def _read(self, path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return [file[name] for name in names]
         except (*_DAMAGE, OSError) as error:
             raise StoreError(
@@ -369,7 +369,7 @@ class Store:
 
     def _damage(self, first: int, stop: int, path: Path) -> str | None:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 columns = {name: file[name] for name in VARIABLES}
                 about = json.loads(str(file["about"]))
         except _DAMAGE as error:

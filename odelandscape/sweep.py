@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,6 +22,7 @@ from . import activations, flows, results
 from .catalogue import Catalogue
 from .certify import EndStates, blank
 from .classify import families, merged
+from .compiler import keep_programs
 from .flows import AbstractFlow
 from .problem import Problem, Weights, check_dimension, check_float64, random_weights
 from .relax import END, RTOL, full_load, relax
@@ -39,17 +40,6 @@ Piece = tuple[int, int]
 
 
 # --- what a sweep gives -------------------------------------------------------------------------
-
-
-class _Held(Protocol):
-    """What holds end states: a `Store`, or memory. See there."""
-
-    def put(self, first: int, ends: EndStates) -> None: ...
-    def have(self, wanted: np.ndarray) -> np.ndarray: ...
-    def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]: ...
-    def rows(
-        self, names: tuple[str, ...], seeds: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, ...]]: ...
 
 
 class _InMemory:
@@ -99,7 +89,7 @@ class Sweep:
     seeds: np.ndarray | range
     seconds: float | None
     seconds_compiling: float | None
-    _held: _Held
+    _held: Store | _InMemory
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -258,8 +248,10 @@ _KNOWN: dict[str, Catalogue] = {}  # what this process knows of the problem it h
 def relax_task(task: Task) -> EndStates:
     """A task in a worker. Threads of one process take turns: each uses all its cores."""
     with _TURN:
-        # Workers are new processes, and nobody else can set their precision.
-        jax.config.update("jax_enable_x64", True)
+        if not jax.config.read("jax_enable_x64"):
+            # A new process, whose settings nobody else can make.
+            jax.config.update("jax_enable_x64", True)
+            keep_programs()
         name = repr(_told(task.problem)) + repr(_told(task.flow))
         if name not in _KNOWN:
             _KNOWN.clear()
@@ -432,11 +424,8 @@ def sweep(
     """
     task = _check(problem, flow, seeds, seed, dimension)
     kept = None if store is None else Store.writing(store, configuration(*task[:4]))
-    held: _Held
-    if kept is None:
-        held = _InMemory(blank(task.stop, problem.students, columns(problem, task.dimension)))
-    else:
-        held = kept
+    shape = task.stop, problem.students, columns(problem, task.dimension)
+    held = _InMemory(blank(*shape)) if kept is None else kept
     began = time.perf_counter()
     with _compile_clock() as compiling, nullcontext() if kept is None else kept.held():
         wanted = np.ones(task.stop, bool)

@@ -16,8 +16,6 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from typing import Generic, NamedTuple, TypeVar
 
-from .compiler import keep_programs
-
 T, R = TypeVar("T"), TypeVar("R")
 
 ATTEMPTS = 3
@@ -103,8 +101,8 @@ class Workers(Executor):
     """`count` processes on this machine, each on a core of its own where the system lets one choose, and
     replaced when it dies.
 
-    They are spawned, so call it under `if __name__ == "__main__":` in a script. They keep compiled programs
-    in the user's cache folder, and end when this process does.
+    They are spawned, so call it under `if __name__ == "__main__":` in a script, and end when this process
+    does.
 
     Raises ValueError if `count` is below 1.
     """
@@ -147,7 +145,6 @@ class Workers(Executor):
 
 
 def _begin(core: int | None) -> None:
-    keep_programs()
     if core is not None:
         os.sched_setaffinity(0, {core})  # nothing else limits the threads of XLA
     # A worker whose parent was killed would wait for tasks for ever.
