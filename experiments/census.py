@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import odelandscape as ol
-from odelandscape.sweep import wilson
+from odelandscape.summary import wilson
 
 from ._report import BLUE, GREEN, GREY, ORANGE, arguments, report
 

@@ -34,6 +34,7 @@ except ImportError:  # not a Unix
 
 FORMAT = 1
 MANIFEST = "sweep.json"
+_LOCK = ".lock"
 
 _LIBRARIES = ("odelandscape", "jax", "jaxlib", "numpy")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -229,11 +230,10 @@ class Store:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / _LOCK).touch()  # what cannot be written to is told before anything is computed
             if not (folder / MANIFEST).exists():
                 text = json.dumps(manifest, indent=1, ensure_ascii=False)
                 write_whole(folder / MANIFEST, text + "\n", first=True)
-            elif not os.access(folder, os.W_OK):
-                raise PermissionError(errno.EACCES, "no permission to write there")
         except OSError as error:
             raise ValueError(
                 f"cannot keep results in the folder {str(folder)!r}: {error.strerror}"
@@ -267,7 +267,7 @@ class Store:
             yield
             return
         try:
-            file = (self.folder / ".lock").open("a+", encoding="utf-8")
+            file = (self.folder / _LOCK).open("a+", encoding="utf-8")
         except OSError as error:
             raise StoreError(self._unwritable(error)) from None
         with file:

@@ -149,7 +149,7 @@ class Sweep:
 
     def parts(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
         """Seeds, and these columns of them, a few thousand at a time."""
-        return self._held.parts(names, self.seeds[-1] + 1 if len(self) else 0)
+        return self._held.parts(names, int(self.seeds[-1]) + 1 if len(self) else 0)
 
     def summary(self) -> Summary:
         """Outcomes and families with their 95 % Wilson intervals."""

@@ -9,7 +9,7 @@ from systems import MINIMA
 
 import odelandscape as ol
 from odelandscape.ansatz import BlockAnsatz
-from odelandscape.classify import align, block_structure, describe, families
+from odelandscape.classify import LEVEL_WIDTH, align, block_structure, describe, families, merged
 from odelandscape.fixed_points import solve
 
 
@@ -49,7 +49,7 @@ def test_families_by_outcome_anti_aligned_students_and_level():
     alpha = np.array([1, 0, 1, 1, 2, 0, 2, 0, 1])
     loss = np.array([0.02, 0.0, 0.02 + 1e-12, 0.02, 0.04, np.inf, 0.0, 0.5, 0.03])
     eigenvalue = np.array([0.1, 0.3, 0.2, -0.5, 0.1, np.inf, 0.2, 0.0, 0.4])
-    found = families(outcome, alpha, loss, eigenvalue)
+    found = families(np.arange(9), outcome, alpha, loss, eigenvalue)
     told = [(f.outcome, f.anti_aligned, f.count, f.smallest_eigenvalue) for f in found]
     assert told == [
         ("global_minimum", 0, 2, 0.2),
@@ -59,6 +59,22 @@ def test_families_by_outcome_anti_aligned_students_and_level():
         ("local_minimum", 2, 1, 0.1),
     ]
     assert [f.representative for f in found] == [1, 0, 3, 8, 4]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_families_of_parts_are_those_of_the_whole(size):
+    rng = np.random.default_rng(0)
+    n = 300
+    outcome = rng.choice(np.array(["global_minimum", "local_minimum", "saddle", "failed"]), n)
+    alpha = rng.integers(0, 3, n)
+    # Levels, of which some are runs that only all parts together make.
+    loss = rng.choice([0.01, 0.02, 0.03], n) + LEVEL_WIDTH * rng.uniform(0, 30, n)
+    columns = np.arange(n), outcome, alpha, loss, rng.normal(size=n)
+    cuts = range(size, n, size)
+    parts = zip(*(np.split(column, cuts) for column in columns), strict=True)
+    whole = families(*columns)
+    assert merged(families(*part) for part in parts) == whole
+    assert len(whole) > 10
 
 
 # --- blocks -------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The command line as its users and their programs meet it."""
 
+import importlib
 import json
 import os
 import re
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import odelandscape as ol
 from odelandscape import cli
 from odelandscape.cli import main
 
+module = importlib.import_module("odelandscape.sweep")  # ol.sweep is the function
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -40,6 +43,11 @@ def private_cache(tmp_path, monkeypatch):
         ("-K 5 -M 5 --slope nan --activation leaky-relu", r"--slope.*got 'nan'"),
         ("-K 5 -M 5 --slope 0.2", r"--slope: only leaky-relu"),
         ("-K 6 -M 5 --flow ongd", r"K ≤ d"),
+        ("-K 5 -M 5 --workers 0", r"--workers.*got '0'"),
+        ("-K 5 -M 5 --share 5/4", r"--share.*got '5/4'; allowed: I/N with I from 1 to N"),
+        ("-K 5 -M 5 --share 3", r"--share.*got '3'"),
+        ("-K 5 -M 5 --share 1/2 --workers 2", r"--workers.*not allowed with.*--share"),
+        ("-K 5 -M 5 --dask nowhere", r"--dask: no scheduler at 'nowhere'"),
     ],
 )
 def test_bad_arguments_get_one_line_and_status_2(arguments, told, capsys, tmp_path, monkeypatch):
@@ -126,6 +134,63 @@ def test_interruption_is_status_130(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("odelandscape.cli.sweep", interrupted)
     assert main(["sweep", "-K", "2", "-M", "2", "--out", str(tmp_path)]) == 130
     assert "goes on from there" in capsys.readouterr().err
+
+
+SWEEP = ["sweep", "-K", "2", "-M", "2", "--seeds", "40", "--quiet"]
+
+
+def test_shares_and_then_the_table_and_again_without_computing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(module, "_LEAST", 8)
+    out, told = tmp_path / "out", []
+    for share in ("1/2", "2/2"):
+        assert main([*SWEEP, "--out", str(out), "--share", share, "--json"]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert sum(one["seeds"] for one in told) == 40
+    assert main(["show", str(out), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(module, "relax", None)
+    assert main([*SWEEP, "--out", str(out), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    seconds = ("seconds", "seconds_compiling")
+    assert [shown.pop(name) for name in seconds] == [None, None]
+    assert {name: value for name, value in report.items() if name not in seconds} == shown
+    exported = tmp_path / "all.nc"
+    assert main(["show", str(out), "--export", str(exported)]) == 0
+    assert exported.exists()
+    assert "global minimum" in capsys.readouterr().out
+    assert (out / "losses.png").exists()
+    assert main(["show", str(out), "--export", "all.csv"]) == 2
+    assert "a name that ends in .nc or .zarr" in capsys.readouterr().err
+
+
+def test_show_tells_what_is_no_sweep(tmp_path, capsys):
+    assert main(["show", str(tmp_path)]) == 2
+    assert "holds no sweep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [("StoreError", 1), ("WorkersLostError", 1), ("ValueError", 2)]
+)
+def test_what_stops_a_sweep_is_one_line(tmp_path, capsys, monkeypatch, error, status):
+    def stopped(*_, **__):
+        raise (ValueError if error == "ValueError" else getattr(ol, error))("the disk is full")
+
+    monkeypatch.setattr("odelandscape.cli.sweep", stopped)
+    assert main([*SWEEP, "--out", str(tmp_path)]) == status
+    assert capsys.readouterr().err == "odelandscape sweep: the disk is full\n"
+
+
+def test_warnings_are_lines_for_people(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*SWEEP, "--out", str(out)]) == 0
+    (path,) = out.glob("seeds-*.npz")
+    path.write_bytes(path.read_bytes()[:500])
+    before = capsys.readouterr().out
+    assert main([*SWEEP, "--out", str(out)]) == 0
+    again = capsys.readouterr()
+    assert re.match(r"odelandscape sweep: '.*' is damaged .*40 seeds are computed again", again.err)
+    assert len(again.err.splitlines()) == 1
+    assert again.out.splitlines()[1:] == before.splitlines()[1:]
 
 
 def test_help_teaches(capsys):
