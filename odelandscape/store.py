@@ -230,7 +230,9 @@ class Store:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / _LOCK).touch()  # what cannot be written to is told before anything is computed
+            (
+                folder / _LOCK
+            ).touch()  # what cannot be written to is told before anything is computed
             if not (folder / MANIFEST).exists():
                 text = json.dumps(manifest, indent=1, ensure_ascii=False)
                 write_whole(folder / MANIFEST, text + "\n", first=True)

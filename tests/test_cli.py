@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -250,13 +251,32 @@ def test_a_second_start_finds_its_programs_and_says_nothing_of_it(tmp_path):
     assert compiled[1] < compiled[0]
 
 
-def test_the_examples_in_the_readme_run(capsys):
-    sampled, found = re.findall(
-        r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
-    )
-    assert len(sampled.strip().splitlines()) == 12
-    for code in (sampled, found):
-        exec(compile(code, "README.md", "exec"), {})
+def test_the_examples_in_the_readme_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    assert len(blocks[0].strip().splitlines()) == 12
+    for code in blocks:
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
     told = capsys.readouterr().out
     assert "stable (band 1e-08)" in told
     assert "global minimum" in told
+    assert (tmp_path / "sweep-4-4.nc").exists()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_job_script_for_slurm_fills_a_folder_and_tells_what_it_holds(tmp_path):
+    own = Path(sys.executable).parent  # whose python3 has this package
+    more = {"PAIRS": "2,2", "SEEDS": "200", "OUT": "out", "PATH": f"{own}:{os.environ['PATH']}"}
+    script = ["bash", str(README.parent / "docs" / "table3_slurm.sh")]
+
+    def run(**variables: str) -> str:
+        done = subprocess.run(
+            script, cwd=tmp_path, env=os.environ | more | variables, capture_output=True, check=True
+        )
+        return done.stdout.decode()
+
+    assert "128 seeds of share 1/16 were missing" in run(SLURM_ARRAY_TASK_ID="1")
+    assert "200 seeds" in run()
+    files = {path.name for path in (tmp_path / "out" / "K2-M2").glob("seeds-*")}
+    assert files == {"seeds-00000000-00000127.npz", "seeds-00000128-00000199.npz"}

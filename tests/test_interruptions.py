@@ -148,7 +148,7 @@ def test_a_disk_that_is_full_and_one_that_is_read_only(tmpfs, tmp_path):
     kept = ol.read_sweep(out)
     assert 0 < len(kept) < 6000
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    with pytest.raises(ValueError, match="cannot keep results.*Read-only file system"):
+    with pytest.raises(ValueError, match=r"cannot keep results.*Read-only file system"):
         sweep(3, 6000, out)
     np.testing.assert_array_equal(ol.read_sweep(out).loss, kept.loss)
     subprocess.run(["mount", "-o", "remount,rw,size=10m", str(disk)], check=True)
