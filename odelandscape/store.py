@@ -205,7 +205,10 @@ class Store:
             raise ValueError(_damaged_manifest(manifest, told))
         self._writing = False
         self._verified: dict[Path, bool] = {}
-        self._chunks = sorted(
+        self._chunks = self._listed()
+
+    def _listed(self) -> list[_Chunk]:
+        return sorted(
             _Chunk(int(first), int(last) + 1, path)
             for path in self.folder.glob("seeds-*.npz")
             for first, last in [path.stem.split("-")[1:]]
@@ -230,9 +233,8 @@ class Store:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (
-                folder / _LOCK
-            ).touch()  # what cannot be written to is told before anything is computed
+            # What cannot be written to is told before anything is computed.
+            (folder / _LOCK).touch()
             if not (folder / MANIFEST).exists():
                 text = json.dumps(manifest, indent=1, ensure_ascii=False)
                 write_whole(folder / MANIFEST, text + "\n", first=True)
@@ -295,6 +297,7 @@ class Store:
                 for left in self.folder.glob(".seeds-*"):
                     with suppress(OSError):
                         left.unlink()
+            self._chunks = self._listed()  # whoever held it before may have added some
             yield
 
     def put(self, first: int, ends: EndStates) -> None:

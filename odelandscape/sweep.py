@@ -252,7 +252,7 @@ def relax_task(task: Task) -> EndStates:
             # A new process, whose settings nobody else can make.
             jax.config.update("jax_enable_x64", True)
             keep_programs()
-        name = repr(_told(task.problem)) + repr(_told(task.flow))
+        name = repr(configuration(task.problem, task.flow, 0, 0))
         if name not in _KNOWN:
             _KNOWN.clear()
             _KNOWN[name] = Catalogue(task.problem, task.flow)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Generic, NamedTuple, TypeVar
 
 T, R = TypeVar("T"), TypeVar("R")
@@ -101,8 +103,8 @@ class Workers(Executor):
     """`count` processes on this machine, each on a core of its own where the system lets one choose, and
     replaced when it dies.
 
-    They are spawned, so call it under `if __name__ == "__main__":` in a script, and end when this process
-    does.
+    They are spawned, so call it under `if __name__ == "__main__":` in a script. They end when this process
+    does, however it ends, and at once when the `with` block is left by an error or an interruption.
 
     Raises ValueError if `count` is below 1.
     """
@@ -112,6 +114,9 @@ class Workers(Executor):
             raise ValueError(f"count must be a whole number of at least 1; got {count!r}")
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         self._cores = [cores[i % len(cores)] for i in range(count)]
+        self._context = multiprocessing.get_context("spawn")
+        # Workers leave when its other end is closed, by this process or because it is no more.
+        self._until, self._open = self._context.Pipe(duplex=False)
         # One process each: where one dies, no other's task is lost with it.
         self._pools: list[ProcessPoolExecutor] = [self._pool(core) for core in self._cores]
         self._out: list[list[Future]] = [[] for _ in self._cores]
@@ -122,10 +127,9 @@ class Workers(Executor):
         """Tasks that it has a use for at a time."""
         return len(self._cores)
 
-    @staticmethod
-    def _pool(core: int | None) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(core,))
+    def _pool(self, core: int | None) -> ProcessPoolExecutor:
+        given = core, self._until
+        return ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin, initargs=given)
 
     def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
         with self._lock:
@@ -143,16 +147,22 @@ class Workers(Executor):
         for pool in self._pools:
             pool.shutdown(wait, cancel_futures=cancel_futures)
 
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is not None:  # what they are doing is not wanted any more
+            self._open.close()
+        self.shutdown()
+        self._open.close()
 
-def _begin(core: int | None) -> None:
+
+def _begin(core: int | None, until: Connection) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})  # nothing else limits the threads of XLA
-    # A worker whose parent was killed would wait for tasks for ever.
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the terminal tells all; the parent looks after it
 
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+    def leave() -> None:
+        until.poll(None)
         os._exit(1)
+
+    threading.Thread(target=leave, daemon=True).start()

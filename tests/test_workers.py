@@ -155,3 +155,17 @@ def test_workers_are_replaced_when_they_die_and_have_cores_of_their_own(tmp_path
 def test_a_number_of_workers_is_at_least_one(count):
     with pytest.raises(ValueError, match=f"count must be .* got {count}"):
         ol.Workers(count)
+
+
+def test_workers_end_at_once_when_their_work_is_not_wanted_any_more():
+    futures, began = [], time.monotonic()
+
+    def interrupted():
+        with ol.Workers(1) as executor:
+            futures.append(executor.submit(time.sleep, 100))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - began < 50
+    assert futures[0].exception() is not None
