@@ -25,7 +25,7 @@ from odelandscape.sweep import CHUNK
 
 from ._report import emit, machine, table
 
-SEEDS = {6: 40_000, 10: 20_000, 17: 10_000}
+SEEDS = {6: 80_000, 10: 20_000, 17: 10_000}
 REPEATS = 3
 
 

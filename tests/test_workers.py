@@ -61,7 +61,7 @@ class Counting(ThreadPoolExecutor):
         return super().submit(counted, *args)
 
 
-def test_a_bounded_number_is_in_flight_and_tasks_are_made_as_they_are_needed():
+def test_a_bounded_number_is_in_flight():
     with Counting() as executor:
         assert sum(done.result for done in spread(executor, abs, iter(range(200)), 5)) == 19900
         assert executor.most <= 5
