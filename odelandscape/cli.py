@@ -257,7 +257,7 @@ def _executor(args: argparse.Namespace) -> Iterator[Executor | None]:
 
 def _as_json(runs: Sweep) -> dict:
     summary, problem = runs.summary(), runs.problem
-    told = {type(flow()): name for name, flow in FLOWS.items()}
+    told = {flow: name for name, flow in FLOWS.items()}
     activation = {ReLU: "relu", LeakyReLU: "leaky-relu", Erf: "erf"}
     columns = (
         "anti_aligned",

@@ -40,9 +40,7 @@ _NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
 _CLOSE_TARGET = 1e-7  # and where, if a known minimum is close
 _EVALUATIONS = 64  # per lane and round
 RTOL, END = 2e-4, 20_000.0  # error per step and flow time of a sweep
-_ALIKE = (
-    64  # lanes of a batch are a multiple of it: in the rest of a loop they'd be computed otherwise
-)
+_ALIKE = 64  # lanes of a batch are a multiple: in the rest of a loop they'd be computed otherwise
 _IN_CACHE = 256  # numbers in the weights of a lane: of more, 64 lanes leave a core's first cache
 
 _COMPILING = threading.Lock()
@@ -158,9 +156,8 @@ def _relax_pool(job: _Job, device: jax.Device, starts: Weights) -> EndStates:
         job.problem, job.flow, job.catalogue, blank(size, *starts.W.shape[1:])
     )
 
-    passed: dict[
-        int, np.ndarray
-    ] = {}  # where lanes would have been finished if no minimum had been close
+    # Where lanes would have been finished if no minimum had been close.
+    passed: dict[int, np.ndarray] = {}
 
     def told(index: np.ndarray) -> None:
         untold[index] = False
@@ -205,12 +202,10 @@ def _relax_pool(job: _Job, device: jax.Device, starts: Weights) -> EndStates:
                 running[index] = True
     # Not when the lane was stopped: that depends on which minima were known by then.
     since, quiet = np.asarray(pool.quiet_time), np.isfinite(pool.quiet_time)
-    W, teacher = (
-        certificates.ends.weights,
-        np.asarray(job.problem.teacher_weights(starts.W.shape[2])),
-    )
+    W = certificates.ends.weights[:N]
+    teacher = np.asarray(job.problem.teacher_weights(W.shape[2]))
     ends = certificates.ends._replace(
-        anti_aligned=count_anti_aligned(W[:N] @ teacher.T, np.linalg.norm(W[:N], axis=2)),
+        anti_aligned=count_anti_aligned(W @ teacher.T, np.linalg.norm(W, axis=2)),
         time=np.where(quiet, since, pool.time),
         evaluations=np.where(quiet, pool.quiet_evaluations, pool.evaluations).astype(int),
     )
