@@ -1,6 +1,6 @@
-r"""What an activation has to know: three functions of a 2×2 covariance.
+r"""What an activation has to know: three functions of a 2×2 covariance, and one of a 4×4 for SGD.
 
-Everything the flows need from an activation follows from $I_2$ and two *mixing scalars*, because by
+Everything that gradient flows need from an activation follows from $I_2$ and two *mixing scalars*, because by
 Stein's lemma $E[\sigma'(u)\, x\, \sigma(w)]$ is a combination of the weight vectors behind $u$ and
 $w$ alone:
 
@@ -9,13 +9,15 @@ $$E[\sigma'(u)\, v\, \sigma(w)] = p\, c_{uv} + s\, c_{vw}, \qquad
   s = E[\sigma'(u)\sigma'(w)] = \partial I_2/\partial c_{uw}.$$
 
 The derivatives on the right are Price's theorem. A new activation gives `second_moment` and `mixing`
-elementwise, and has all flows, losses and Hessians.
+elementwise, and has all of these flows, losses and Hessians. The noise of SGD at a finite learning rate needs
+$I_4 = E[\sigma'(u)\sigma'(v)\sigma(s)\sigma(t)]$ as well.
 """
 
 import abc
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -101,6 +103,32 @@ class AbstractActivation(eqx.Module):
         together = jnp.where(units.member @ units.member.T > 0, units.same, units.off)
         together = self.second_moment(q[:, None], together, q[None, :])
         return jnp.sum(a * (off * apart + same * together))
+
+    @abc.abstractmethod
+    def I4(self, C: Float[Array, "4 4"]) -> Float[Array, ""]:
+        """E[σ'(u) σ'(v) σ(s) σ(t)] of four zero-mean Gaussians (u, v, s, t) with covariance C (paper, A.6)."""
+
+    def slope_products(
+        self, a: Float[Array, " n"], covariance: Float[Array, "n n"], students: int, tolerance: float
+    ) -> Float[Array, "{students} {students}"]:
+        r"""$E[\sigma'(\lambda_i) \sigma'(\lambda_j) (\sum_l a_l \sigma(\lambda_l))^2]$ of the first `students` units.
+
+        What the noise of online SGD is made of: $\sum_{lm} a_l a_m I_4(i, j, l, m)$. I4 does not change when
+        (i, j) or (l, m) change places, so this takes K(K+1)/2 · n(n+1)/2 of them. An activation overrides it
+        where more is known of them; `tolerance` is the absolute error of an integral that is done
+        numerically.
+        """
+        del tolerance
+        pairs, others = (np.stack(np.triu_indices(n), 1) for n in (students, len(a)))
+        index = np.concatenate(
+            [np.repeat(pairs, len(others), 0), np.tile(others, (len(pairs), 1))], axis=1
+        )
+        moments = jax.vmap(self.I4)(covariance[index[:, :, None], index[:, None, :]])
+        twice = np.where(others[:, 0] == others[:, 1], 1.0, 2.0)
+        sums = moments.reshape(len(pairs), -1) @ (twice * a[others[:, 0]] * a[others[:, 1]])
+        products = jnp.zeros((students, students), sums.dtype)
+        products = products.at[pairs[:, 0], pairs[:, 1]].set(sums)
+        return products.at[pairs[:, 1], pairs[:, 0]].set(sums)
 
     def I2(self, C: Float[Array, "2 2"]) -> Float[Array, ""]:
         """E[σ(u) σ(v)] of two zero-mean Gaussians with covariance C (paper, Eq. 23)."""

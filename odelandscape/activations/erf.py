@@ -27,3 +27,15 @@ class Erf(AbstractActivation):
     def mixing(self, c11, c12, c22):
         s = (2 / np.pi) / jnp.sqrt((1 + c11) * (1 + c22) - c12 * c12)
         return -c12 / (1 + c11) * s, s
+
+    def I4(self, C):
+        """In closed form (Saad and Solla 1995, Appendix A): σ'(u) σ'(v) is a Gaussian, and changes C alone."""
+        (a, b, c, d), (e, f, g), (h, i), k = C[0], C[1, 1:], C[2, 2:], C[3, 3]
+        given = (1 + a) * (1 + e) - b * b
+
+        def tilted(x1, x2, y1, y2):  # given · (what the two rows of C lose by the tilt)
+            return (1 + e) * x1 * y1 + (1 + a) * x2 * y2 - b * (x1 * y2 + x2 * y1)
+
+        sine = given * i - tilted(c, f, d, g)
+        lengths = (given * (1 + h) - tilted(c, f, c, f)) * (given * (1 + k) - tilted(d, g, d, g))
+        return (4 / np.pi**2) / jnp.sqrt(given) * arcsine(sine / jnp.sqrt(lengths))

@@ -98,6 +98,63 @@ def _second_moment_jvp(sigma, primals, tangents):
     return _second_moment(sigma, c11, c12, c22), p * d11 / 2 + s * d12 + q * d22 / 2
 
 
+# E[f(z)] of four normal numbers by the trapezoidal rule in each: beyond 7, e^{-z²/2} < 3e-11.
+_STEP = 0.4
+_GRID = np.arange(-7, 7 + _STEP / 2, _STEP)
+_GRID_WEIGHTS = np.exp(-(_GRID**2) / 2) * _STEP / np.sqrt(2 * np.pi)
+
+
+def _triangle(C):
+    """Rows of L with L Lᵀ = C, also where C is singular: a direction without a variance has no column."""
+    rows, rest = [], C
+    for k in range(4):
+        square = rest[k, k]
+        there = square > 1e-14 * (1 + C[k, k])
+        column = jnp.where(there, rest[:, k] / jnp.sqrt(jnp.where(there, square, 1)), 0)
+        column = jnp.where(np.arange(4) >= k, column, 0)
+        rows.append(column)
+        rest = rest - column[:, None] * column[None, :]
+    return jnp.stack(rows, axis=1)
+
+
+def _four(functions: tuple[Callable, ...], C):
+    """E[f(u) g(v) h(s) k(t)]: nested sums over one normal number after the other."""
+    f, g, h, k = (jnp.vectorize(function) for function in functions)
+    L = _triangle(C)
+    z = _GRID
+    w = _GRID_WEIGHTS
+
+    def slab(total, first):
+        z1, w1 = first
+        v = g(L[1, 0] * z1 + L[1, 1] * z) * w
+        s = h(L[2, 0] * z1 + L[2, 1] * z[:, None] + L[2, 2] * z) * w
+        field = L[3, 0] * z1 + L[3, 1] * z[:, None, None] + L[3, 2] * z[:, None]
+        t = k(field + L[3, 3] * z) @ w
+        return total + w1 * f(L[0, 0] * z1) * (v @ jnp.sum(s * t, axis=1)), None
+
+    return jax.lax.scan(slab, jnp.zeros((), C.dtype), (z, w))[0]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _fourth_moment(sigma: Callable, C):
+    slope = _derivative(sigma, 1)
+    return _four((slope, slope, sigma, sigma), C)
+
+
+@_fourth_moment.defjvp
+def _fourth_moment_jvp(sigma, primals, tangents):
+    # Price's theorem: ∂/∂c_xy is the moment with a derivative more at x and at y.
+    (C,), (dC,) = primals, tangents
+    change = jnp.zeros((), C.dtype)
+    for x, y in zip(*np.triu_indices(4), strict=True):
+        orders = [1, 1, 0, 0]
+        orders[x] += 1
+        orders[y] += 1
+        moment = _four(tuple(_derivative(sigma, order) for order in orders), C)
+        change += moment * (dC[x, x] / 2 if x == y else (dC[x, y] + dC[y, x]) / 2)
+    return _fourth_moment(sigma, C), change
+
+
 class Quadrature(AbstractActivation):
     r"""Any scalar function σ, smooth except perhaps at 0: I2, p and s by quadrature in the plane.
 
@@ -107,6 +164,9 @@ class Quadrature(AbstractActivation):
     2; one with kinks away from 0 converges slowly. It costs 4,608 evaluations of σ per pair of units,
     thousands of times a closed form: for trying an activation out on small networks, and the truth
     that closed forms are tested against.
+
+    I4 takes 1.7 million evaluations, 10 to 20 ms: it is a sum over a grid in four dimensions, accurate to 1e-9
+    for analytic functions that vary on the scale of 1 or more, and to no more than 1e-3 for one with a kink.
 
     `homogeneous=True` says that σ(a x) = a σ(x) for a > 0 (see `AbstractActivation`).
 
@@ -134,3 +194,6 @@ class Quadrature(AbstractActivation):
     def mixing(self, c11, c12, c22):
         rule = partial(_mixing, self.function)
         return jnp.vectorize(rule, signature="(),(),()->(),()")(c11, c12, c22)
+
+    def I4(self, C):
+        return _fourth_moment(self.function, C)

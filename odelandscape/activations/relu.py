@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..compiler import once
+from . import _homogeneous
 from ._angle import (
     BULGE_AT_ONE,
     arcsine,
@@ -47,6 +48,13 @@ class ReLU(AbstractActivation):
         over = once(inverse(n1))
         c = c12 * (over * once(inverse(n2)))
         return sine_with_slope(c) * (n2 * over / (2 * np.pi)), 0.25 + arcsine(c) / (2 * np.pi)
+
+    def I4(self, C):
+        """To 1e-12, near and at coincident units too: algebra, arcsines and one integral (`_signs`)."""
+        return _homogeneous.fourth_moment(0.5, 0.5, C)
+
+    def slope_products(self, a, covariance, students, tolerance):
+        return _homogeneous.slope_products(0.5, 0.5, a, covariance, students, tolerance)
 
     def quadratic_form(self, a, covariance):
         # The parts of I2 that are products sum to squares: (Σ a n)²/2π and |Σ a w|²/4. Only g is
@@ -98,6 +106,17 @@ class LeakyReLU(AbstractActivation):
     def mixing(self, c11, c12, c22):
         p, s = ReLU().mixing(c11, c12, c22)
         return (1 - self.slope) ** 2 * p, self.slope + (1 - self.slope) ** 2 * s
+
+    @property
+    def _halves(self):
+        return (1 + self.slope) / 2, (1 - self.slope) / 2
+
+    def I4(self, C):
+        """As ReLU's, of which it is a polynomial in the slope."""
+        return _homogeneous.fourth_moment(*self._halves, C)
+
+    def slope_products(self, a, covariance, students, tolerance):
+        return _homogeneous.slope_products(*self._halves, a, covariance, students, tolerance)
 
     def quadratic_form(self, a, covariance):
         bent = ReLU().quadratic_form(a, covariance)
