@@ -9,8 +9,17 @@ from .classify import block_structure, describe
 from .continuation import BranchPoint, continue_family, critical_value
 from .families import explore, families, family
 from .fixed_points import FixedPoint, fixed_point
-from .flows import AbstractFlow, GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
+from .flows import (
+    AbstractFlow,
+    GradientFlow,
+    NormalisedFlow,
+    OnlineSGD,
+    OrthonormalFlow,
+    TwoLayerFlow,
+    largest_learning_rate,
+)
 from .integrate import Trajectory, trajectory
+from .network import random_teacher, train_network
 from .overlap_ansatz import OverlapAnsatz
 from .perturb import Perturbation, perturb
 from .problem import (
@@ -56,6 +65,7 @@ __all__ = [
     "GradientFlow",
     "LeakyReLU",
     "NormalisedFlow",
+    "OnlineSGD",
     "OrderParameters",
     "OrthonormalFlow",
     "OverlapAnsatz",
@@ -85,10 +95,12 @@ __all__ = [
     "family",
     "fixed_point",
     "hessian",
+    "largest_learning_rate",
     "open_sweep",
     "overlaps",
     "perturb",
     "population_loss",
+    "random_teacher",
     "random_weights",
     "read_sweep",
     "realisability",
@@ -96,6 +108,7 @@ __all__ = [
     "spectrum",
     "sweep",
     "sweep_share",
+    "train_network",
     "trajectory",
     "weights_of",
 ]

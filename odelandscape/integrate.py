@@ -8,14 +8,24 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .flows import AbstractFlow
-from .problem import OrderParameters, Problem, State, Weights, overlaps, population_loss, weights_of
+from .problem import (
+    OrderParameters,
+    Problem,
+    State,
+    Weights,
+    overlaps,
+    population_loss,
+    project_on_teacher,
+    weights_of,
+)
 
 
 class Trajectory(eqx.Module):
     """Order parameters and loss along a flow.
 
     `times` (T,); `states`: OrderParameters with T in front, .Q (T, K, K), .R (T, K, M), .v (T, K);
-    `loss` (T,); `result`: diffrax's word on the integration. Times that were not reached hold inf.
+    `loss` (T,); `result`: diffrax's word on the integration. Times that were not reached hold inf, such as
+    those after which the noise of a too large learning rate has made students 100 times as long as teachers.
     """
 
     times: Float[Array, " T"]
@@ -33,32 +43,100 @@ def _field(t, weights: Weights, args) -> Weights:
     return jax.tree.map(lambda rate, on, off: rate + (on - off), rates, kept, weights)
 
 
+class _Spread(eqx.Module):
+    """Students' coordinates P (K, M) in the teacher's span and B = Q − R T⁻¹ Rᵀ (K, K), what is beside it.
+
+    What noise adds to Q goes into B, which stays positive semidefinite by itself, so that Q and R stay
+    what weights can have.
+    """
+
+    P: Float[Array, "K M"]
+    B: Float[Array, "K K"]
+    v: Float[Array, " K"]
+
+    @classmethod
+    def of(cls, problem: Problem, weights: Weights) -> "_Spread":
+        beside = weights.W[:, problem.teachers :]
+        return cls(weights.W[:, : problem.teachers], beside @ beside.T, weights.v)
+
+    def overlaps(self, problem: Problem) -> OrderParameters:
+        R = project_on_teacher(problem, self.P)
+        return OrderParameters(self.P @ self.P.T + self.B, R, self.v)
+
+    def realisable(self) -> "_Spread":
+        """B without what the error of a step has left below 0."""
+        values, vectors = jnp.linalg.eigh(self.B)
+        return _Spread(self.P, (vectors * jnp.maximum(values, 0)) @ vectors.T, self.v)
+
+
+def _noisy_field(t, state: _Spread, args) -> _Spread:
+    flow, problem = args
+    X, Y, dv, noise = flow.mixing(state.overlaps(problem), problem)
+    mixed = X @ state.B
+    dP = -(X @ state.P) - Y @ problem.teacher_weights(problem.teachers)
+    return _Spread(dP, noise - (mixed + mixed.T), dv)
+
+
+_BLOWN_UP = 1e4
+"""Squared lengths, in units of the teacher's, from which noise that drives students apart has won."""
+
+
+def _diverged(t, state: _Spread, args, **kwargs):
+    problem = args[1]
+    return ~(jnp.trace(state.B) + jnp.sum(state.P**2) < _BLOWN_UP * jnp.trace(problem.T))
+
+
 @eqx.filter_jit
 def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
+    start = flow.admit(weights)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_field),
+        diffrax.ODETerm(_noisy_field if flow.noisy else _field),
         diffrax.Tsit5(),
         t0=jnp.zeros_like(times[0]),
         t1=times[-1],
         dt0=None,
-        y0=flow.admit(weights),
+        y0=_Spread.of(problem, start) if flow.noisy else start,
         args=(flow, problem),
         saveat=diffrax.SaveAt(ts=times),
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
         max_steps=max_steps,
+        event=diffrax.Event(_diverged) if flow.noisy else None,
         throw=False,
     )
     assert solution.ys is not None  # SaveAt asked for them
-    reached = jnp.all(jnp.isfinite(solution.ys.W), axis=(1, 2))
+    reached = jnp.isfinite(jax.vmap(lambda y: sum(map(jnp.sum, jax.tree.leaves(y))))(solution.ys))
     # Unreached rows would turn into NaN in the overlaps: they are computed from zeros and marked inf.
-    weights = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), solution.ys)
-    states = jax.vmap(lambda w: overlaps(problem, w))(weights)
+    found = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), solution.ys)
+    if flow.noisy:
+        states = jax.vmap(lambda y: y.realisable().overlaps(problem))(found)
+    else:
+        states = jax.vmap(lambda w: overlaps(problem, w))(found)
     loss = jax.vmap(lambda state: population_loss(problem, state))(states)
 
     def mark(x):
         return jnp.where(reached.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.inf)
 
     return Trajectory(times, jax.tree.map(mark, states), mark(loss), solution.result)
+
+
+def check_weights(problem: Problem, weights: Weights) -> None:
+    """Raises ValueError for weights of another shape than the problem's, and for d < M."""
+    K, M = problem.students, problem.teachers
+    W, v = weights.W, weights.v
+    if W.ndim != 2 or len(W) != K or W.shape[1] < M or v.shape != (K,):
+        raise ValueError(
+            f"state must have weights W (K = {K}, d ≥ {M}) and v ({K},); got {W.shape} and {v.shape}"
+        )
+
+
+def check_times(times) -> np.ndarray:
+    """The times as an array. Raises ValueError unless they are finite, not negative and increase."""
+    ts = np.asarray(times, float)
+    if ts.ndim != 1 or len(ts) == 0 or not np.isfinite(ts).all():
+        raise ValueError(f"times must be a list of finite numbers; got {times!r}")
+    if ts[0] < 0 or (np.diff(ts) <= 0).any():
+        raise ValueError("times must start at 0 or later and increase")
+    return ts
 
 
 def trajectory(
@@ -75,7 +153,7 @@ def trajectory(
 
     - `state`: Weights, or OrderParameters, from which weights are made. It is the weights that are
       integrated (order parameters drift off what weights can have), carried to the flow's constraint
-      first.
+      first; for a flow with noise their coordinates in the teacher's span, and the overlaps beside it.
     - `times` (T,): in increasing order, not negative.
     - `rtol`, `atol`: error per step of the weights (Tsit5).
     - `max_steps`: after that many steps the rest of the times is left at inf, and `result` says so.
@@ -91,16 +169,8 @@ def trajectory(
                 f"got {state.Q.shape}, {state.R.shape} and {state.v.shape}"
             )
         state = weights_of(problem, state)
-    elif state.W.ndim != 2 or len(state.W) != K or state.W.shape[1] < M or state.v.shape != (K,):
-        raise ValueError(
-            f"state must have weights W (K = {K}, d ≥ {M}) and v ({K},); "
-            f"got {state.W.shape} and {state.v.shape}"
-        )
-    ts = np.asarray(times, float)
-    if ts.ndim != 1 or len(ts) == 0 or not np.isfinite(ts).all():
-        raise ValueError(f"times must be a list of finite numbers; got {times!r}")
-    if ts[0] < 0 or (np.diff(ts) <= 0).any():
-        raise ValueError("times must start at 0 or later and increase")
+    check_weights(problem, state)
+    ts = check_times(times)
     dtype = state.W.dtype
     least = 10 * float(jnp.finfo(dtype).eps)
     if not rtol >= least:

@@ -109,7 +109,11 @@ class AbstractActivation(eqx.Module):
         """E[σ'(u) σ'(v) σ(s) σ(t)] of four zero-mean Gaussians (u, v, s, t) with covariance C (paper, A.6)."""
 
     def slope_products(
-        self, a: Float[Array, " n"], covariance: Float[Array, "n n"], students: int, tolerance: float
+        self,
+        a: Float[Array, " n"],
+        covariance: Float[Array, "n n"],
+        students: int,
+        tolerance: float,
     ) -> Float[Array, "{students} {students}"]:
         r"""$E[\sigma'(\lambda_i) \sigma'(\lambda_j) (\sum_l a_l \sigma(\lambda_l))^2]$ of the first `students` units.
 

@@ -3,6 +3,7 @@
 from .base import AbstractFlow, Mixing
 from .gradient import GradientFlow
 from .normalised import NormalisedFlow
+from .online_sgd import OnlineSGD, largest_learning_rate
 from .orthonormal import OrthonormalFlow
 from .two_layer import TwoLayerFlow
 
@@ -11,6 +12,8 @@ __all__ = [
     "GradientFlow",
     "Mixing",
     "NormalisedFlow",
+    "OnlineSGD",
     "OrthonormalFlow",
     "TwoLayerFlow",
+    "largest_learning_rate",
 ]

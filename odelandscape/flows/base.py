@@ -4,7 +4,8 @@ Every flow here moves the students by
 $\dot w_i = -\sum_j X_{ij} w_j - \sum_n Y_{in} w^*_n$ and the readouts by $\dot v$, with X (K, K),
 Y (K, M) and $\dot v$ (K,) functions of the order parameters alone. So it acts alike on weights,
 $\dot W = -XW - YW^*$, and on order parameters, $\dot R = -XR - YT$ and
-$\dot Q = -(XQ + YR^\top) + \text{transpose}$.
+$\dot Q = -(XQ + YR^\top) + \text{transpose}$. A flow that is the limit of noisy steps adds a positive
+semidefinite matrix to $\dot Q$, and then acts on order parameters alone.
 """
 
 import abc
@@ -19,11 +20,12 @@ from ..problem import OrderParameters, Problem, State, Weights, overlaps
 
 
 class Mixing(NamedTuple):
-    """Ẇ = −X W − Y W*, and the rate of the readout."""
+    """Ẇ = −X W − Y W*, the rate of the readout, and what noise adds to the rate of Q."""
 
     X: Float[Array, "K K"]
     Y: Float[Array, "K M"]
     dv: Float[Array, " K"]
+    noise: Float[Array, "K K"] | None = None
 
 
 class AbstractFlow(eqx.Module):
@@ -31,6 +33,11 @@ class AbstractFlow(eqx.Module):
 
     The signature is diffrax's, so `diffrax.ODETerm(flow)` works with the problem as `args`.
     """
+
+    @property
+    def noisy(self) -> bool:
+        """Whether noise adds to Q: then weights don't say where the flow goes, and order parameters do."""
+        return False
 
     @abc.abstractmethod
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
@@ -71,15 +78,21 @@ class AbstractFlow(eqx.Module):
     def __call__(self, t, state: State, problem: Problem) -> State:
         del t  # autonomous
         if isinstance(state, Weights):
-            X, Y, dv = self.mixing(overlaps(problem, state), problem)
+            if self.noisy:
+                raise ValueError(
+                    f"{type(self).__name__} acts on order parameters, not on weights, which have no room for its "
+                    "noise: give it ol.overlaps(problem, weights)"
+                )
+            X, Y, dv, _ = self.mixing(overlaps(problem, state), problem)
             if problem.teacher_overlaps is None:
                 M, d = problem.teachers, state.W.shape[1]
                 return Weights(-(X @ state.W) - jnp.pad(Y, ((0, 0), (0, d - M))), dv)
             return Weights(-(X @ state.W) - Y @ problem.teacher_weights(state.W.shape[1]), dv)
-        X, Y, dv = self.mixing(state, problem)
+        X, Y, dv, noise = self.mixing(state, problem)
         half = X @ state.Q + Y @ state.R.T
         teacher = Y if problem.teacher_overlaps is None else Y @ problem.teacher_overlaps
-        return OrderParameters(-(half + half.T), -(X @ state.R) - teacher, dv)
+        dQ = -(half + half.T) if noise is None else noise - (half + half.T)
+        return OrderParameters(dQ, -(X @ state.R) - teacher, dv)
 
 
 def readout_directions(K: int, d: int) -> Float[Array, "{K} {K} {d}+1"]:

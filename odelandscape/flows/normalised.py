@@ -15,7 +15,7 @@ class NormalisedFlow(AbstractFlow):
     """
 
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
-        X, Y, dv = gradient_mixing(state, problem)
+        X, Y, dv, _ = gradient_mixing(state, problem)
         q = jnp.diagonal(state.Q)
         radial = jnp.sum(X * state.Q, axis=1) + jnp.sum(Y * state.R, axis=1)
         positive = q > 0

@@ -16,7 +16,7 @@ class OrthonormalFlow(AbstractFlow):
     """
 
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
-        X, Y, dv = gradient_mixing(state, problem)
+        X, Y, dv, _ = gradient_mixing(state, problem)
         GW = X @ state.Q + Y @ state.R.T
         return Mixing(X - (GW + GW.T) / 2, Y, dv)
 

@@ -16,7 +16,7 @@ class TwoLayerFlow(AbstractFlow):
     """
 
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
-        X, Y, _ = gradient_mixing(state, problem)
+        X, Y, *_ = gradient_mixing(state, problem)
         Q, R, v = state.Q, state.R, state.v
         q = jnp.diagonal(Q)
         a = jnp.concatenate([v, -problem.readout])
