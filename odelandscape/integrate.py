@@ -43,7 +43,7 @@ def _field(t, weights: Weights, args) -> Weights:
     return jax.tree.map(lambda rate, on, off: rate + (on - off), rates, kept, weights)
 
 
-class _Spread(eqx.Module):
+class Spread(eqx.Module):
     """Students' coordinates P (K, M) in the teacher's span and B = Q − R T⁻¹ Rᵀ (K, K), what is beside it.
 
     What noise adds to Q goes into B, which stays positive semidefinite by itself, so that Q and R stay
@@ -55,7 +55,7 @@ class _Spread(eqx.Module):
     v: Float[Array, " K"]
 
     @classmethod
-    def of(cls, problem: Problem, weights: Weights) -> "_Spread":
+    def of(cls, problem: Problem, weights: Weights) -> "Spread":
         beside = weights.W[:, problem.teachers :]
         return cls(weights.W[:, : problem.teachers], beside @ beside.T, weights.v)
 
@@ -63,25 +63,27 @@ class _Spread(eqx.Module):
         R = project_on_teacher(problem, self.P)
         return OrderParameters(self.P @ self.P.T + self.B, R, self.v)
 
-    def realisable(self) -> "_Spread":
+    def realisable(self) -> "Spread":
         """B without what the error of a step has left below 0."""
         values, vectors = jnp.linalg.eigh(self.B)
-        return _Spread(self.P, (vectors * jnp.maximum(values, 0)) @ vectors.T, self.v)
+        return Spread(self.P, (vectors * jnp.maximum(values, 0)) @ vectors.T, self.v)
 
 
-def _noisy_field(t, state: _Spread, args) -> _Spread:
+def noisy_field(t, state: Spread, args) -> Spread:
+    """The rates of a flow with noise; `args` are flow and problem."""
     flow, problem = args
     X, Y, dv, noise = flow.mixing(state.overlaps(problem), problem)
     mixed = X @ state.B
     dP = -(X @ state.P) - Y @ problem.teacher_weights(problem.teachers)
-    return _Spread(dP, noise - (mixed + mixed.T), dv)
+    return Spread(dP, noise - (mixed + mixed.T), dv)
 
 
 _BLOWN_UP = 1e4
 """Squared lengths, in units of the teacher's, from which noise that drives students apart has won."""
 
 
-def _diverged(t, state: _Spread, args, **kwargs):
+def diverged(t, state: Spread, args, **kwargs):
+    """Whether students have become 100 times as long as teachers, or undefined."""
     problem = args[1]
     return ~(jnp.trace(state.B) + jnp.sum(state.P**2) < _BLOWN_UP * jnp.trace(problem.T))
 
@@ -90,17 +92,17 @@ def _diverged(t, state: _Spread, args, **kwargs):
 def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
     start = flow.admit(weights)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_noisy_field if flow.noisy else _field),
+        diffrax.ODETerm(noisy_field if flow.noisy else _field),
         diffrax.Tsit5(),
         t0=jnp.zeros_like(times[0]),
         t1=times[-1],
         dt0=None,
-        y0=_Spread.of(problem, start) if flow.noisy else start,
+        y0=Spread.of(problem, start) if flow.noisy else start,
         args=(flow, problem),
         saveat=diffrax.SaveAt(ts=times),
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
         max_steps=max_steps,
-        event=diffrax.Event(_diverged) if flow.noisy else None,
+        event=diffrax.Event(diverged) if flow.noisy else None,
         throw=False,
     )
     assert solution.ys is not None  # SaveAt asked for them

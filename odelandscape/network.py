@@ -35,7 +35,7 @@ def random_teacher(
 
 def _sgd_steps(problem: Problem, flow: OnlineSGD, start: Weights, counts, key) -> Weights:
     """Weights after so many steps, for increasing counts. Input number i is drawn from (key, i // 64)."""
-    K, d = start.W.shape
+    d = start.W.shape[1]
     act, readout, teacher = problem.activation, problem.readout, problem.teacher_weights(d)
     slope = jnp.vectorize(jax.grad(lambda x: act(x)))
     rate = flow.learning_rate / d

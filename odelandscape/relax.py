@@ -34,6 +34,7 @@ from .flows import AbstractFlow
 from .lanes import QUIET, Lane, Tolerances, advance, begin, probe
 from .newton import GRADIENT_TOLERANCE, REACH
 from .problem import Problem, Weights, check_float64
+from .stationary import come_to_rest
 
 # Of the norms of the rates at which a lane stops, QUIET is the first: it may be recognised there.
 _NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
@@ -258,6 +259,9 @@ def relax(
     whose numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and
     its weights 0, so that no NaN reaches a table.
 
+    A flow with noise (`OnlineSGD`) is followed start by start to its stationary states, which are told as
+    `come_to_rest` says; `batch`, `rtol` and `catalogue` are not for it.
+
     All cores that the process may use work on it, or all of its other devices.
 
     Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
@@ -277,6 +281,8 @@ def relax(
         raise ValueError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
     # Numbers become arrays, so that other numbers run the same program.
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
+    if flow.noisy:
+        return come_to_rest(problem, flow, starts, end, progress, len(_places()))
     job = _Job(
         problem=problem,
         flow=flow,

@@ -140,7 +140,7 @@ class Sweep:
         strange = ~np.isin(seeds, self.seeds)
         if strange.any():
             raise ValueError(f"seeds must be among those of the sweep; got {seeds[strange][0]}")
-        W = np.zeros((len(seeds), self.problem.students, columns(self.problem, self.dimension)))
+        W = np.zeros((len(seeds), self.problem.students, columns(self.problem, self.flow, self.dimension)))
         v = np.zeros(W.shape[:2])
         for here, some_W, some_v in self._held.rows(("weights", "readout"), seeds):
             W[here], v[here] = some_W, some_v
@@ -186,8 +186,10 @@ class Sweep:
 # --- starts -------------------------------------------------------------------------------------
 
 
-def columns(problem: Problem, dimension: int) -> int:
-    """Coordinates that hold all students, and one more where there is room."""
+def columns(problem: Problem, flow: AbstractFlow, dimension: int) -> int:
+    """Coordinates that hold all students, and one more where there is room. (Noise makes itself room.)"""
+    if flow.noisy:
+        return problem.teachers + problem.students
     return min(dimension, problem.teachers + problem.students + 1)
 
 
@@ -206,14 +208,14 @@ def starts(
 @eqx.filter_jit
 def _starts(problem, flow, key, indices, dimension, few) -> Weights:
     M = problem.teachers
-    kept = columns(problem, dimension)
+    kept = columns(problem, flow, dimension)
 
     def start(index):
         w = flow.admit(random_weights(jax.random.fold_in(key, index), problem, dimension))
-        if kept == dimension:
-            return w
+        if kept >= dimension:
+            return Weights(jnp.pad(w.W, ((0, 0), (0, kept - dimension))), w.v)
         r = jnp.linalg.qr(w.W[:, M:].T, mode="r")
-        complement = jnp.pad(r.T, ((0, 0), (0, 1)))
+        complement = jnp.pad(r.T, ((0, 0), (0, kept - M - r.shape[0])))
         return Weights(jnp.concatenate([w.W[:, :M], complement], axis=1), w.v)
 
     return jax.lax.map(start, indices, batch_size=few)
@@ -424,7 +426,7 @@ def sweep(
     """
     task = _check(problem, flow, seeds, seed, dimension)
     kept = None if store is None else Store.writing(store, configuration(*task[:4]))
-    shape = task.stop, problem.students, columns(problem, task.dimension)
+    shape = task.stop, problem.students, columns(problem, flow, task.dimension)
     held = _InMemory(blank(*shape)) if kept is None else kept
     began = time.perf_counter()
     with _compile_clock() as compiling, nullcontext() if kept is None else kept.held():

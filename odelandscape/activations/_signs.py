@@ -23,8 +23,8 @@ from their values at its last node.
 
 **Degenerate covariances.** Where units (nearly) coincide, differences of $\rho$ decide angles. All angles
 are therefore taken from *one* set of vectors, a Cholesky factor with pivoting, whose rounding amounts to
-changing $\rho$ by an ulp or so: errors of single terms, as large as ulp/angle, then cancel where z doesn't feel
-them. A pivot within rounding of 0 is 0.
+changing $\rho$ by an ulp or so: errors of single terms, as large as ulp/angle, then cancel where z doesn't
+feel them. A pivot within rounding of 0 is 0.
 """
 
 import functools
@@ -52,10 +52,10 @@ Six = list[Float[Array, "..."]]
 def rule(tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     r"""$\tau$, $1 - \tau^2$ and weights of the trapezoidal rule in s that gives J to an absolute `tolerance`.
 
-    The integrand is analytic where $|\operatorname{Im} s| < \pi/2$ and some 30 large there, so steps of h leave
-    an error of $30\, e^{-\pi^2/h}$ at most. What is beyond the last node is below $(1-\tau^2)^2/\varepsilon^3$ for units at an
-    angle of $\varepsilon$ or more, and smaller angles count as 0. (Two pairs that nearly coincide come close
-    to it, four units in general position need half as many nodes.)
+    The integrand is analytic where $|\operatorname{Im} s| < \pi/2$ and some 30 large there, so that steps of
+    h leave an error of $30\, e^{-\pi^2/h}$ at most. What is beyond the last node is below
+    $(1-\tau^2)^2/\varepsilon^3$ for units at an angle of $\varepsilon$ or more, and smaller angles count as 0.
+    (Two pairs that nearly coincide come close to it, four units in general position need half as many nodes.)
     """
     h = np.pi**2 / np.log(30 / tolerance)
     last = np.log(16 / (tolerance * _LEAST_ANGLE**3)) / 4
@@ -86,47 +86,54 @@ def _ratio(x, y):
     return jnp.where(y > 0, x / jnp.where(y > 0, y, 1), 0)
 
 
-def _angles(rho: Six, tolerance: float):
-    """J, the six partial angles β, and √det of the correlations."""
-    # Cholesky with the largest remaining pivot first; rows of L are the four unit vectors.
+def _factor(rho: Six):
+    """Four unit vectors with these cosines, rows of a Cholesky factor with the largest remaining pivot
+    first; the pivots; and how the units were exchanged on the way, last first."""
+
+    def pivot(square):
+        return jnp.where(square > ROUNDING, jnp.sqrt(jnp.maximum(square, ROUNDING)), 0)
+
     left = [(1 - rho[e]) * (1 + rho[e]) for e in range(3)]
     second = (left[1] >= left[0]) & (left[1] >= left[2])
     third = ~second & (left[2] > left[0])
     rho = _swap(third, _swap(second, rho, 1, 2), 1, 3)
     l10, l20, l30 = rho[:3]
     left = [(1 - x) * (1 + x) for x in (l10, l20, l30)]
-
-    def pivot(square):
-        return jnp.where(square > ROUNDING, jnp.sqrt(jnp.maximum(square, ROUNDING)), 0)
-
     d1 = pivot(left[0])
     l21 = _ratio(rho[EDGE[1, 2]] - l10 * l20, d1)
     l31 = _ratio(rho[EDGE[1, 3]] - l10 * l30, d1)
-    after = [left[1] - l21 * l21, left[2] - l31 * l31]
-    last = after[1] > after[0]
-    rho = _swap(last, rho, 2, 3)
+    left = [left[1] - l21 * l21, left[2] - l31 * l31]
+    last = left[1] > left[0]
     l20, l30 = jnp.where(last, l30, l20), jnp.where(last, l20, l30)
     l21, l31 = jnp.where(last, l31, l21), jnp.where(last, l21, l31)
-    after = [jnp.where(last, after[1], after[0]), jnp.where(last, after[0], after[1])]
-    d2 = pivot(after[0])
+    d2 = pivot(jnp.maximum(*left))
     l32 = _ratio(rho[EDGE[2, 3]] - l20 * l30 - l21 * l31, d2)
-    d3 = pivot(after[1] - l32 * l32)
+    d3 = pivot(jnp.minimum(*left) - l32 * l32)
     zero = jnp.zeros_like(d3)
-    d = [zero + 1] + [jnp.maximum(x, _NOTHING) for x in (d1, d2, d3)]
+    d = [zero + 1, *(jnp.maximum(x, _NOTHING) for x in (d1, d2, d3))]
     rows = [[d[0], zero, zero, zero], [l10, d[1], zero, zero], [l20, l21, d[2], zero]]
     rows.append([l30, l31, l32, d[3]])
+    return rows, d, ((last, 2, 3), (third, 1, 3), (second, 1, 2))
 
-    # The duals' coordinates are N over the pivots, N = (unit lower triangular)⁻ᵀ.
+
+def _duals(rows, d):
+    """N, with coordinates N over d of the four duals: the inverse transpose, unit upper triangular."""
+    zero = jnp.zeros_like(d[0])
     N = [[zero + (i == j) for j in range(4)] for i in range(4)]
     for i in range(4):
         for j in range(i + 1, 4):
-            N[i][j] = -sum(N[i][k] * (rows[j][k] / d[k]) for k in range(i, j))
+            N[i][j] = -sum((N[i][k] * (rows[j][k] / d[k]) for k in range(i, j)), zero)
             # Over a pivot of 0 only what is more than rounding counts.
             none = (d[j] == _NOTHING) & (jnp.abs(N[i][j]) < _LEAST_ANGLE)
             N[i][j] = jnp.where(none, 0, N[i][j])
+    return N
+
+
+def _sides(rows) -> tuple[Six, Six]:
+    """Sine and cosine of each two, from the lengths of their difference and sum (Kahan)."""
 
     def square(x):  # of a coordinate, as far as it is more than rounding
-        return jnp.where(jnp.abs(x) < ROUNDING, jnp.where(x == _NOTHING, x * x, 0), x * x)
+        return jnp.where((jnp.abs(x) < ROUNDING) & (x != _NOTHING), 0, x * x)
 
     sin, cos = [], []
     for i, j in EDGES:
@@ -134,6 +141,14 @@ def _angles(rho: Six, tolerance: float):
         agree = sum(square(b + a) for a, b in zip(rows[i], rows[j], strict=True))
         sin.append(jnp.sqrt(differ * agree) / 2)
         cos.append((agree - differ) / 4)
+    return sin, cos
+
+
+def _angles(rho: Six, tolerance: float):
+    """J, the six partial angles β, the six sines, and √det of the correlations."""
+    rows, d, swaps = _factor(rho)
+    N = _duals(rows, d)
+    sin, cos = _sides(rows)
 
     # Partial angles: the duals of the other two, in units in which nothing overflows.
     volume = d[1] * d[2] * d[3]
@@ -168,7 +183,7 @@ def _angles(rho: Six, tolerance: float):
 
     J, _ = jax.lax.scan(add, J, (tau[:-1] ** 2, rest[:-1], weights[:-1]), unroll=4)
 
-    for flag, i, j in ((last, 2, 3), (third, 1, 3), (second, 1, 2)):
+    for flag, i, j in swaps:
         beta, sin = _swap(flag, beta, i, j), _swap(flag, sin, i, j)
     return J, beta, sin, volume
 
@@ -178,7 +193,7 @@ def _products(rho: Six, J, beta: Six, sin: Six) -> Six:
     for e, (u, v) in enumerate(EDGES):
         s, t = EDGES[5 - e]
         r = lambda x, y: rho[EDGE[x, y]]  # noqa: E731
-        edge = lambda x, y: sin[EDGE[x, y]] * beta[EDGE[x, y]]  # noqa: B023,E731
+        edge = lambda x, y: sin[EDGE[x, y]] * beta[EDGE[x, y]]  # noqa: E731
         kappa = r(t, u) * r(s, v) + r(t, v) * r(s, u)
         kappa -= r(u, v) * (r(t, u) * r(s, u) + r(t, v) * r(s, v))
         total = r(s, t) * J + _ratio(kappa, sin[e]) * beta[e] + edge(s, t)
@@ -196,6 +211,11 @@ def signed_products(rho: Six, tolerance: float = 1e-13) -> Six:
     `tolerance` (of J) and rounding. Derivatives are those of Price's theorem; where they are infinite,
     at u = ±v, 0 stands for them.
     """
+    if rho[0].dtype != np.float64:
+        raise ValueError(
+            f"fourth moments of ReLU and leaky ReLU need float64; got {rho[0].dtype}: call "
+            'jax.config.update("jax_enable_x64", True) before anything else'
+        )
     J, beta, sin, _ = _angles(rho, tolerance)
     return _products(rho, J, beta, sin)
 

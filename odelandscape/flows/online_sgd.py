@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..problem import OrderParameters, Problem, Weights, overlaps, population_loss
@@ -21,7 +22,7 @@ from .two_layer import TwoLayerFlow
 
 
 def _check_positive(name: str, value) -> None:
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return
     if not eqx.is_array_like(value) or np.shape(value) != () or not 0 < float(value) < np.inf:
         raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
