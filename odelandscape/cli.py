@@ -1,4 +1,5 @@
-"""The command line: `odelandscape sweep -K 10 -M 10 --seeds 2000`, `show DIR`, `minima -K 17 -M 17`."""
+"""The command line: `odelandscape sweep -K 10 -M 10 --seeds 2000`, `show DIR`, `minima -K 17 -M 17` and
+`trajectory -K 4 -M 4`."""
 
 import argparse
 import json
@@ -16,11 +17,20 @@ import numpy as np
 from tqdm import tqdm
 
 from .activations import Erf, LeakyReLU, ReLU
+from .cli_trajectory import course_csv, course_json, course_table, follow, times_until, whole_steps
 from .compiler import keep_programs
 from .families import families
 from .fixed_points import COMPENSATED, HIDDEN, FixedPoint
-from .flows import GradientFlow, NormalisedFlow, OrthonormalFlow, TwoLayerFlow
-from .problem import Problem, check_dimension
+from .flows import (
+    AbstractFlow,
+    GradientFlow,
+    NormalisedFlow,
+    OnlineSGD,
+    OrthonormalFlow,
+    TwoLayerFlow,
+)
+from .network import random_teacher
+from .problem import Problem, check_dimension, random_weights
 from .selfcheck import WrongNumbersError, ensure_numbers
 from .stability import Spectrum, spectrum
 from .store import StoreError, write_whole
@@ -70,6 +80,22 @@ students reflected against their teachers), and others by the sizes of their blo
 receives minima.txt, minima.json and minima.png.
 """
 
+_TRAJECTORY_EXAMPLES = """\
+examples:
+  odelandscape trajectory -K 4 -M 4                                  one start along gradient flow
+  odelandscape trajectory -K 4 -M 4 --flow ngd --seed 3 --time 1000  another, students of fixed length, longer
+  odelandscape trajectory -K 4 -M 4 --flow sgd --learning-rate 0.5   online SGD in infinitely many dimensions
+  odelandscape trajectory -K 2 -M 2 --flow sgd --networks 10 -d 500 --time 20
+                                                                     … and ten networks of 500 inputs beside it
+  odelandscape trajectory -K 4 -M 4 -d 100 --random-teacher --json   a teacher whose rows aren't orthogonal
+
+Times are 0 and then a geometric sequence from a thousandth of --time on; for sgd a unit of time is d/η steps.
+The folder of --out receives trajectory.txt, trajectory.json, trajectory.png and trajectory.csv, which has all
+order parameters. Networks start where the ODE starts and see --time · d/η inputs each: their mean loss is told
+with its standard error, and its deviation from the ODE in standard errors (of order 1 but for what is of order
+1/d). A learning rate that is too large makes students grow without bounds: that is told, and where.
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -101,6 +127,16 @@ def _number(text: str) -> float:
     if abs(value) < float("inf"):
         return value
     raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a finite number")
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if 0 < value < float("inf"):
+        return value
+    raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a finite number above 0")
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -208,6 +244,41 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--all", action="store_true", help="unstable families without a name, too")
     _add_output(add, "minima-K17-M17")
+    run = commands.add_parser(
+        "trajectory",
+        help="follow one random start along a flow, with networks beside it",
+        description="Follow one random start along a flow: its loss, and how its students align with teachers. "
+        "For online SGD, train networks of finite dimension from the same start.",
+        epilog=_TRAJECTORY_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = run.add_argument
+    _add_problem(add)
+    add(
+        "--flow",
+        choices=(*FLOWS, "sgd"),
+        default="gd",
+        help="gd: gradient flow (default); ngd: students of fixed length; ongd: orthonormal "
+        "students; 2l-gd: the second layer learns too; sgd: online SGD",
+    )
+    add("--learning-rate", type=_positive, metavar="η", help="of sgd, above 0 (0.1)")
+    add("--time", type=_positive, default=100.0, metavar="t", help="how far (100)")
+    add("--points", type=_whole(2), default=60, metavar="N", help="times that are told (60)")
+    add("--seed", type=_whole(0), default=0, metavar="S", help="of start, inputs and teacher (0)")
+    add(
+        "-d",
+        "--dimension",
+        type=_whole(1),
+        metavar="d",
+        help="of the inputs, at least M; the default is M, and 1000 with --networks",
+    )
+    add("--networks", type=_whole(2), metavar="N", help="of finite dimension to train, with sgd")
+    add(
+        "--random-teacher",
+        action="store_true",
+        help="with rows drawn from N(0, I/d), not orthonormal ones; needs --dimension",
+    )
+    _add_output(add, "trajectory-K4-M4-gd")
     return parser
 
 
@@ -217,6 +288,14 @@ def _activation(name: str, slope: float | None):
     if slope is not None:
         raise ValueError(f"argument --slope: only leaky-relu has one; got --activation {name}")
     return Erf() if name == "erf" else ReLU()
+
+
+def _flow(args: argparse.Namespace) -> AbstractFlow:
+    if args.flow == "sgd":
+        return OnlineSGD(0.1 if args.learning_rate is None else args.learning_rate)
+    if args.learning_rate is not None:
+        raise ValueError(f"argument --learning-rate: only sgd has one; got --flow {args.flow}")
+    return FLOWS[args.flow]()
 
 
 def _folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
@@ -367,7 +446,7 @@ def _minima(args: argparse.Namespace) -> None:
     problem = Problem(args.students, args.teachers, activation, T)
     check_dimension(problem, args.dimension)
     folder = _folder(args, "", alpha=args.anti_aligned, c=args.correlation)
-    _writable(folder)
+    _writable(folder, "minima.txt")
     bar = tqdm(unit="ansatz", desc="searching", disable=args.quiet, delay=3)
 
     def told(done: int, total: int) -> None:
@@ -411,10 +490,10 @@ def _minima(args: argparse.Namespace) -> None:
         print(f"\npicture, table and spectra: {folder}/", file=sys.stderr)
 
 
-def _writable(folder: Path) -> None:
+def _writable(folder: Path, file: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "minima.txt").touch()
+        (folder / file).touch()
     except OSError as error:
         raise ValueError(f"cannot keep results in the folder {str(folder)!r}: {error}") from None
 
@@ -455,6 +534,67 @@ def _minima_table(title: str, rows: list[tuple[FixedPoint, Spectrum]]) -> str:
     return "\n".join(lines)
 
 
+def _trajectory(args: argparse.Namespace) -> None:
+    began = time.perf_counter()
+    K, M, d = args.students, args.teachers, args.dimension
+    activation, flow = _activation(args.activation, args.slope), _flow(args)
+    key, keys = jax.random.key(args.seed), None
+    if args.networks is not None:
+        if args.flow != "sgd":
+            raise ValueError(
+                "argument --networks: only with sgd, whose random inputs make them differ; "
+                f"got --flow {args.flow}"
+            )
+        d = max(1000, M) if d is None else d
+        keys = jax.random.split(jax.random.fold_in(key, 1), args.networks)
+    if args.random_teacher:
+        if d is None:
+            raise ValueError("argument --random-teacher: needs --dimension, in which it is drawn")
+        problem = random_teacher(jax.random.fold_in(key, 2), M, d, activation, K)
+    else:
+        problem = Problem(K, M, activation)
+    start = flow.admit(random_weights(key, problem, d))
+    times = times_until(args.time, args.points)
+    if keys is not None and isinstance(flow, OnlineSGD):
+        times = whole_steps(times, flow, start.W.shape[1])
+    rate = flow.learning_rate if isinstance(flow, OnlineSGD) else None
+    kind = f"{args.flow}-random-teacher" if args.random_teacher else args.flow
+    folder = _folder(args, kind, eta=args.learning_rate, n=args.networks, seed=args.seed)
+    _writable(folder, "trajectory.txt")
+    course = follow(problem, flow, start, times, keys, progress=not args.quiet)
+    title = (
+        f"K = {K} students, M = {M} {'random ' * args.random_teacher}teachers, {type(activation).__name__}, "
+        f"{args.flow}{'' if rate is None else f' with η = {rate:g}'}: seed {args.seed} in d = {start.W.shape[1]}"
+    )
+    report = {
+        "students": K,
+        "teachers": M,
+        "activation": args.activation,
+        "flow": args.flow,
+        "learning_rate": rate,
+        "seed": args.seed,
+        "dimension": start.W.shape[1],
+        "random_teacher": args.random_teacher,
+        "networks": args.networks,
+        **course_json(course),
+        "seconds": time.perf_counter() - began,
+    }
+    as_json = json.dumps(report, indent=1, allow_nan=False)
+    table = f"{title}\n\n{course_table(course)}"
+    print(as_json if args.json else table, flush=True)
+    from .plots import trajectory_figure
+
+    try:
+        write_whole(folder / "trajectory.json", as_json + "\n")
+        write_whole(folder / "trajectory.txt", table + "\n")
+        write_whole(folder / "trajectory.csv", course_csv(course))
+        trajectory_figure(course, title).savefig(folder / "trajectory.png", dpi=150)
+    except OSError as error:
+        raise StoreError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
+    if not args.quiet:
+        print(f"\npicture, table and order parameters: {folder}/", file=sys.stderr)
+
+
 @contextmanager
 def _plain_warnings(command: str) -> Iterator[None]:
     """What the package warns of as a line for people, above the progress bar."""
@@ -481,7 +621,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with _plain_warnings(args.command):
             ensure_numbers()
-            {"sweep": _sweep, "show": _show, "minima": _minima}[args.command](args)
+            run = {"sweep": _sweep, "show": _show, "minima": _minima, "trajectory": _trajectory}
+            run[args.command](args)
     except (ValueError, WrongNumbersError, StoreError, WorkersLostError) as error:
         print(f"odelandscape {args.command}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1

@@ -4,7 +4,7 @@ Colours are from the Okabe–Ito palette and the diverging map is purple–orang
 with any colour vision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +13,7 @@ from matplotlib.image import AxesImage
 
 from . import results
 from .classify import align
+from .cli_trajectory import Course, Observables
 from .fixed_points import FixedPoint
 from .stability import Spectrum
 from .summary import FamilyRow
@@ -176,4 +177,105 @@ def families_figure(
         figure.colorbar(picture, ax=panels, label="overlap R", shrink=0.6)
     more = f" (the first {most} are drawn)" if len(rows) > most else ""
     figure.suptitle(title + more, fontsize=9)
+    return figure
+
+
+# --- one start along a flow ---------------------------------------------------------------------
+
+STUDENTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", "-.", ":")  # students beyond the palette
+_MOST_LABELS = 12
+_MOST_POINTS = 16  # of networks along a curve
+
+
+def _style(student: int) -> dict[str, str]:
+    round_, colour = divmod(student, len(STUDENTS))
+    return {"color": STUDENTS[colour], "linestyle": _DASHES[round_ % len(_DASHES)]}
+
+
+def _points(course: Course) -> np.ndarray:
+    """Indices of times, evenly among those after 0 that were reached."""
+    last = course.reached - 1
+    return np.unique(np.linspace(min(1, last), last, _MOST_POINTS).round().astype(int))
+
+
+def _bars(axes: Axes, course: Course, y: np.ndarray, error: np.ndarray, colour: str, label=None):
+    at = _points(course)
+    axes.errorbar(
+        course.times[at],
+        y[at],
+        error[at],
+        fmt="o",
+        markersize=3.5,
+        capsize=2,
+        linewidth=1,
+        color=colour,
+        markerfacecolor="white",
+        label=label,
+        zorder=3,
+    )
+
+
+def loss_curve(axes: Axes, course: Course) -> Axes:
+    """Loss against time, both logarithmic: the theory a line, networks points with standard errors."""
+    loss = course.theory.loss
+    shown = np.where(loss > 0, loss, np.nan)  # rounding at a minimum of loss 0
+    axes.plot(course.times, shown, color="0.2", label="theory")
+    if course.networks is not None:
+        count, d, mean, error = course.networks
+        label = f"mean of {count} networks, d = {d:,}"
+        _bars(axes, course, mean.loss, error.loss, STUDENTS[4], label)
+        axes.legend(frameon=False, loc="lower left")
+    axes.set_yscale("log")
+    axes.set_ylabel("population loss")
+    return axes
+
+
+def _student_curves(axes: Axes, course: Course, of: Callable[[Observables], np.ndarray]) -> Axes:
+    for student, teacher in enumerate(course.teacher):
+        axes.plot(
+            course.times,
+            of(course.theory)[:, student],
+            **_style(student),
+            label=f"student {student + 1}, teacher {teacher + 1}",
+        )
+        if course.networks is not None:
+            y, error = (of(x)[:, student] for x in (course.networks.mean, course.networks.error))
+            _bars(axes, course, y, error, STUDENTS[student % len(STUDENTS)])
+    return axes
+
+
+def cosine_curves(axes: Axes, course: Course) -> Axes:
+    """The cosine of each student with the teacher that it is nearest to at the end, against time."""
+    axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    _student_curves(axes, course, lambda seen: seen.cosine)
+    axes.set_ylim(min(-0.05, 1.1 * np.nanmin(course.theory.cosine)), 1.05)
+    axes.set_ylabel("cosine with\nnearest teacher")
+    return axes
+
+
+def length_curves(axes: Axes, course: Course) -> Axes:
+    """The length of each student against time."""
+    _student_curves(axes, course, lambda seen: seen.length)
+    axes.set_ylabel("length of student")
+    axes.set_ylim(bottom=0)
+    return axes
+
+
+def trajectory_figure(course: Course, title: str) -> Figure:
+    """Loss, alignment and lengths against time."""
+    figure = Figure(figsize=(8, 7.5), layout="constrained")
+    panels = figure.subplots(3, 1, sharex=True, height_ratios=(1.4, 1, 1))
+    loss_curve(panels[0], course)
+    cosine_curves(panels[1], course)
+    length_curves(panels[2], course)
+    if len(course.teacher) <= _MOST_LABELS:
+        panels[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    # Time 0 has no place on a logarithmic axis.
+    panels[2].set_xscale("log")
+    panels[2].set_xlim(course.times[1] / 1.2, course.times[-1] * 1.2)
+    panels[2].set_xlabel("time t")
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title if course.remark is None else f"{title}\n{course.remark}", fontsize=9)
     return figure

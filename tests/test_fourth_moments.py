@@ -8,7 +8,7 @@ each other: Gauss–Legendre on intervals that shrink towards 0.
 """
 
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from math import comb
 
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
-from systems import ERF, LEAKY, RELU, SAMPLES, SOFTPLUS, TANH, covariance, relu_moment_mp, within
+from systems import ERF, LEAKY, RELU, SAMPLES, SOFTPLUS, TANH, covariance, within
 
 from odelandscape.activations import AbstractActivation, Quadrature
 from odelandscape.activations._homogeneous import quadruples
@@ -29,24 +29,24 @@ each_noisy = pytest.mark.parametrize("sigma", [RELU, LEAKY, ERF], ids=lambda s: 
 
 # --- truth ----------------------------------------------------------------------------------------
 
-NODES = [(mp.mpf(x), mp.mpf(w)) for x, w in np.array(np.polynomial.legendre.leggauss(20)).T.tolist()]
+NODES = [
+    (mp.mpf(x), mp.mpf(w)) for x, w in np.array(np.polynomial.legendre.leggauss(20)).T.tolist()
+]
 ENDS = [mp.mpf(4) ** -k for k in range(18)] + [mp.mpf(0)]
 ROUNDING = mp.mpf(10) ** -25
 
 
 def _corner(C, low):
-    """E[σ(s) σ(t)]."""
-    with mp.workdps(30):
-        lengths = C[0, 0] * C[1, 1]
-        across = mp.sqrt(max(lengths - C[0, 1] ** 2, 0))
-        bent = across + (mp.pi - mp.atan2(across, C[0, 1])) * C[0, 1]
-        return low * C[0, 1] + (1 - low) ** 2 * bent / (2 * mp.pi)
+    """E[σ(s) σ(t)] (Cho and Saul 2009)."""
+    across = mp.sqrt(max(C[0, 0] * C[1, 1] - C[0, 1] ** 2, 0))
+    bent = across + (mp.pi - mp.atan2(across, C[0, 1])) * C[0, 1]
+    return low * C[0, 1] + (1 - low) ** 2 * bent / (2 * mp.pi)
 
 
 def moment(C, low=0.0):
     """E[σ'(u) σ'(v) σ(s) σ(t)] of σ(x) = x, and low · x for x < 0, where σ'(0) = (1 + low)/2."""
-    with mp.workdps(30):
-        C, low = mp.matrix(np.asarray(C).tolist()), mp.mpf(low)
+    with mp.workdps(34):
+        C, low = mp.matrix(C.tolist()), mp.mpf(low)
 
         def slopes(x, xy, y):  # E[σ'(x) σ'(y)]
             cosine = xy / mp.sqrt(x * y) if x * y > ROUNDING**2 else mp.mpf(0)
@@ -72,7 +72,7 @@ def moment(C, low=0.0):
             return (1 - low) ** 2 * total / (2 * mp.pi)
 
         total = slopes(C[0, 0], C[0, 1], C[1, 1]) * _corner(C[2:, 2:], low)
-        for high, end in zip(ENDS, ENDS[1:], strict=False):
+        for high, end in pairwise(ENDS):
             half = mp.pi * (high - end) / 4
             for x, w in NODES:
                 psi = mp.pi * end / 2 + half * (1 + x)
@@ -89,7 +89,9 @@ def grid(functions, C, h=0.35):
     rank = axes.shape[1]
     values = 1.0
     for function, axis in zip(functions, axes, strict=True):
-        field = sum(np.expand_dims(x * z, [j for j in range(rank) if j != i]) for i, x in enumerate(axis))
+        field = sum(
+            np.expand_dims(x * z, [j for j in range(rank) if j != i]) for i, x in enumerate(axis)
+        )
         values = values * function(field)
     for _ in range(rank):
         values = values @ weight
@@ -166,18 +168,6 @@ def positive_definite(C) -> bool:
 
 
 @cache
-def moments_of(name: str, low: float) -> list[float]:
-    return [float(moment(C, low)) for C in CASES[name] if positive_definite(C) or name == "singular"]
-
-
-CASES = {
-    "generic": GENERIC,
-    "nearby": [C for C in NEARBY.values() if positive_definite(C)],
-    "singular": list(SINGULAR.values()),
-}
-
-
-@cache
 def fast(sigma):
     return jax.jit(jax.vmap(sigma.library.I4))
 
@@ -189,27 +179,30 @@ def I4(sigma, covariances):
 # --- values ---------------------------------------------------------------------------------------
 
 
-def compare(sigma, name, tolerance):
-    C = np.array(CASES[name])
+def compare(sigma, cases, tolerance):
+    """Of units of length 1, absolutely: values near 0 are differences of larger ones."""
+    C = np.array(cases)
     lengths = np.sqrt(C[:, 2, 2] * C[:, 3, 3])
-    got, truth = I4(sigma, C) / lengths, moments_of(name, sigma.low) / lengths
-    np.testing.assert_allclose(got, truth, rtol=0, atol=tolerance)
+    truth = np.array([float(moment(c, sigma.low)) for c in C])
+    np.testing.assert_allclose(I4(sigma, C) / lengths, truth / lengths, rtol=0, atol=tolerance)
 
 
 @each_kinked
 def test_of_units_in_general_position_it_is_right_to_rounding(sigma):
-    compare(sigma, "generic", 4e-15)
+    compare(sigma, GENERIC, 4e-15)
 
 
 @each_kinked
 def test_of_units_that_nearly_coincide_it_is_right_as_far_as_float64_tells_them_apart(sigma):
     # I4 moves with the angle of u and v, of which rounding of a covariance leaves 2e-16/1e-6.
-    compare(sigma, "nearby", 5e-13)
+    cases = [C for C in NEARBY.values() if positive_definite(C)]
+    assert len(cases) > 30
+    compare(sigma, cases, 1e-12)
 
 
 @each_kinked
 def test_of_units_that_coincide_it_is_right_to_rounding(sigma):
-    compare(sigma, "singular", 4e-15)
+    compare(sigma, list(SINGULAR.values()), 4e-15)
 
 
 def test_known_moments_of_relu():
@@ -273,11 +266,10 @@ def test_lengths_of_slopes_don_t_matter_and_those_of_values_are_factors(sigma):
 def test_a_large_batch_equals_its_pieces(sigma):
     W = np.random.default_rng(3).standard_normal((20_000, 4, 4))
     C = jnp.asarray(W @ W.swapaxes(1, 2))
-    whole = fast(sigma)(C)
-    some = [fast(sigma)(C[k : k + 7]) for k in range(0, 20_000, 2_000)]
-    np.testing.assert_array_equal(np.concatenate([whole[k : k + 7] for k in range(0, 20_000, 2_000)]),
-                                  np.concatenate(some))
-    assert np.isfinite(whole).all()
+    whole = np.asarray(fast(sigma)(C))
+    pieces = np.concatenate([fast(sigma)(C[k : k + 100]) for k in range(0, len(C), 100)])
+    lengths = np.sqrt(C[:, 2, 2] * C[:, 3, 3]) if sigma is not ERF else 1
+    np.testing.assert_allclose(whole / lengths, pieces / lengths, rtol=0, atol=1e-14)
 
 
 # --- nodes ----------------------------------------------------------------------------------------
@@ -302,7 +294,9 @@ def test_the_rule_keeps_its_tolerance_near_coincidence_too(tolerance):
         near[:, k] = sign * other + closeness * near[:, k]
     near[: len(near) // 2] = rng.standard_normal((len(near) // 2, 4, 4))
     six = _six([*(near @ near.swapaxes(1, 2)), *NEARBY.values(), *SINGULAR.values()])
-    run = jax.jit(lambda six, tolerance: jnp.stack(signed_products(six, tolerance)), static_argnums=1)
+    run = jax.jit(
+        lambda six, tolerance: jnp.stack(signed_products(six, tolerance)), static_argnums=1
+    )
     error = np.abs(run(six, tolerance) - run(six, 1e-14))
     assert np.max(error) < tolerance
 
@@ -326,15 +320,167 @@ def test_nodes_grow_with_the_square_of_the_number_of_digits():
 
 @each_kinked
 def test_gradient_in_the_covariance_equals_differences_of_the_truth(sigma):
-    h = 1e-8
-    C = GENERIC[1]
-    got = jax.jit(jax.grad(sigma.library.I4))(jnp.asarray(C))
-    got = np.asarray(got + got.T)  # the moment along a symmetric change of C_ij and C_ji
+    C, h = GENERIC[1], 2.0**-30
+    got = np.asarray(jax.jit(jax.grad(sigma.library.I4))(jnp.asarray(C)))
     for i, j in zip(*np.triu_indices(4), strict=True):
-        step = np.zeros((4, 4))
-        step[i, j] += h / 2
-        step[j, i] += h / 2
-        up, down = C + step, C - step
-        slope = (moment(up, sigma.low) - moment(down, sigma.low)) / (mp.mpf(up[i, j]) - mp.mpf(down[i, j]))
-        slope *= 1 if i == j else 2
-        np.testing.assert_allclose(got[i, j] / (2 if i == j else 1), float(slope) / (1 if i == j else 2), rtol=1e-7, atol=1e-9)
+        change = np.zeros((4, 4))
+        change[i, j] = change[j, i] = 1
+        truth = _slope(lambda x: C.astype(object) + x * change, h, sigma)  # noqa: B023
+        np.testing.assert_allclose(np.sum(got * change), truth, rtol=1e-9, atol=1e-12)
+
+
+def _slope(path, h, sigma) -> float:
+    """Central difference of the moment along a path of covariances, in mpmath."""
+    with mp.workdps(34):
+        moved = [np.vectorize(mp.mpf, otypes=[object])(path(mp.mpf(x))) for x in (h, -h)]
+        return float((moment(moved[0], sigma.low) - moment(moved[1], sigma.low)) / (2 * h))
+
+
+@each_kinked
+def test_gradient_in_the_covariance_of_two_values_is_the_average_of_four_slopes(sigma):
+    C = GENERIC[2]
+    slopes = sigma.slope(
+        np.random.default_rng(6).standard_normal((SAMPLES, 4)) @ np.linalg.cholesky(C).T
+    )
+    draws = np.prod(slopes, axis=1)
+    got = jax.grad(sigma.library.I4)(jnp.asarray(C))
+    within(got[2, 3] + got[3, 2], (draws.mean(), draws.std() / np.sqrt(SAMPLES)))
+
+
+@each_smooth
+def test_gradients_of_smooth_units_are_the_averages_of_price(sigma):
+    bend, slope, value = sigma.curvature, sigma.slope, sigma.value
+    C = np.array([GENERIC[0], 0.2 * SINGULAR["u=s, v=t"]])
+    got = jax.jit(jax.vmap(jax.grad(sigma.library.I4)))(jnp.asarray(C))
+    got = got + got.swapaxes(1, 2)
+    for (i, j), functions in {
+        (0, 1): (bend, bend, value, value),
+        (1, 2): (slope, bend, slope, value),
+        (2, 3): (slope, slope, slope, slope),
+        (3, 3): (slope, slope, value, bend),
+    }.items():
+        np.testing.assert_allclose(got[:, i, j], [grid(functions, c) for c in C], rtol=0, atol=2e-8)
+
+
+@pytest.mark.parametrize("sigma", [RELU, LEAKY, ERF, TANH], ids=lambda s: s.name)
+def test_gradients_are_finite_where_units_coincide(sigma):
+    C = jnp.asarray([*SINGULAR.values(), np.ones((4, 4)), np.eye(4)])
+    C = C[-6:] if sigma is TANH else C
+    gradients = jax.jit(jax.vmap(jax.grad(sigma.library.I4)))(C)
+    assert np.isfinite(gradients).all()
+
+
+@each_kinked
+@pytest.mark.parametrize(
+    "name", ["s=t", "t=-2s", "u=s", "u=-s", "t=3u", "u=s, v=t", "u=s=t", "generic"]
+)
+def test_gradient_in_the_weights_where_a_value_coincides_with_another_unit(sigma, name):
+    W = {
+        "s=t": [A, B, E, E],
+        "t=-2s": [A, B, E, np.multiply(-2, E)],
+        "u=s": [A, B, A, E],
+        "u=-s": [A, B, np.negative(A), E],
+        "t=3u": [A, B, D, np.multiply(3, A)],
+        "u=s, v=t": [A, B, A, B],
+        "u=s=t": [A, E, A, A],
+        "generic": [A, B, D, E],
+    }[name]
+    W = np.array(W, float)
+    move = np.random.default_rng(8).integers(-4, 5, W.shape) / 8
+    got = jax.jit(jax.grad(lambda W: sigma.library.I4(W @ W.T)))(jnp.asarray(W))
+
+    def path(x):
+        moved = W.astype(object) + x * move
+        return moved @ moved.T
+
+    # Second derivatives have kinks there: a difference is good to its step.
+    truth = _slope(path, 2.0**-26, sigma)
+    np.testing.assert_allclose(np.sum(got * move), truth, rtol=1e-7, atol=1e-6)
+
+
+@each_kinked
+def test_jit_vmap_and_neither_agree(sigma):
+    I4 = sigma.library.I4
+    C = jnp.asarray(GENERIC[:2])
+    plain = [I4(c) for c in C]
+    np.testing.assert_allclose(jax.vmap(I4)(C), plain, rtol=1e-13)
+    np.testing.assert_allclose([jax.jit(I4)(c) for c in C], plain, rtol=1e-13)
+
+
+@each_kinked
+def test_single_precision_is_refused(sigma):
+    with pytest.raises(ValueError, match="need float64; got float32"):
+        sigma.library.I4(jnp.eye(4, dtype=np.float32))
+
+
+# --- the noise of SGD -----------------------------------------------------------------------------
+
+
+def _network(K: int, M: int, coincide: bool = False):
+    """Rows of all units, students first, and their readouts, the teacher's with a minus."""
+    rng = np.random.default_rng(10 * K + M)
+    W = rng.standard_normal((K + M, 5)) / np.sqrt(5)
+    a = rng.uniform(0.5, 1.5, K + M) * np.where(np.arange(K + M) < K, 1, -1)
+    if coincide:
+        W[K - 1] = W[0]  # two students,
+        W[K] = W[min(1, K - 1)]  # a teacher and a student,
+        W[-1] = -2 * W[0]  # and one that is opposite to another
+    return W, a
+
+
+def _products(sigma, W, a, K, by_pairs=False):
+    take = AbstractActivation.slope_products if by_pairs else type(sigma.library).slope_products
+    run = jax.jit(lambda a, C: take(sigma.library, a, C, K, 1e-13))
+    return np.asarray(run(jnp.asarray(a), jnp.asarray(of_units(W))))
+
+
+NETWORKS = [(3, 2, False), (1, 1, False), (2, 3, False), (2, 1, False), (3, 2, True), (2, 3, True)]
+each_network = pytest.mark.parametrize(("K", "M", "coincide"), NETWORKS)
+
+
+@each_noisy
+@each_network
+def test_products_of_slopes_equal_monte_carlo(sigma, K, M, coincide):
+    W, a = _network(K, M, coincide)
+    field = np.random.default_rng(9).standard_normal((SAMPLES, 5)) @ W.T
+    slopes, squares = sigma.slope(field[:, :K]), (sigma.value(field) @ a) ** 2
+    mean = slopes.T @ (slopes * squares[:, None]) / SAMPLES
+    square = (slopes**2).T @ (slopes * squares[:, None]) ** 2 / SAMPLES - mean**2
+    got = _products(sigma, W, a, K)
+    within(got, (mean, np.sqrt(square / SAMPLES)))
+    assert np.linalg.eigvalsh(got)[0] > -1e-14  # of Δσ'
+
+
+@each_kinked
+@each_network
+def test_products_of_slopes_equal_the_plain_sum_over_I4(sigma, K, M, coincide):
+    W, a = _network(K, M, coincide)
+    plain = _products(sigma, W, a, K, by_pairs=True)
+    np.testing.assert_allclose(_products(sigma, W, a, K), plain, rtol=0, atol=3e-14)
+
+
+@each_noisy
+def test_a_student_that_is_the_teacher_makes_no_noise(sigma):
+    for K in (1, 2, 4):
+        W, a = _network(K, 0)
+        products = _products(sigma, np.concatenate([W, W[::-1]]), np.concatenate([a, -a[::-1]]), K)
+        np.testing.assert_allclose(products, 0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("K", "M"), [(1, 1), (1, 4), (2, 1), (3, 2), (2, 3), (4, 4), (10, 10)])
+def test_quadruples_hold_each_pair_of_students_with_any_two_others_once(K, M):
+    q = quadruples(K, K + M)
+    assert q.units.shape[1] == comb(K, 2) * comb(M, 2) + comb(K, 3) * M + comb(K, 4)
+    roles = np.stack([q.first, q.second, *q.rest], axis=1).tolist()
+    others = lambda i, j: [k for k in range(K + M) if k not in (i, j)]  # noqa: E731
+    truth = [
+        [i, j, k, m]
+        for i in range(K)
+        for j in range(i + 1, K)
+        for k in others(i, j)
+        for m in others(i, j)
+        if k < m
+    ]
+    assert sorted(roles) == sorted(truth)
+    for row, edge, of in zip(roles, q.edge, q.of, strict=True):
+        assert q.units[list(EDGES[edge] + EDGES[5 - edge]), of].tolist() == row

@@ -1,0 +1,111 @@
+r"""What do random teachers of finite dimension change of the landscape (paper, Appendix C, Figure 9)?
+
+In d dimensions a random teacher is not orthonormal: T = I + O(d^(−1/2)). For each d a number of teachers
+is drawn, and random students are relaxed by gradient flow for each, from the same starts in d dimensions with
+T = I, too. The levels of the families broaden around those of T = I as d^(−1/2) and remain apart.
+"""
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import odelandscape as ol
+
+from ._networks import slope
+from ._report import BLUE, ORANGE, arguments, report
+
+
+def _sweep(problem: ol.Problem, seeds: int, seed: int, d: int) -> ol.Sweep:
+    return ol.sweep(problem, ol.GradientFlow(), seeds, seed, d, progress=False)
+
+
+def _fraction(sweeps: list[ol.Sweep], outcome: str, alpha: int | None) -> tuple[float, float]:
+    """Of the starts, and its standard error over teachers."""
+    shares = []
+    for runs in sweeps:
+        there = runs.outcome == outcome
+        if alpha is not None:
+            there &= runs.anti_aligned == alpha
+        shares.append(there.mean())
+    return float(np.mean(shares)), float(np.std(shares, ddof=1) / np.sqrt(len(shares)))
+
+
+def _row(width: int, d: int, teachers: str, sweeps: list[ol.Sweep]) -> dict:
+    local = [r.loss[(r.outcome == "local_minimum") & (r.anti_aligned == 1)] for r in sweeps]
+    levels = np.concatenate(local)
+    means = np.array([level.mean() for level in local if len(level)])
+    row = {"K = M": width, "d": d, "teachers": teachers, "starts": sum(len(r) for r in sweeps)}
+    for name, outcome, alpha in (
+        ("global", "global_minimum", None),
+        ("α = 1", "local_minimum", 1),
+        ("not converged", "not_converged", None),
+    ):
+        row[name], row[f"SE of {name}"] = _fraction(sweeps, outcome, alpha)
+    row["level of α = 1"] = float(levels.mean())
+    row["SE of the level"] = float(means.std(ddof=1) / np.sqrt(len(means)))
+    row["its spread"] = float(levels.std(ddof=1))
+    row["SE of the spread"] = float(levels.std(ddof=1) / np.sqrt(2 * (len(means) - 1)))
+    return row
+
+
+def _panel(axes: Axes, title: str, losses: np.ndarray, levels: list[float], top: float) -> None:
+    # Global minima are no part of the picture: they would be one bar at 0.
+    axes.hist(losses[losses > 1e-6], np.linspace(0, top, 121), color=BLUE)
+    for alpha, level in enumerate(levels, 1):
+        axes.axvline(level, color=ORANGE, linestyle="--", linewidth=0.9)
+        axes.annotate(f" α = {alpha}", (level, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7)
+    axes.set_title(title, fontsize=9)
+    axes.set_yscale("log")
+    axes.set_ylabel("starts")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def main(argv=None) -> None:
+    """Runs the experiment."""
+    args = arguments(
+        "finite_teachers",
+        __doc__,
+        argv,
+        width=dict(type=int, default=8, metavar="K", help="K = M (8)"),
+        teachers=dict(type=int, default=24, metavar="N", help="of each dimension (24)"),
+        seeds=dict(type=int, default=128, metavar="N", help="starts for each teacher (128)"),
+    )
+    width, teachers, seeds, dimensions = args.width, args.teachers, args.seeds, (50, 200, 1000)
+    if args.quick:
+        width, teachers, seeds, dimensions = 8, 3, 64, (50, 200)
+    rows, losses = [], {}
+    for d in dimensions:
+        for name in ("random", "T = I"):
+            sweeps = []
+            for teacher in range(teachers):
+                problem = ol.random_teacher(jax.random.fold_in(jax.random.key(d), teacher), width, d)
+                if name == "T = I":
+                    problem = ol.Problem(width, width)
+                sweeps.append(_sweep(problem, seeds, teacher, d))
+            rows.append(_row(width, d, name, sweeps))
+            losses[d, name] = np.concatenate([runs.loss for runs in sweeps])
+            print(f"d = {d}, {name}: done", flush=True)
+    known = ol.Problem(width, width)
+    levels = [float(ol.fixed_point(known, ol.family(known, alpha)).loss) for alpha in (1, 2)]
+    figure = Figure(figsize=(7, 2 + 1.5 * len(dimensions)), layout="constrained")
+    panels = figure.subplots(len(dimensions) + 1, 1, sharex=True)
+    top = 1.8 * levels[-1]
+    for axes, d in zip(panels, dimensions, strict=False):
+        _panel(axes, f"{teachers} random teachers, d = {d}", losses[d, "random"], levels, top)
+    last = dimensions[-1]
+    _panel(panels[-1], f"T = I, the same starts (d = {last})", losses[last, "T = I"], levels, top)
+    panels[-1].set_xlabel("population loss of the end state (global minima are left out)")
+    random = [row for row in rows if row["teachers"] == "random"]
+    d, spread = (np.array([row[name] for row in random], float) for name in ("d", "its spread"))
+    remarks = "Standard errors are over teachers."
+    if len(d) > 2:
+        power, interval = slope(d, spread)
+        remarks += (
+            f" The spread of the level falls as d^({power:.2f} ± {interval:.2f}) (95 %, {len(d)} points)."
+        )
+    report(args, rows, figure, remarks)
+
+
+if __name__ == "__main__":
+    main()

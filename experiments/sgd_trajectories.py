@@ -1,0 +1,101 @@
+r"""Does online SGD in 1,000 dimensions follow the order-parameter ODE?
+
+Networks with three students are trained on fresh inputs, one at a time, for ReLU, leaky ReLU and erf at three
+learning rates, all from one start; the ODE has no free number. Told is how far their mean is from it, in
+standard errors: at the worst of the times for the loss, and as the root mean square over times and all order
+parameters, which is 1 if nothing but chance is at work. Beside it stands the largest stable learning
+rate, above which no student stays at its teacher.
+"""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import odelandscape as ol
+
+from ._networks import Comparison, compare, start
+from ._report import BLUE, GREEN, ORANGE, arguments, report
+
+_WIDTH = 3
+_RATES = (0.05, 0.2, 0.5)
+_ACTIVATIONS = {"ReLU": ol.ReLU(), "leaky ReLU": ol.LeakyReLU(0.1), "erf": ol.Erf()}
+
+
+def _panel(axes: Axes, name: str, found: dict[float, Comparison], least: float) -> None:
+    for (rate, one), colour in zip(found.items(), (BLUE, ORANGE, GREEN), strict=True):
+        axes.plot(one.times, one.theory[:, 0], color=colour, linewidth=1.2)
+        axes.errorbar(
+            one.times[1:],
+            one.mean[1:, 0],
+            2 * one.error[1:, 0],
+            fmt="o",
+            markersize=3,
+            color=colour,
+            label=f"η = {rate:g}",
+        )
+    axes.set_xscale("symlog", linthresh=least)
+    axes.set_yscale("log")
+    axes.set_xlabel("time = steps · η / d")
+    axes.set_title(name, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def main(argv=None) -> None:
+    """Runs the experiment."""
+    args = arguments(
+        "sgd_trajectories",
+        __doc__,
+        argv,
+        dimension=dict(type=int, default=1000, metavar="d", help="of the networks (1000)"),
+        networks=dict(type=int, default=32, metavar="N", help="for each mean (32)"),
+        time=dict(type=float, default=20.0, metavar="t", help="to which they are trained (20)"),
+    )
+    d, networks, end = args.dimension, args.networks, args.time
+    if args.quick:
+        d, networks, end = 200, 8, 3.0
+    times = np.concatenate([[0], np.geomspace(end / 30, end, 12)])
+    rows = []
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for axes, (name, activation) in zip(panels, _ACTIVATIONS.items(), strict=True):
+        problem = ol.Problem(_WIDTH, _WIDTH, activation)
+        weights = start(problem, d, at=12)
+        found = {}
+        for rate in _RATES:
+            one = found[rate] = compare(problem, ol.OnlineSGD(rate), weights, times, networks)
+            worst = int(np.abs(one.z[:, 0]).argmax())
+            rows.append(
+                {
+                    "activation": name,
+                    "η": rate,
+                    "largest stable η": round(ol.largest_learning_rate(problem), 5),
+                    "d": d,
+                    "networks": networks,
+                    "last loss, theory": float(one.theory[-1, 0]),
+                    "last loss, networks": float(one.mean[-1, 0]),
+                    "standard error": float(one.error[-1, 0]),
+                    "worst deviation of the loss / SE": round(float(one.z[worst, 0]), 2),
+                    "at time": float(one.times[worst + 1]),
+                    "rms of all deviations / SE": round(float(np.sqrt((one.z**2).mean())), 2),
+                }
+            )
+            print(f"{name}, η = {rate}: done", flush=True)
+        _panel(axes, name, found, float(times[1]))
+    panels[0].set_ylabel("population loss")
+    panels[0].legend(frameon=False)
+    figure.suptitle(
+        f"Online SGD, K = M = {_WIDTH}: ODE (lines), means of {networks} networks with d = {d} "
+        "(points, ± 2 standard errors)",
+        fontsize=10,
+    )
+    beyond = [row for row in rows if abs(row["worst deviation of the loss / SE"]) > 3]
+    counted = len(rows) * (len(times) - 1)
+    remarks = (
+        f"Of {counted} losses the theory lies within three standard errors of all but those of "
+        f"{len(beyond)} curves. Three students, each {len(times) - 1} times; the order parameters are 15 a time."
+    )
+    report(args, rows, figure, remarks)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""What the command `trajectory` tells: one start along a flow, and networks of finite dimension beside it."""
+
+from typing import NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+from tqdm import tqdm
+
+from .flows import AbstractFlow, OnlineSGD
+from .integrate import Trajectory, trajectory
+from .network import train_network
+from .problem import OrderParameters, Problem, Weights
+
+_AT_ONCE = 8  # networks; on a CPU more take no less time each, and the progress bar waits for them
+_ROWS = 12  # of the printed table
+
+
+class Observables(NamedTuple):
+    """What is told at each time, nan where it isn't known."""
+
+    loss: np.ndarray  # (T,)
+    cosine: np.ndarray  # (T, K), of each student with the teacher it is nearest to at the end
+    length: np.ndarray  # (T, K), of each student
+
+
+class Networks(NamedTuple):
+    """The mean of some networks and its standard error."""
+
+    count: int
+    dimension: int
+    mean: Observables
+    error: Observables
+
+
+class Course(NamedTuple):
+    """One start along a flow. `teacher` (K,): the one each student is nearest to at the end."""
+
+    times: np.ndarray
+    states: OrderParameters
+    theory: Observables
+    teacher: np.ndarray
+    reached: int  # of the times
+    diverged: bool
+    networks: Networks | None
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Of the networks' mean loss from the theory's, in standard errors; nan where they are 0."""
+        assert self.networks is not None
+        error = self.networks.error.loss
+        difference = self.networks.mean.loss - self.theory.loss
+        return difference / np.where(error > 0, error, np.nan)
+
+    @property
+    def remark(self) -> str | None:
+        """What people should know of a path that doesn't reach its end."""
+        if self.reached == len(self.times):
+            return None
+        last, first = self.times[self.reached - 1], self.times[self.reached]
+        if self.diverged:
+            return (
+                f"diverges between t = {last:.4g} and {first:.4g}: the noise drives students apart until they "
+                "are 100 times as long as the teacher; a smaller --learning-rate has less of it"
+            )
+        return (
+            f"stopped between t = {last:.4g} and {first:.4g}: the integrator needs too many steps"
+        )
+
+
+def times_until(time: float, points: int) -> np.ndarray:
+    """0, then a geometric sequence from time/1000: most happens early."""
+    back = np.arange(points - 1)[::-1] / max(points - 2, 1)
+    return np.concatenate([[0.0], time * 1000.0**-back])
+
+
+def whole_steps(times: np.ndarray, flow: OnlineSGD, dimension: int) -> np.ndarray:
+    """The times of whole steps of online SGD nearest to `times`, each once."""
+    length = float(flow.learning_rate) / dimension
+    if times[-1] < length:
+        raise ValueError(
+            f"argument --time: networks take steps of η/d = {length:g}, and the time must have room for "
+            f"one; got {times[-1]:g}"
+        )
+    return np.unique(np.round(times / length)) * length
+
+
+def _lengths(states: OrderParameters) -> np.ndarray:
+    return np.sqrt(np.diagonal(np.asarray(states.Q), axis1=-2, axis2=-1))
+
+
+def _cosines(problem: Problem, states: OrderParameters) -> np.ndarray:
+    """(…, K, M), 0 for students of length 0."""
+    lengths = _lengths(states)[..., None] * np.sqrt(np.diagonal(np.asarray(problem.T)))
+    return np.asarray(states.R) / np.where(lengths == 0, 1, lengths)
+
+
+def _observe(problem: Problem, path: Trajectory, teacher: np.ndarray) -> Observables:
+    known = np.isfinite(path.loss)[..., None]
+    states = jax.tree.map(
+        lambda x: np.where(
+            known.reshape(known.shape[:-1] + (1,) * (x.ndim - known.ndim + 1)), x, np.nan
+        ),
+        path.states,
+    )
+    cosine = _cosines(problem, states)[..., np.arange(len(teacher)), teacher]
+    return Observables(np.where(known[..., 0], path.loss, np.nan), cosine, _lengths(states))
+
+
+def _train(
+    problem: Problem, flow: OnlineSGD, start: Weights, times, keys: PRNGKeyArray, progress: bool
+) -> Trajectory:
+    """As many networks as keys, along the first axis of all but the times."""
+    at_once = next(n for n in range(_AT_ONCE, 0, -1) if len(keys) % n == 0)
+    run = jax.vmap(lambda key: train_network(problem, flow, start, times, key=key))
+    steps = round(times[-1] * start.W.shape[1] / float(flow.learning_rate))
+    found = []
+    with tqdm(
+        total=len(keys),
+        unit="network",
+        desc=f"training, {steps:,} steps each",
+        disable=not progress,
+    ) as bar:
+        for first in range(0, len(keys), at_once):
+            found.append(jax.block_until_ready(run(keys[first : first + at_once])))
+            bar.update(at_once)
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+
+
+def _average(problem: Problem, runs: Trajectory, teacher: np.ndarray, times: int):
+    """Mean and standard error, (`times`, …): nan from where the networks were not trained."""
+    seen = _observe(problem, runs, teacher)
+    N = len(runs.loss)
+
+    def padded(x: np.ndarray) -> np.ndarray:
+        rest = np.full((times - len(x), *x.shape[1:]), np.nan)
+        return np.concatenate([x, rest])
+
+    with np.errstate(over="ignore", invalid="ignore"):  # of networks about to overflow
+        mean = Observables(*(padded(x.mean(0)) for x in seen))
+        error = Observables(*(padded(x.std(0, ddof=1) / np.sqrt(N)) for x in seen))
+    return mean, error
+
+
+def follow(
+    problem: Problem,
+    flow: AbstractFlow,
+    start: Weights,
+    times: np.ndarray,
+    keys: PRNGKeyArray | None = None,
+    progress: bool = False,
+) -> Course:
+    """`start` along `flow`. With `keys`, and OnlineSGD, as many networks are trained from it, too, up to where
+    the theory diverges."""
+    path = trajectory(problem, flow, start, times)
+    reached = int(np.isfinite(path.loss).sum())
+    end = jax.tree.map(lambda x: x[reached - 1], path.states)
+    teacher = np.abs(_cosines(problem, end)).argmax(axis=1)
+    networks = None
+    if keys is not None:
+        assert isinstance(flow, OnlineSGD)
+        runs = _train(problem, flow, start, times[:reached], keys, progress)
+        average = _average(problem, runs, teacher, len(times))
+        networks = Networks(len(keys), start.W.shape[1], *average)
+    return Course(
+        np.asarray(times),
+        path.states,
+        _observe(problem, path, teacher),
+        teacher,
+        reached,
+        bool(jnp.all(path.result == diffrax.RESULTS.event_occurred)),
+        networks,
+    )
+
+
+def _known(x) -> float | None:
+    return float(x) if np.isfinite(x) else None
+
+
+def course_table(course: Course) -> str:
+    """A dozen of the times that were reached."""
+    head = f"{'t':>10}{'loss':>14}"
+    if course.networks is not None:
+        head += f"{'networks':>14}{'standard error':>16}{'deviation':>11}"
+    head += f"{'cosines':>18}{'lengths':>18}"
+    lines = [head, "-" * len(head)]
+    loss, cosine, length = course.theory
+    for t in np.unique(np.linspace(0, course.reached - 1, _ROWS).round().astype(int)):
+        line = f"{course.times[t]:>10.4g}{loss[t]:>14.6g}"
+        if course.networks is not None:
+            mean, error = course.networks.mean.loss[t], course.networks.error.loss[t]
+            deviation = course.deviation[t]
+            line += f"{mean:>14.6g}{error:>16.2g}" if np.isfinite(error) else f"{'–':>14}{'–':>16}"
+            line += f"{deviation:>+11.1f}" if np.isfinite(deviation) else f"{'–':>11}"
+        for values in (cosine[t], length[t]):
+            line += f"{f'{values.min():.3f} … {values.max():.3f}':>18}"
+        lines.append(line)
+    lines += [
+        "",
+        "cosines: smallest and largest of a student with the teacher it is nearest to at the end",
+    ]
+    if course.networks is not None:
+        lines.append(
+            f"networks: mean loss of {course.networks.count} of dimension {course.networks.dimension}; "
+            "deviation from the ODE in standard errors"
+        )
+    if course.remark is not None:
+        lines += ["", course.remark]
+    return "\n".join(lines)
+
+
+def course_json(course: Course) -> dict:
+    """Result and times; null for what isn't known. Teachers are counted from 1."""
+    loss, cosine, length = course.theory
+    points = []
+    for t, time in enumerate(course.times):
+        point = {
+            "t": float(time),
+            "loss": _known(loss[t]),
+            "cosines": [_known(x) for x in cosine[t]],
+            "lengths": [_known(x) for x in length[t]],
+        }
+        if course.networks is not None:
+            point |= {
+                "networks": _known(course.networks.mean.loss[t]),
+                "standard_error": _known(course.networks.error.loss[t]),
+                "deviation": _known(course.deviation[t]),
+            }
+        points.append(point)
+    ends = "finished" if course.remark is None else "diverged" if course.diverged else "stopped"
+    return {
+        "result": ends,
+        "remark": course.remark,
+        "nearest_teachers": (course.teacher + 1).tolist(),
+        "points": points,
+    }
+
+
+def course_csv(course: Course) -> str:
+    """All order parameters at each time; units are counted from 1, what isn't known is empty."""
+    Q, R, v = (np.asarray(x) for x in (course.states.Q, course.states.R, course.states.v))
+    K, M = R.shape[1:]
+    i, j = np.triu_indices(K)
+    columns = {"t": course.times, "loss": course.theory.loss}
+    if course.networks is not None:
+        columns |= {
+            "networks": course.networks.mean.loss,
+            "standard_error": course.networks.error.loss,
+            "deviation": course.deviation,
+        }
+    columns |= {f"Q_{a + 1}_{b + 1}": Q[:, a, b] for a, b in zip(i, j, strict=True)}
+    columns |= {f"R_{a + 1}_{n + 1}": R[:, a, n] for a in range(K) for n in range(M)}
+    columns |= {f"v_{a + 1}": v[:, a] for a in range(K)}
+    rows = zip(*columns.values(), strict=True)
+    lines = [",".join(repr(float(x)) if np.isfinite(x) else "" for x in row) for row in rows]
+    return "\n".join([",".join(columns), *lines]) + "\n"
