@@ -42,6 +42,7 @@ FLOWS = {
     "ngd": NormalisedFlow,
     "ongd": OrthonormalFlow,
     "2l-gd": TwoLayerFlow,
+    "sgd": OnlineSGD,
 }
 ACTIVATIONS = ("relu", "leaky-relu", "erf")
 
@@ -51,6 +52,8 @@ examples:
   odelandscape sweep -K 11 -M 10 --seeds 1000           one student too many
   odelandscape sweep -K 10 -M 10 --flow ngd -d 20       students of fixed length, inputs in 20 dimensions
   odelandscape sweep -K 6 -M 6 --activation erf --json  numbers for a program
+  odelandscape sweep -K 6 -M 6 --flow sgd --learning-rate 0.3 --seeds 200
+                                                        where online SGD comes to rest
   odelandscape sweep -K 17 -M 17 --workers 8            eight processes, a core each
   odelandscape sweep -K 17 -M 17 --dask HOST:8786       on the workers of a Dask cluster
   odelandscape sweep -K 17 -M 17 --share 3/16           third of sixteen jobs that fill one folder
@@ -86,14 +89,15 @@ examples:
   odelandscape trajectory -K 4 -M 4 --flow ngd --seed 3 --time 1000  another, students of fixed length, longer
   odelandscape trajectory -K 4 -M 4 --flow sgd --learning-rate 0.5   online SGD in infinitely many dimensions
   odelandscape trajectory -K 2 -M 2 --flow sgd --networks 10 -d 500 --time 20
-                                                                     … and ten networks of 500 inputs beside it
+                                                                     … and ten networks of 500 inputs, too
   odelandscape trajectory -K 4 -M 4 -d 100 --random-teacher --json   a teacher whose rows aren't orthogonal
 
-Times are 0 and then a geometric sequence from a thousandth of --time on; for sgd a unit of time is d/η steps.
-The folder of --out receives trajectory.txt, trajectory.json, trajectory.png and trajectory.csv, which has all
-order parameters. Networks start where the ODE starts and see --time · d/η inputs each: their mean loss is told
-with its standard error, and its deviation from the ODE in standard errors (of order 1 but for what is of order
-1/d). A learning rate that is too large makes students grow without bounds: that is told, and where.
+Times are 0 and then a geometric sequence from a thousandth of --time on; for sgd a unit of time is d/η
+steps. The folder of --out receives trajectory.txt, trajectory.json, trajectory.png and trajectory.csv, which
+has all order parameters; students and teachers are counted from 1. Networks start where the ODE starts and
+see --time · d/η inputs each: their mean loss is told with its standard error, and its deviation from the ODE
+in standard errors (of order 1, and what is due to a finite d). A learning rate that is too large makes
+students grow without bounds: that is told, and where.
 """
 
 
@@ -190,8 +194,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=tuple(FLOWS),
         default="gd",
         help="gd: gradient flow (default); ngd: students of fixed length; ongd: orthonormal "
-        "students; 2l-gd: the second layer learns too",
+        "students; 2l-gd: the second layer learns too; sgd: online SGD in infinitely many dimensions (slower)",
     )
+    add("--learning-rate", type=_positive, metavar="η", help="of sgd, above 0 (0.1)")
     add(
         "-d",
         "--dimension",
@@ -247,8 +252,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "trajectory",
         help="follow one random start along a flow, with networks beside it",
-        description="Follow one random start along a flow: its loss, and how its students align with teachers. "
-        "For online SGD, train networks of finite dimension from the same start.",
+        description="Follow one random start along a flow: its loss, and how its students align with "
+        "teachers. For online SGD, train networks of finite dimension from the same start.",
         epilog=_TRAJECTORY_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -256,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_problem(add)
     add(
         "--flow",
-        choices=(*FLOWS, "sgd"),
+        choices=tuple(FLOWS),
         default="gd",
         help="gd: gradient flow (default); ngd: students of fixed length; ongd: orthonormal "
         "students; 2l-gd: the second layer learns too; sgd: online SGD",
@@ -351,6 +356,7 @@ def _as_json(runs: Sweep) -> dict:
         "students": problem.students,
         "teachers": problem.teachers,
         "flow": told[type(runs.flow)],
+        "learning_rate": runs.flow.learning_rate if isinstance(runs.flow, OnlineSGD) else None,
         "activation": activation[type(problem.activation)],
         "seeds": len(runs),
         "seed": runs.seed,
@@ -364,8 +370,8 @@ def _as_json(runs: Sweep) -> dict:
 
 def _sweep(args: argparse.Namespace) -> None:
     problem = Problem(args.students, args.teachers, _activation(args.activation, args.slope))
-    folder = _folder(args, args.flow, seed=args.seed)
-    flow, of_sweep = FLOWS[args.flow](), (args.seeds, args.seed, args.dimension)
+    folder = _folder(args, args.flow, eta=args.learning_rate, seed=args.seed)
+    flow, of_sweep = _flow(args), (args.seeds, args.seed, args.dimension)
     if args.share is not None:
         count = sweep_share(problem, flow, args.share, folder, *of_sweep, progress=not args.quiet)
         done = {"seeds": count, "share": "/".join(map(str, args.share)), "folder": str(folder)}
@@ -563,8 +569,9 @@ def _trajectory(args: argparse.Namespace) -> None:
     _writable(folder, "trajectory.txt")
     course = follow(problem, flow, start, times, keys, progress=not args.quiet)
     title = (
-        f"K = {K} students, M = {M} {'random ' * args.random_teacher}teachers, {type(activation).__name__}, "
-        f"{args.flow}{'' if rate is None else f' with η = {rate:g}'}: seed {args.seed} in d = {start.W.shape[1]}"
+        f"K = {K} students, M = {M} {'random ' * args.random_teacher}teachers, "
+        f"{type(activation).__name__}, {args.flow}{'' if rate is None else f' with η = {rate:g}'}: "
+        f"seed {args.seed} in d = {start.W.shape[1]}"
     )
     report = {
         "students": K,

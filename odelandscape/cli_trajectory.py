@@ -6,7 +6,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Key
 from tqdm import tqdm
 
 from .flows import AbstractFlow, OnlineSGD
@@ -48,11 +48,11 @@ class Course(NamedTuple):
 
     @property
     def deviation(self) -> np.ndarray:
-        """Of the networks' mean loss from the theory's, in standard errors; nan where they are 0."""
+        """Of the networks' mean loss from the theory's, in standard errors; nan at the start they share."""
         assert self.networks is not None
-        error = self.networks.error.loss
-        difference = self.networks.mean.loss - self.theory.loss
-        return difference / np.where(error > 0, error, np.nan)
+        mean, error = self.networks.mean.loss, self.networks.error.loss
+        rounding = 1e-12 * np.abs(mean)
+        return (mean - self.theory.loss) / np.where(error > rounding, error, np.nan)
 
     @property
     def remark(self) -> str | None:
@@ -62,8 +62,8 @@ class Course(NamedTuple):
         last, first = self.times[self.reached - 1], self.times[self.reached]
         if self.diverged:
             return (
-                f"diverges between t = {last:.4g} and {first:.4g}: the noise drives students apart until they "
-                "are 100 times as long as the teacher; a smaller --learning-rate has less of it"
+                f"diverges between t = {last:.4g} and {first:.4g}: the noise drives students apart\n"
+                "until they are 100 times as long as the teacher; a smaller --learning-rate has less of it"
             )
         return (
             f"stopped between t = {last:.4g} and {first:.4g}: the integrator needs too many steps"
@@ -110,7 +110,7 @@ def _observe(problem: Problem, path: Trajectory, teacher: np.ndarray) -> Observa
 
 
 def _train(
-    problem: Problem, flow: OnlineSGD, start: Weights, times, keys: PRNGKeyArray, progress: bool
+    problem: Problem, flow: OnlineSGD, start: Weights, times, keys: Key[Array, " N"], progress: bool
 ) -> Trajectory:
     """As many networks as keys, along the first axis of all but the times."""
     at_once = next(n for n in range(_AT_ONCE, 0, -1) if len(keys) % n == 0)
@@ -149,11 +149,11 @@ def follow(
     flow: AbstractFlow,
     start: Weights,
     times: np.ndarray,
-    keys: PRNGKeyArray | None = None,
+    keys: Key[Array, " N"] | None = None,
     progress: bool = False,
 ) -> Course:
-    """`start` along `flow`. With `keys`, and OnlineSGD, as many networks are trained from it, too, up to where
-    the theory diverges."""
+    """`start` along `flow`. With `keys`, and OnlineSGD, as many networks are trained from it, too, up to
+    where the theory diverges."""
     path = trajectory(problem, flow, start, times)
     reached = int(np.isfinite(path.loss).sum())
     end = jax.tree.map(lambda x: x[reached - 1], path.states)
@@ -232,7 +232,7 @@ def course_json(course: Course) -> dict:
     ends = "finished" if course.remark is None else "diverged" if course.diverged else "stopped"
     return {
         "result": ends,
-        "remark": course.remark,
+        "remark": course.remark and course.remark.replace("\n", " "),
         "nearest_teachers": (course.teacher + 1).tolist(),
         "points": points,
     }

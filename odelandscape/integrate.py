@@ -66,7 +66,7 @@ class Spread(eqx.Module):
     def realisable(self) -> "Spread":
         """B without what the error of a step has left below 0."""
         values, vectors = jnp.linalg.eigh(self.B)
-        return Spread(self.P, (vectors * jnp.maximum(values, 0)) @ vectors.T, self.v)
+        return Spread(self.P, (vectors * jnp.maximum(values, 0)[None, :]) @ vectors.T, self.v)
 
 
 def noisy_field(t, state: Spread, args) -> Spread:

@@ -125,4 +125,4 @@ def train_network(
     counts = jnp.round(jnp.asarray(times) / length).astype(int)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
     states, loss = _train(problem, flow, weights, counts, key, step)
-    return Trajectory(counts * length, states, loss, diffrax.RESULTS.successful)
+    return Trajectory(counts.astype(float) * length, states, loss, diffrax.RESULTS.successful)

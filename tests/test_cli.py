@@ -1,5 +1,6 @@
 """The command line as its users and their programs meet it."""
 
+import csv
 import importlib
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 import odelandscape as ol
@@ -118,6 +120,138 @@ def test_minima_tells_a_family_and_its_whole_spectrum(tmp_path, capsys):
     assert (out / "minima.png").read_bytes()[:4] == b"\x89PNG"
     assert main(command) == 0
     assert re.search(r"compensated +3 +0\.03", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("-K 2 -M 2 --flow sgd --learning-rate 0", r"--learning-rate.*got '0'; allowed: a finite"),
+        ("-K 2 -M 2 --flow sgd --learning-rate inf", r"--learning-rate.*got 'inf'"),
+        ("-K 2 -M 2 --learning-rate 0.1", r"--learning-rate: only sgd has one; got --flow gd"),
+        ("-K 2 -M 2 --networks 4", r"--networks: only with sgd.*got --flow gd"),
+        (
+            "-K 2 -M 2 --flow sgd --networks 1",
+            r"--networks.*got '1'; allowed: whole numbers from 2",
+        ),
+        (
+            "-K 2 -M 2 --flow sgd --networks 2 -d 5 --time 0.01",
+            r"--time: .* η/d = 0.02, .*got 0.01",
+        ),
+        ("-K 5 -M 5 -d 4", r"dimension must be at least .* 5; got 4"),
+        ("-K 5 -M 5 -d 4 --random-teacher", r"dimension must be at least .* 5; got 4"),
+        ("-K 2 -M 2 --random-teacher", r"--random-teacher: needs --dimension"),
+        ("-K 2 -M 2 --time -1", r"--time.*got '-1'; allowed: a finite number above 0"),
+        ("-K 2 -M 2 --points 1", r"--points.*got '1'; allowed: whole numbers from 2"),
+        ("-K 2 -M 2 --slope 0.2", r"--slope: only leaky-relu"),
+        ("-K 6 -M 5 --flow ongd", r"K ≤ d"),
+    ],
+)
+def test_trajectory_tells_what_cannot_be_followed(arguments, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(["trajectory", *arguments.split()])
+    except SystemExit as leave:
+        status = leave.code
+    output = capsys.readouterr()
+    assert status == 2
+    assert output.out == ""
+    assert len(output.err.strip().splitlines()) == 1
+    assert re.search(told, output.err), output.err
+    assert not list(tmp_path.glob("trajectory-*"))  # nothing is left behind
+
+
+def _trajectory(out, capsys, arguments):
+    command = ["trajectory", "--out", str(out), "--quiet", *arguments.split()]
+    assert main([*command, "--json"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    report = json.loads(output.out, parse_constant=pytest.fail)  # no NaN, no Infinity
+    assert report == json.loads((out / "trajectory.json").read_text())
+    assert (out / "trajectory.png").read_bytes()[:4] == b"\x89PNG"
+    with (out / "trajectory.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(report["points"])
+    return report, rows
+
+
+def test_trajectory_follows_gradient_flow_downhill(tmp_path, capsys):
+    report, rows = _trajectory(tmp_path / "out", capsys, "-K 3 -M 2 --time 30 --points 20 --seed 1")
+    assert set(report) == {
+        *("students", "teachers", "activation", "flow", "learning_rate", "seed", "dimension"),
+        *(
+            "random_teacher",
+            "networks",
+            "result",
+            "remark",
+            "nearest_teachers",
+            "points",
+            "seconds",
+        ),
+    }
+    assert (report["students"], report["dimension"], report["result"]) == (3, 2, "finished")
+    assert report["learning_rate"] is report["networks"] is report["remark"] is None
+    points = report["points"]
+    assert [points[0]["t"], points[-1]["t"]] == [0, 30]
+    losses = [point["loss"] for point in points]
+    assert losses == sorted(losses, reverse=True)
+    assert losses == [float(row["loss"]) for row in rows]
+    # The start is that of the library, and the end agrees with the order parameters told.
+    problem = ol.Problem(3, 2)
+    start = ol.random_weights(jax.random.key(1), problem)
+    assert losses[0] == pytest.approx(float(ol.population_loss(problem, start)), rel=1e-12)
+    for student, teacher in enumerate(report["nearest_teachers"], 1):
+        Q, *R = (
+            float(rows[-1][f"{name}"])
+            for name in (f"Q_{student}_{student}", *(f"R_{student}_{n}" for n in (1, 2)))
+        )
+        assert points[-1]["lengths"][student - 1] == pytest.approx(Q**0.5)
+        assert points[-1]["cosines"][student - 1] == pytest.approx(R[teacher - 1] / Q**0.5)
+        assert abs(R[teacher - 1]) == max(map(abs, R))
+
+
+def test_trajectory_of_online_sgd_has_networks_beside_it(tmp_path, capsys):
+    command = "-K 2 -M 2 --flow sgd --networks 4 -d 40 --time 2 --points 12 --random-teacher"
+    report, rows = _trajectory(tmp_path / "out", capsys, command)
+    assert (report["learning_rate"], report["networks"], report["dimension"]) == (0.1, 4, 40)
+    first, *later = report["points"]
+    assert first["networks"] == pytest.approx(first["loss"], rel=1e-12)
+    assert first["deviation"] is None  # they start where the theory starts
+    assert rows[0]["deviation"] == ""
+    for point in later:
+        assert point["t"] / (0.1 / 40) == pytest.approx(round(point["t"] / (0.1 / 40)), abs=1e-9)
+        assert 0 < point["standard_error"] < 0.1
+        difference = point["networks"] - point["loss"]
+        assert point["deviation"] == pytest.approx(difference / point["standard_error"])
+        assert abs(point["deviation"]) < 8
+    assert main(["trajectory", *command.split(), "--out", str(tmp_path), "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"t +loss +networks +standard error +deviation", told)
+    assert "mean loss of 4 of dimension 40" in told
+
+
+# The second leaves nothing but time 0.
+@pytest.mark.parametrize("more", ["--learning-rate 5", "--learning-rate 1000 --networks 2"])
+def test_trajectory_tells_that_it_diverges(tmp_path, capsys, more):
+    command = f"-K 2 -M 2 -d 30000 --flow sgd --points 10 {more}"
+    report, rows = _trajectory(tmp_path / "out", capsys, command)
+    assert report["result"] == "diverged"
+    assert re.match(r"diverges between t = .* and ", report["remark"])
+    assert report["points"][0]["loss"] > 0
+    assert report["points"][-1]["loss"] is None
+    assert rows[-1]["Q_1_1"] == rows[-1]["loss"] == ""
+    assert main(["trajectory", *command.split(), "--out", str(tmp_path), "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert "a smaller --learning-rate" in told
+    assert not re.search(r"nan|inf", told)
+
+
+def test_trajectory_help_teaches(capsys):
+    with pytest.raises(SystemExit) as leave:
+        main(["trajectory", "--help"])
+    assert leave.value.code == 0
+    text = capsys.readouterr().out
+    assert "examples:" in text
+    assert "--flow sgd --networks" in text
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(tmp_path, capsys):

@@ -115,7 +115,7 @@ def slope_products(
     kappa = 2 * shared - r * (lengths[:, None] + lengths[None, :])
     signed_YY = _HALF * (jnp.sum(an * an) * A_students + _over(kappa, s))
     # For l = i the line above holds as it is. Then l = i, any m but i and j, twice: E[sgn_j λ_i |λ_m|].
-    plain = (rho[:K] * an) @ A[:K].T + r * (sin[:K] @ an)[None, :]  # [i, j], all m
+    plain = to @ A[:K].T + r * (sin[:K] @ an)[None, :]  # [i, j], all m
     own = an[:K, None] * (A_students + r * s)  # m = i
     other = an[None, :K] * (r * np.pi / 2)  # m = j
     cross = an[:K, None] * (plain - own - other)

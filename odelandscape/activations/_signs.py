@@ -40,7 +40,7 @@ EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 """The six pairs of four units; the opposite pair of edge e is edge 5 − e."""
 EDGE = {pair: e for e, (i, j) in enumerate(EDGES) for pair in ((i, j), (j, i))}
 
-ROUNDING = 32 * np.finfo(np.float64).eps
+ROUNDING = float(32 * np.finfo(np.float64).eps)
 """A squared sine that rounding may have made of 0."""
 _LEAST_ANGLE = float(np.sqrt(ROUNDING))
 _NOTHING = 1e-40  # a pivot of 0 in divisions: its square is a number, and its inverse
@@ -119,7 +119,7 @@ def _factor(rho: Six):
 def _duals(rows, d):
     """N, with coordinates N over d of the four duals: the inverse transpose, unit upper triangular."""
     zero = jnp.zeros_like(d[0])
-    N = [[zero + (i == j) for j in range(4)] for i in range(4)]
+    N = [[zero + float(i == j) for j in range(4)] for i in range(4)]
     for i in range(4):
         for j in range(i + 1, 4):
             N[i][j] = -sum((N[i][k] * (rows[j][k] / d[k]) for k in range(i, j)), zero)

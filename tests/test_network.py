@@ -1,0 +1,142 @@
+"""Networks trained on inputs: step by step in NumPy, and on average the gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from systems import ERF, LEAKY, RELU, relu_gradient, within
+
+import odelandscape as ol
+
+RATE = 0.5
+each_sigma = pytest.mark.parametrize("sigma", [RELU, LEAKY, ERF], ids=lambda s: s.name)
+
+
+def signed(problem, key, d):
+    W = ol.random_weights(jax.random.key(key), problem, d).W
+    return ol.Weights(W, jnp.asarray((-0.8) ** np.arange(problem.students)))
+
+
+def inputs(key, count, d):
+    """Those documented: number i is drawn from (key, i // 64)."""
+    blocks = [
+        jax.random.normal(jax.random.fold_in(key, n), (64, d), jnp.float32)
+        for n in range(-(-count // 64))
+    ]
+    return np.concatenate(blocks)[:count].astype(float)
+
+
+@each_sigma
+@pytest.mark.parametrize("trained", [False, True])
+def test_steps_are_those_written_out_in_numpy(sigma, trained):
+    d, count = 7, 150
+    problem = ol.Problem(
+        3, 2, sigma.library, np.array([[1.0, 0.4], [0.4, 0.9]]), np.array([1.0, -0.5])
+    )
+    weights, key = signed(problem, 0, d), jax.random.key(9)
+    steps = np.array([0, 20, 64, 100, count])
+    path = ol.train_network(
+        problem, ol.OnlineSGD(RATE, train_readout=trained), weights, steps * RATE / d, key=key
+    )
+    W, v = np.array(weights.W), np.array(weights.v)
+    teacher = np.asarray(problem.teacher_weights(d))
+    seen = {}
+    for i, x in enumerate([*inputs(key, count, d), np.zeros(d)]):
+        seen[i] = (W @ W.T, W @ teacher.T, v.copy())
+        field = W @ x
+        error = sigma.value(field) @ v - sigma.value(teacher @ x) @ np.array([1.0, -0.5])
+        W = W - RATE / d * error * np.outer(v * sigma.slope(field), x)
+        if trained:
+            v = v - RATE / d * error * sigma.value(field)
+    np.testing.assert_allclose(path.times, steps * RATE / d, rtol=1e-12)
+    for n, step in enumerate(steps):
+        for got, expected in zip(jax.tree.leaves(path.states), seen[step], strict=True):
+            np.testing.assert_allclose(got[n], expected, rtol=1e-10, atol=1e-12)
+    now = ol.OrderParameters(*map(jnp.asarray, seen[count]))
+    np.testing.assert_allclose(path.loss[-1], ol.population_loss(problem, now), rtol=1e-10)
+
+
+def test_a_step_of_sgd_is_on_average_one_of_gradient_descent():
+    problem, d = ol.Problem(2, 2), 5
+    weights = signed(problem, 1, d)
+    time = RATE / d
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    run = jax.jit(
+        jax.vmap(
+            lambda key: ol.train_network(
+                problem, ol.OnlineSGD(RATE), weights, [time], key=key
+            ).states.R[0]
+        )
+    )
+    R = np.asarray(run(keys))
+    gradient = relu_gradient(
+        np.asarray(weights.W), np.asarray(weights.v), np.eye(2, d), np.ones(2)
+    )
+    expected = np.asarray(weights.W - time * gradient)[:, :2]
+    within(expected, (R.mean(axis=0), R.std(axis=0) / np.sqrt(len(R))))
+
+
+@each_sigma
+def test_gradient_descent_takes_steps_along_the_gradient_of_the_loss(sigma):
+    problem, step = ol.Problem(3, 2, sigma.library), 0.05
+    weights = signed(problem, 2, 4)
+    path = ol.train_network(problem, ol.TwoLayerFlow(), weights, [3 * step], step=step)
+    now = weights
+    for _ in range(3):
+        gradient = jax.grad(lambda w: ol.population_loss(problem, w))(now)
+        now = jax.tree.map(lambda w, g: w - step * g, now, gradient)
+    end = ol.overlaps(problem, now)
+    np.testing.assert_allclose(path.states.Q[0], end.Q, rtol=1e-10)
+    np.testing.assert_allclose(path.states.v[0], end.v, rtol=1e-10)
+
+
+def test_gradient_descent_approaches_the_flow_with_its_step_and_keeps_its_constraint():
+    problem = ol.Problem(3, 3)
+    weights = ol.random_weights(jax.random.key(0), problem, 5)
+    flow, times = ol.OrthonormalFlow(), [2.0, 5.0]
+    theory = ol.trajectory(problem, flow, weights, times).loss
+    runs = [ol.train_network(problem, flow, weights, times, step=h) for h in (0.02, 0.005)]
+    first, second = (np.abs(run.loss - theory).max() for run in runs)
+    assert second < first / 3
+    np.testing.assert_allclose(runs[0].states.Q[1], np.eye(3), atol=1e-4)
+
+
+def test_runs_do_not_depend_on_the_times_asked_for_or_on_company():
+    problem, d = ol.Problem(2, 2, ol.Erf()), 9
+    weights = ol.random_weights(jax.random.key(0), problem, d)
+    keys = jax.random.split(jax.random.key(1), 3)
+
+    def run(key, times):
+        return ol.train_network(problem, ol.OnlineSGD(RATE), weights, times, key=key).loss
+
+    together = jax.vmap(lambda key: run(key, [1.0, 4.0, 9.0]))(keys)
+    alone = [run(key, [9.0])[0] for key in keys]
+    np.testing.assert_allclose(together[:, 2], alone, rtol=1e-11)
+    assert len(set(np.asarray(together[:, 2]).tolist())) == 3
+
+
+def test_random_teachers_are_orthonormal_up_to_the_root_of_the_dimension():
+    keys = jax.random.split(jax.random.key(0), 50)
+    for d in (40, 640):
+        T = np.stack([ol.random_teacher(key, 4, d).T for key in keys])
+        away = T - np.eye(4)
+        # Var T_nm = 1/d off the diagonal, 2/d on it.
+        expected = np.sqrt((4 * 2 + 12) / 16 / d)
+        np.testing.assert_allclose(np.sqrt((away**2).mean()), expected, rtol=0.15)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_is_refused_with_what_is_allowed():
+    problem = ol.Problem(2, 3)
+    weights = ol.random_weights(jax.random.key(0), problem, 4)
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match=r"dimension must be at least .* 3; got 2"):
+        ol.random_teacher(key, 3, 2)
+    with pytest.raises(ValueError, match="key must be given"):
+        ol.train_network(problem, ol.OnlineSGD(0.1), weights, [1.0])
+    with pytest.raises(ValueError, match="step must be a finite number above 0; got 0"):
+        ol.train_network(problem, ol.GradientFlow(), weights, [1.0], step=0)
+    with pytest.raises(ValueError, match="times must start at 0 or later and increase"):
+        ol.train_network(problem, ol.GradientFlow(), weights, [2.0, 1.0])
+    with pytest.raises(ValueError, match=r"W \(K = 2, d ≥ 3\)"):
+        ol.train_network(problem, ol.GradientFlow(), ol.Weights(weights.W[:, :2], weights.v), [1.0])
