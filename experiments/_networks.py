@@ -51,7 +51,12 @@ def _numbers(path: ol.Trajectory) -> np.ndarray:
 
 
 def compare(
-    problem: ol.Problem, flow: ol.OnlineSGD, weights: ol.Weights, times, networks: int, seed: int = 1
+    problem: ol.Problem,
+    flow: ol.OnlineSGD,
+    weights: ol.Weights,
+    times,
+    networks: int,
+    seed: int = 1,
 ) -> Comparison:
     """So many networks that begin with these weights and see different inputs, and their ODE."""
     keys = jax.random.split(jax.random.key(seed), networks)

@@ -1,10 +1,9 @@
 r"""How fast do networks of finite dimension approach the ODE?
 
 All networks have the same order parameters at the start, so that one trajectory is the theory of all
-dimensions d. A network's loss is away from it by fluctuations, of the order of d^(−1/2), and on average by a
-bias, of the order of 1/d. Both are measured as root mean squares over the times, relative to the loss, and the
-power of d is fitted. Standard errors and the interval of a bias's size are those of the mean over networks; of
-a power, those of the fit.
+dimensions d. A network's loss is away from it by fluctuations, of the order of d^(−1/2), and on average by
+a bias, of the order of 1/d. Both are measured as root mean squares over the times, relative to the loss, and
+the power of d is fitted. Standard errors are those of the mean over networks, the power's is that of the fit.
 """
 
 import numpy as np

@@ -54,7 +54,9 @@ def _panel(axes: Axes, title: str, losses: np.ndarray, levels: list[float], top:
     axes.hist(losses[losses > 1e-6], np.linspace(0, top, 121), color=BLUE)
     for alpha, level in enumerate(levels, 1):
         axes.axvline(level, color=ORANGE, linestyle="--", linewidth=0.9)
-        axes.annotate(f" α = {alpha}", (level, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7)
+        axes.annotate(
+            f" α = {alpha}", (level, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7
+        )
     axes.set_title(title, fontsize=9)
     axes.set_yscale("log")
     axes.set_ylabel("starts")
@@ -79,7 +81,9 @@ def main(argv=None) -> None:
         for name in ("random", "T = I"):
             sweeps = []
             for teacher in range(teachers):
-                problem = ol.random_teacher(jax.random.fold_in(jax.random.key(d), teacher), width, d)
+                problem = ol.random_teacher(
+                    jax.random.fold_in(jax.random.key(d), teacher), width, d
+                )
                 if name == "T = I":
                     problem = ol.Problem(width, width)
                 sweeps.append(_sweep(problem, seeds, teacher, d))
@@ -101,9 +105,7 @@ def main(argv=None) -> None:
     remarks = "Standard errors are over teachers."
     if len(d) > 2:
         power, interval = slope(d, spread)
-        remarks += (
-            f" The spread of the level falls as d^({power:.2f} ± {interval:.2f}) (95 %, {len(d)} points)."
-        )
+        remarks += f" The level's spread falls as d^({power:.2f} ± {interval:.2f}) (95 %)."
     report(args, rows, figure, remarks)
 
 

@@ -57,7 +57,15 @@ def _panel(axes: Axes, rows: list[dict], metric: str) -> None:
         x = np.array([r["d/M"] for r in some])
         share = np.array([r["global"] for r in some])
         low, high = (np.array([r[name] for r in some]) for name in ("95 % from", "to"))
-        axes.errorbar(x, share, [share - low, high - share], fmt="o-", color=colour, capsize=2, label=f"K = M = {width}")
+        axes.errorbar(
+            x,
+            share,
+            [share - low, high - share],
+            fmt="o-",
+            color=colour,
+            capsize=2,
+            label=f"K = M = {width}",
+        )
     axes.set_xscale("log")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("d / M")

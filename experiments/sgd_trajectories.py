@@ -21,9 +21,14 @@ _RATES = (0.05, 0.2, 0.5)
 _ACTIVATIONS = {"ReLU": ol.ReLU(), "leaky ReLU": ol.LeakyReLU(0.1), "erf": ol.Erf()}
 
 
-def _panel(axes: Axes, name: str, found: dict[float, Comparison], least: float) -> None:
+def _panel(
+    axes: Axes, name: str, problem: ol.Problem, weights: ol.Weights, found: dict[float, Comparison]
+) -> None:
     for (rate, one), colour in zip(found.items(), (BLUE, ORANGE, GREEN), strict=True):
-        axes.plot(one.times, one.theory[:, 0], color=colour, linewidth=1.2)
+        times = np.geomspace(0.05, one.times[-1], 200)
+        state = ol.overlaps(problem, weights)
+        line = ol.trajectory(problem, ol.OnlineSGD(rate), state, times)
+        axes.plot(times, line.loss, color=colour, linewidth=1.2)
         axes.errorbar(
             one.times[1:],
             one.mean[1:, 0],
@@ -33,11 +38,36 @@ def _panel(axes: Axes, name: str, found: dict[float, Comparison], least: float) 
             color=colour,
             label=f"η = {rate:g}",
         )
-    axes.set_xscale("symlog", linthresh=least)
+    axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("time = steps · η / d")
     axes.set_title(name, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _row(name: str, rate: float, problem: ol.Problem, weights: ol.Weights, one: Comparison) -> dict:
+    worst = int(np.abs(one.z[:, 0]).argmax())
+    row = {
+        "activation": name,
+        "η": rate,
+        "largest stable η": round(ol.largest_learning_rate(problem), 5),
+        "d": weights.W.shape[1],
+        "networks": len(one.networks),
+        "last loss, theory": float(one.theory[-1, 0]),
+        "last loss, networks": float(one.mean[-1, 0]),
+        "standard error": float(one.error[-1, 0]),
+        "worst deviation of the loss / SE": round(float(one.z[worst, 0]), 2),
+        "at time": round(float(one.times[worst + 1]), 3),
+        "rms of all deviations / SE": round(float(np.sqrt((one.z**2).mean())), 2),
+        "seen again / SE": None,
+    }
+    if abs(one.z[worst, 0]) > 3:
+        # At this one time, with other inputs, and four times as many networks.
+        times = [0.0, one.times[worst + 1]]
+        more = 4 * len(one.networks)
+        again = compare(problem, ol.OnlineSGD(rate), weights, times, more, seed=2)
+        row["seen again / SE"] = round(float(again.z[0, 0]), 2)
+    return row
 
 
 def main(argv=None) -> None:
@@ -62,25 +92,10 @@ def main(argv=None) -> None:
         weights = start(problem, d, at=12)
         found = {}
         for rate in _RATES:
-            one = found[rate] = compare(problem, ol.OnlineSGD(rate), weights, times, networks)
-            worst = int(np.abs(one.z[:, 0]).argmax())
-            rows.append(
-                {
-                    "activation": name,
-                    "η": rate,
-                    "largest stable η": round(ol.largest_learning_rate(problem), 5),
-                    "d": d,
-                    "networks": networks,
-                    "last loss, theory": float(one.theory[-1, 0]),
-                    "last loss, networks": float(one.mean[-1, 0]),
-                    "standard error": float(one.error[-1, 0]),
-                    "worst deviation of the loss / SE": round(float(one.z[worst, 0]), 2),
-                    "at time": float(one.times[worst + 1]),
-                    "rms of all deviations / SE": round(float(np.sqrt((one.z**2).mean())), 2),
-                }
-            )
+            found[rate] = compare(problem, ol.OnlineSGD(rate), weights, times, networks)
+            rows.append(_row(name, rate, problem, weights, found[rate]))
             print(f"{name}, η = {rate}: done", flush=True)
-        _panel(axes, name, found, float(times[1]))
+        _panel(axes, name, problem, weights, found)
     panels[0].set_ylabel("population loss")
     panels[0].legend(frameon=False)
     figure.suptitle(
@@ -88,11 +103,13 @@ def main(argv=None) -> None:
         "(points, ± 2 standard errors)",
         fontsize=10,
     )
-    beyond = [row for row in rows if abs(row["worst deviation of the loss / SE"]) > 3]
+    beyond = [row for row in rows if row["seen again / SE"] is not None]
     counted = len(rows) * (len(times) - 1)
     remarks = (
-        f"Of {counted} losses the theory lies within three standard errors of all but those of "
-        f"{len(beyond)} curves. Three students, each {len(times) - 1} times; the order parameters are 15 a time."
+        f"Of {counted} losses ({len(rows)} curves at {len(times) - 1} times) a normal number is beyond three "
+        f"standard errors {0.0027 * counted:.1f} times, and one whose error is estimated from {networks} "
+        f"more often. Curves with such a time: {len(beyond)}; that time is seen again with other inputs and "
+        "four times as many networks."
     )
     report(args, rows, figure, remarks)
 

@@ -39,9 +39,7 @@ def _descent(problem, flow, weights, times) -> tuple[float, float]:
     """The largest distance in the loss of gradient descent from the ODE, with two steps."""
     small = ol.weights_of(problem, ol.overlaps(problem, weights))
     theory = ol.trajectory(problem, flow, small, times).loss
-    runs = [
-        ol.train_network(problem, flow, small, times, step=s).loss for s in (_STEP, _STEP / 4)
-    ]
+    runs = [ol.train_network(problem, flow, small, times, step=s).loss for s in (_STEP, _STEP / 4)]
     first, second = (float(jnp.abs(loss - theory).max()) for loss in runs)
     return first, second
 
@@ -112,11 +110,13 @@ def main(argv=None) -> None:
     for axes in panels[:, 0]:
         axes.set_ylabel("population loss")
     figure.suptitle(
-        f"Readouts of both signs, online SGD with η = {_RATE}: ODE (lines), means of {networks} networks with "
-        f"d = {d}",
+        f"Readouts of both signs, online SGD with η = {_RATE}: ODE (lines), means of {networks} networks "
+        f"with d = {d}",
         fontsize=10,
     )
-    report(args, rows, figure, "The error of gradient descent falls with its step: it is the step's.")
+    report(
+        args, rows, figure, "The error of gradient descent falls with its step: it is the step's."
+    )
 
 
 if __name__ == "__main__":

@@ -194,7 +194,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=tuple(FLOWS),
         default="gd",
         help="gd: gradient flow (default); ngd: students of fixed length; ongd: orthonormal "
-        "students; 2l-gd: the second layer learns too; sgd: online SGD in infinitely many dimensions (slower)",
+        "students; 2l-gd: the second layer learns too; sgd: online SGD in infinitely many dimensions, "
+        "which is slower",
     )
     add("--learning-rate", type=_positive, metavar="η", help="of sgd, above 0 (0.1)")
     add(

@@ -9,7 +9,6 @@ ODE, in (P, B, v) of `Spread`, has no eigenvalue to the right.
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import diffrax
 import equinox as eqx
@@ -69,7 +68,8 @@ def _rest(problem, flow, start: Weights, zero, end):
         adjoint=diffrax.ForwardMode(),
         throw=False,
     )
-    assert solution.ys is not None and solution.ts is not None  # SaveAt asked for them
+    assert solution.ys is not None  # SaveAt asked for them,
+    assert solution.ts is not None
     state = jax.tree.map(lambda x: x[-1], solution.ys)
     steps = solution.stats["num_steps"]
     return state, _speed(flow, problem, state), _loss(problem, state), solution.ts[-1], steps

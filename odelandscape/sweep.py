@@ -140,7 +140,9 @@ class Sweep:
         strange = ~np.isin(seeds, self.seeds)
         if strange.any():
             raise ValueError(f"seeds must be among those of the sweep; got {seeds[strange][0]}")
-        W = np.zeros((len(seeds), self.problem.students, columns(self.problem, self.flow, self.dimension)))
+        W = np.zeros(
+            (len(seeds), self.problem.students, columns(self.problem, self.flow, self.dimension))
+        )
         v = np.zeros(W.shape[:2])
         for here, some_W, some_v in self._held.rows(("weights", "readout"), seeds):
             W[here], v[here] = some_W, some_v

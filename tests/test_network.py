@@ -69,9 +69,7 @@ def test_a_step_of_sgd_is_on_average_one_of_gradient_descent():
         )
     )
     R = np.asarray(run(keys))
-    gradient = relu_gradient(
-        np.asarray(weights.W), np.asarray(weights.v), np.eye(2, d), np.ones(2)
-    )
+    gradient = relu_gradient(np.asarray(weights.W), np.asarray(weights.v), np.eye(2, d), np.ones(2))
     expected = np.asarray(weights.W - time * gradient)[:, :2]
     within(expected, (R.mean(axis=0), R.std(axis=0) / np.sqrt(len(R))))
 

@@ -130,9 +130,7 @@ def test_the_plateau_of_two_erf_units_is_the_published_one():
     K = 2
     problem = ol.Problem(K, K, ol.Erf())
     R = 1e-6 * np.array([[1.0, 0.5], [0.3, 0.8]])
-    start = ol.OrderParameters(
-        jnp.diag(jnp.array([0.25, 0.1])), jnp.asarray(R), jnp.ones(K)
-    )
+    start = ol.OrderParameters(jnp.diag(jnp.array([0.25, 0.1])), jnp.asarray(R), jnp.ones(K))
     path = ol.trajectory(problem, ol.OnlineSGD(1e-3), start, np.linspace(1, 100, 100))
     level = K / np.pi * (np.pi / 6 - K * np.arcsin(1 / (2 * K)))
     at = int(np.argmin(np.abs(np.gradient(np.log(path.loss)))))

@@ -7,9 +7,11 @@ lemma but one, $E[\operatorname{sgn} u \operatorname{sgn} v |s| |t|]$ of four di
 
 - $E|s||t| = \frac2\pi(n_s n_t \sin_{st} + c_{st}\arcsin\rho_{st})$,
 - $E[\operatorname{sgn} u\, s\, |t|] = \frac2\pi(c_{st}\arcsin\rho_{ut} + n_s n_t\rho_{us}\sin_{ut})$,
-- $E[\operatorname{sgn} u \operatorname{sgn} v\, s\, t] = \frac2\pi(c_{st}\arcsin\rho_{uv} + n_s n_t\kappa_{uv})$,
-  with $\kappa_{uv}\sin_{uv} = \rho_{us}\rho_{vt} + \rho_{ut}\rho_{vs} - \rho_{uv}(\rho_{us}\rho_{ut} +
-  \rho_{vs}\rho_{vt})$, 0 where u = ±v.
+- $E[\operatorname{sgn} u \operatorname{sgn} v\, s\, t] =
+  \frac2\pi(c_{st}\arcsin\rho_{uv} + n_s n_t\kappa_{uv})$,
+
+with $\kappa_{uv}\sin_{uv} = \rho_{us}\rho_{vt} + \rho_{ut}\rho_{vs} - \rho_{uv}(\rho_{us}\rho_{ut} +
+\rho_{vs}\rho_{vt})$, 0 where u = ±v.
 """
 
 from itertools import combinations

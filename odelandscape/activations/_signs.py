@@ -54,7 +54,7 @@ def rule(tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     The integrand is analytic where $|\operatorname{Im} s| < \pi/2$ and some 30 large there, so that steps of
     h leave an error of $30\, e^{-\pi^2/h}$ at most. What is beyond the last node is below
-    $(1-\tau^2)^2/\varepsilon^3$ for units at an angle of $\varepsilon$ or more, and smaller angles count as 0.
+    $(1-\tau^2)^2/\varepsilon^3$ for units at an angle of $\varepsilon$ or more; smaller ones count as 0.
     (Two pairs that nearly coincide come close to it, four units in general position need half as many nodes.)
     """
     h = np.pi**2 / np.log(30 / tolerance)
@@ -155,8 +155,8 @@ def _angles(rho: Six, tolerance: float):
     beta = []
     for e in range(6):
         i, j = EDGES[5 - e]
-        dot = sum(N[i][k] * N[j][k] * (volume / d[k]) * (1 / d[k]) for k in range(max(i, j), 4))
-        beta.append(-_atan(dot, sin[e]))
+        dot = [N[i][k] * N[j][k] * (volume / d[k]) * (1 / d[k]) for k in range(max(i, j), 4)]
+        beta.append(_atan(-sum(dot[1:], dot[0]), sin[e]))
 
     # J: the last unit's correlations scaled by τ; c runs over the first three, x and y are the others.
     tau, rest, weights = rule(tolerance)

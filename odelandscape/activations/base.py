@@ -106,7 +106,7 @@ class AbstractActivation(eqx.Module):
 
     @abc.abstractmethod
     def I4(self, C: Float[Array, "4 4"]) -> Float[Array, ""]:
-        """E[σ'(u) σ'(v) σ(s) σ(t)] of four zero-mean Gaussians (u, v, s, t) with covariance C (paper, A.6)."""
+        """E[σ'(u) σ'(v) σ(s) σ(t)] of zero-mean Gaussians (u, v, s, t) with covariance C (paper, A.6)."""
 
     def slope_products(
         self,
@@ -115,7 +115,7 @@ class AbstractActivation(eqx.Module):
         students: int,
         tolerance: float,
     ) -> Float[Array, "{students} {students}"]:
-        r"""$E[\sigma'(\lambda_i) \sigma'(\lambda_j) (\sum_l a_l \sigma(\lambda_l))^2]$ of the first `students` units.
+        r"""$E[\sigma'(\lambda_i)\sigma'(\lambda_j)(\sum_l a_l\sigma(\lambda_l))^2]$ of the first units.
 
         What the noise of online SGD is made of: $\sum_{lm} a_l a_m I_4(i, j, l, m)$. I4 does not change when
         (i, j) or (l, m) change places, so this takes K(K+1)/2 · n(n+1)/2 of them. An activation overrides it

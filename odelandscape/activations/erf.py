@@ -29,7 +29,7 @@ class Erf(AbstractActivation):
         return -c12 / (1 + c11) * s, s
 
     def I4(self, C):
-        """In closed form (Saad and Solla 1995, Appendix A): σ'(u) σ'(v) is a Gaussian, and changes C alone."""
+        """In closed form (Saad and Solla 1995): σ'(u) σ'(v) is a Gaussian, and changes C alone."""
         (a, b, c, d), (e, f, g), (h, i), k = C[0], C[1, 1:], C[2, 2:], C[3, 3]
         given = (1 + a) * (1 + e) - b * b
 

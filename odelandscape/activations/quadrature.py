@@ -165,8 +165,8 @@ class Quadrature(AbstractActivation):
     thousands of times a closed form: for trying an activation out on small networks, and the truth
     that closed forms are tested against.
 
-    I4 takes 1.7 million evaluations, 10 to 20 ms: it is a sum over a grid in four dimensions, accurate to 1e-9
-    for analytic functions that vary on the scale of 1 or more, and to no more than 1e-3 for one with a kink.
+    I4 takes 1.7 million evaluations, 10 to 20 ms: a sum over a grid in four dimensions, accurate to 1e-9 for
+    analytic functions that vary on the scale of 1 or more, and to no more than 1e-3 for one with a kink.
 
     `homogeneous=True` says that σ(a x) = a σ(x) for a > 0 (see `AbstractActivation`).
 

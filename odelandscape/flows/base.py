@@ -80,8 +80,8 @@ class AbstractFlow(eqx.Module):
         if isinstance(state, Weights):
             if self.noisy:
                 raise ValueError(
-                    f"{type(self).__name__} acts on order parameters, not on weights, which have no room for its "
-                    "noise: give it ol.overlaps(problem, weights)"
+                    f"{type(self).__name__} acts on order parameters, not on weights, which have no room "
+                    "for its noise: give it ol.overlaps(problem, weights)"
                 )
             X, Y, dv, _ = self.mixing(overlaps(problem, state), problem)
             if problem.teacher_overlaps is None:

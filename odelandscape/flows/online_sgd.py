@@ -1,11 +1,12 @@
 r"""Online SGD at a finite learning rate, in infinitely many dimensions.
 
 Each step of online SGD takes a fresh input $x \sim N(0, I_d)$,
-$w_i \leftarrow w_i - \frac\eta d\, v_i \sigma'(\lambda_i) \Delta\, x$. For $d \to \infty$, with time counted as
-steps · η/d, the order parameters follow an ODE: gradient flow, and what the noise adds to the overlaps of
-students (paper, A.6; Saad and Solla 1995; Goldt et al. 2019),
+$w_i \leftarrow w_i - \frac\eta d\, v_i \sigma'(\lambda_i) \Delta\, x$. For $d \to \infty$, with time
+counted as steps · η/d, the order parameters follow an ODE: gradient flow, and what the noise adds to the
+overlaps of students (paper, A.6; Saad and Solla 1995; Goldt et al. 2019),
 
-$$\dot Q_{ij} = [\text{gradient flow}]_{ij} + \eta\, v_i v_j\, E[\sigma'(\lambda_i) \sigma'(\lambda_j) \Delta^2].$$
+$$\dot Q_{ij} = [\text{gradient flow}]_{ij}
+  + \eta\, v_i v_j\, E[\sigma'(\lambda_i) \sigma'(\lambda_j) \Delta^2].$$
 """
 
 import equinox as eqx
@@ -36,10 +37,10 @@ class OnlineSGD(AbstractFlow):
     - `tolerance`: absolute error of a fourth moment that is integrated numerically (ReLU, leaky ReLU).
 
     The noise grows in all directions at once, most of which no weights of finite dimension have room for: it
-    acts on `OrderParameters` alone, and not on `Weights`. An evaluation costs one integral for each set of four
-    units with two students, C(K,2) C(M,2) + C(K,3) M + C(K,4) ~ K⁴ in all (53 at K = M = 4, 3,435 at
-    K = M = 10, some 0.7 µs each), for ReLU and leaky ReLU; for others
-    K(K+1)/2 · (K+M)(K+M+1)/2 fourth moments.
+    acts on `OrderParameters` alone, and not on `Weights`. For ReLU and leaky ReLU an evaluation costs one
+    integral for each set of four units with two students or more, C(K,2) C(M,2) + C(K,3) M + C(K,4) in all
+    (53 at K = M = 4, 3,435 at K = M = 10, some 0.7 µs each); for others K(K+1)/2 · (K+M)(K+M+1)/2 fourth
+    moments.
 
     Raises ValueError, outside `jit`, for a learning rate or a tolerance that isn't positive, and for
     `Weights`.
@@ -91,10 +92,10 @@ class OnlineSGD(AbstractFlow):
 def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> float:
     r"""The η up to which online SGD stays at a network of loss 0, the teacher's unless `weights` are given.
 
-    Beside the teacher's span students spread by $\dot B = -(XB + BX) + \eta\, \mathcal{M} B$, with
-    $\mathcal{M} B = E[\sigma'_i \sigma'_j \sum_{kl} v_k v_l \sigma'_k \sigma'_l B_{kl}]$ what the noise is to first
-    order in B. It is read off the noise itself, at a small B. Above the η at which this first has a growing
-    mode the noise that students make drives them further away than the gradient brings them back. (In the
+    Beside the teacher's span students spread by $\dot B = -(XB + BX) + \eta\, \mathcal{M} B$, where
+    $\mathcal{M} B = v_i v_j E[\sigma'_i \sigma'_j \sum_{kl} v_k v_l \sigma'_k \sigma'_l B_{kl}]$ is the noise
+    to first order in B, read off at a small B. Above the η at which this first has a growing mode the noise
+    that students make drives them further away than the gradient brings them back. (To six digits. In the
     span of the teacher the noise is of second order.) `inf` if there is no such η.
 
     Raises ValueError for weights whose loss isn't 0, and without weights if K ≠ M or if readouts have
