@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ._networks import compare, slope, start
-from ._report import BLUE, GREY, ORANGE, arguments, report
+from ._report import BLUE, ORANGE, arguments, report
 
 _PROBLEM = ol.Problem(3, 2)
 _FLOW = ol.OnlineSGD(0.2)
@@ -61,7 +61,6 @@ def main(argv=None) -> None:
     axes.errorbar(d, gap, 2 * error, fmt="o", color=BLUE, label="networks, ± 2 standard errors")
     line = gap[-1] * (d / d[-1]) ** -0.5
     axes.plot(d, line, color=ORANGE, label="$d^{-1/2}$ through the last")
-    axes.axhline(0.01, color=GREY, linewidth=0.6, linestyle=":")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("input dimension d")

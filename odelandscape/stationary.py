@@ -27,6 +27,9 @@ from .solvers import RungeKuttaChebyshev
 
 AT_REST = 1e-9
 """Norm of the rates of a stationary state. The noise is known to an absolute 1e-10."""
+_NEWTON_FROM = 1e-5  # norm of the rates
+_NEWTON_STEPS = 6
+_REACH = 0.02  # how far Newton may go, in (P, B, v)
 _RTOL = 1e-5
 _BAND = 1e-5  # eigenvalues this close to 0 decide nothing
 
@@ -43,7 +46,11 @@ def _loss(problem: Problem, state: Spread):
 def _ended(t, state, args, **kwargs):
     flow, problem, zero = args
     learned = _loss(problem, state) < zero
-    return learned | (_speed(flow, problem, state) < AT_REST) | diverged(t, state, (flow, problem))
+    return (
+        learned
+        | (_speed(flow, problem, state) < _NEWTON_FROM)
+        | diverged(t, state, (flow, problem))
+    )
 
 
 def _field(t, state, args):
@@ -76,18 +83,52 @@ def _rest(problem, flow, start: Weights, zero, end):
 
 
 @eqx.filter_jit
-def _jacobian(problem, flow, state: Spread):
-    """Of the rates of (P, B, v), with the two halves of B as one."""
+def _linear(problem, flow, state: Spread):
+    """The rates and their Jacobian, in P, one half of B, and v if it moves."""
+    rates, y, _ = _halved(problem, flow, state)
+    return rates(y), jax.jacfwd(rates)(y)
+
+
+@eqx.filter_jit
+def _moved(problem, flow, state: Spread, step) -> tuple:
+    """The state after a step in these coordinates, its speed and its loss."""
+    _, y, whole = _halved(problem, flow, state)
+    state = whole(y + step)
+    return state, _speed(flow, problem, state), _loss(problem, state)
+
+
+def _halved(problem, flow, state: Spread):
     i, j = np.triu_indices(problem.students)
+    v = state.v if flow.train_readout else ()
+
+    def whole(y) -> Spread:
+        P, half, moving = unravel(y)
+        B = jnp.zeros_like(state.B).at[i, j].set(half).at[j, i].set(half)
+        return Spread(P, B, moving if flow.train_readout else state.v)
 
     def rates(y):
-        P, half, v = unravel(y)
-        B = jnp.zeros_like(state.B).at[i, j].set(half).at[j, i].set(half)
-        change = noisy_field(0.0, Spread(P, B, v), (flow, problem))
-        return ravel_pytree((change.P, change.B[i, j], change.v))[0]
+        change = noisy_field(0.0, whole(y), (flow, problem))
+        moving = change.v if flow.train_readout else ()
+        return ravel_pytree((change.P, change.B[i, j], moving))[0]
 
-    y, unravel = ravel_pytree((state.P, state.B[i, j], state.v))
-    return jax.jacfwd(rates)(y)
+    y, unravel = ravel_pytree((state.P, state.B[i, j], v))
+    return rates, y, whole
+
+
+def _newton(problem, flow, state: Spread):
+    """The stationary state next to this one, its speed and loss; as near as Newton comes to it."""
+    best, gone = (state, np.inf, np.inf), 0.0
+    for _ in range(_NEWTON_STEPS):
+        rates, J = map(np.asarray, _linear(problem, flow, best[0]))
+        step = -np.linalg.lstsq(J, rates, rcond=1e-12)[0]
+        gone += np.linalg.norm(step)
+        next_ = _moved(problem, flow, best[0], jnp.asarray(step))
+        if gone > _REACH or not float(next_[1]) < best[1]:
+            break
+        best = next_[0], float(next_[1]), float(next_[2])
+        if best[1] < AT_REST / 100:
+            break
+    return best
 
 
 def _one(problem, flow, zero, end, ends: EndStates, start: Weights, n: int) -> None:
@@ -96,19 +137,24 @@ def _one(problem, flow, zero, end, ends: EndStates, start: Weights, n: int) -> N
         diverged(0.0, state, (flow, problem))
     ):
         return  # `blank` says failed
+    speed, loss, learned = float(speed), float(loss), bool(loss < zero)
+    if not learned and speed <= _NEWTON_FROM:
+        near = _newton(problem, flow, state)
+        if near[1] < speed:
+            state, speed, loss = near
     ends.time[n], ends.evaluations[n] = float(time), int(steps)
-    ends.loss[n], ends.gradient_norm[n] = max(float(loss), 0.0), float(speed)
+    ends.loss[n], ends.gradient_norm[n] = max(loss, 0.0), speed
     values, vectors = np.linalg.eigh(np.asarray(state.B))
     beside = vectors * np.sqrt(np.maximum(values, 0))
     ends.weights[n], ends.readout[n] = np.concatenate([state.P, beside], axis=1), state.v
-    if float(loss) < float(zero):
+    if learned:
         ends.outcome[n], ends.smallest_eigenvalue[n] = results.GLOBAL_MINIMUM, 0.0
         return
-    smallest = float(np.min(-np.linalg.eigvals(np.asarray(_jacobian(problem, flow, state))).real))
+    _, J = _linear(problem, flow, state)
+    smallest = float(np.min(-np.linalg.eigvals(np.asarray(J)).real))
     ends.smallest_eigenvalue[n] = smallest
-    if float(speed) < AT_REST:
-        stable = smallest > -_BAND
-        ends.outcome[n] = results.LOCAL_MINIMUM if stable else results.SADDLE
+    if speed < AT_REST:
+        ends.outcome[n] = results.LOCAL_MINIMUM if smallest > -_BAND else results.SADDLE
     else:
         ends.outcome[n] = results.NOT_CONVERGED
 
@@ -121,7 +167,8 @@ def come_to_rest(
     progress: Callable[[int], None] | None,
     threads: int,
 ) -> EndStates:
-    """End states of N starts under a flow with noise, integrated until the rates are below 1e-9.
+    """End states of N starts under online SGD: integrated until the rates are below 1e-5, then by Newton's
+    method, without leaving the neighbourhood (0.02).
 
     `loss` is the population loss there, `gradient_norm` the norm of the rates of (P, B, v),
     `smallest_eigenvalue` the least real part of the eigenvalues of minus their Jacobian (0, unexamined, for a

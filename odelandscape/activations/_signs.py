@@ -43,6 +43,7 @@ EDGE = {pair: e for e, (i, j) in enumerate(EDGES) for pair in ((i, j), (j, i))}
 ROUNDING = float(32 * np.finfo(np.float64).eps)
 """A squared sine that rounding may have made of 0."""
 _LEAST_ANGLE = float(np.sqrt(ROUNDING))
+_NO_PIVOT = 1e-17  # a squared pivot that is 0: units that coincide have been made to exactly
 _NOTHING = 1e-40  # a pivot of 0 in divisions: its square is a number, and its inverse
 
 Six = list[Float[Array, "..."]]
@@ -55,6 +56,7 @@ def rule(tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     The integrand is analytic where $|\operatorname{Im} s| < \pi/2$ and some 30 large there, so that steps of
     h leave an error of $30\, e^{-\pi^2/h}$ at most. What is beyond the last node is below
     $(1-\tau^2)^2/\varepsilon^3$ for units at an angle of $\varepsilon$ or more; smaller ones count as 0.
+    (Where a pair is nearer than 1e-6 the error is below 1e-10.)
     (Two pairs that nearly coincide come close to it, four units in general position need half as many nodes.)
     """
     h = np.pi**2 / np.log(30 / tolerance)
@@ -91,7 +93,7 @@ def _factor(rho: Six):
     first; the pivots; and how the units were exchanged on the way, last first."""
 
     def pivot(square):
-        return jnp.where(square > ROUNDING, jnp.sqrt(jnp.maximum(square, ROUNDING)), 0)
+        return jnp.where(square > _NO_PIVOT, jnp.sqrt(jnp.maximum(square, _NO_PIVOT)), 0)
 
     left = [(1 - rho[e]) * (1 + rho[e]) for e in range(3)]
     second = (left[1] >= left[0]) & (left[1] >= left[2])

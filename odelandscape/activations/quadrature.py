@@ -127,9 +127,9 @@ def _four(functions: tuple[Callable, ...], C):
     def slab(total, first):
         z1, w1 = first
         v = g(L[1, 0] * z1 + L[1, 1] * z) * w
-        s = h(L[2, 0] * z1 + L[2, 1] * z[:, None] + L[2, 2] * z) * w
-        field = L[3, 0] * z1 + L[3, 1] * z[:, None, None] + L[3, 2] * z[:, None]
-        t = k(field + L[3, 3] * z) @ w
+        s = h(L[2, 0] * z1 + L[2, 1] * z[:, None] + L[2, 2] * z[None, :]) * w[None, :]
+        field = L[3, 0] * z1 + L[3, 1] * z[:, None, None] + L[3, 2] * z[None, :, None]
+        t = k(field + L[3, 3] * z[None, None, :]) @ w
         return total + w1 * f(L[0, 0] * z1) * (v @ jnp.sum(s * t, axis=1)), None
 
     return jax.lax.scan(slab, jnp.zeros((), C.dtype), (z, w))[0]
