@@ -28,6 +28,7 @@ from .solvers import RungeKuttaChebyshev
 AT_REST = 1e-9
 """Norm of the rates of a stationary state. The noise is known to an absolute 1e-10."""
 _NEWTON_FROM = 1e-5  # norm of the rates
+_LEARNING = 1e6  # times a loss of zero
 _NEWTON_STEPS = 6
 _REACH = 0.02  # how far Newton may go, in (P, B, v)
 _RTOL = 1e-5
@@ -44,13 +45,11 @@ def _loss(problem: Problem, state: Spread):
 
 
 def _ended(t, state, args, **kwargs):
-    flow, problem, zero = args
-    learned = _loss(problem, state) < zero
-    return (
-        learned
-        | (_speed(flow, problem, state) < _NEWTON_FROM)
-        | diverged(t, state, (flow, problem))
-    )
+    flow, problem, zero, quiet = args
+    loss = _loss(problem, state)
+    # Near loss 0 rates are small without being at rest.
+    resting = (_speed(flow, problem, state) < quiet) & (loss > _LEARNING * zero)
+    return (loss < zero) | resting | diverged(t, state, (flow, problem))
 
 
 def _field(t, state, args):
@@ -58,16 +57,17 @@ def _field(t, state, args):
 
 
 @eqx.filter_jit
-def _rest(problem, flow, start: Weights, zero, end):
-    """The end of one start: its state, speed and loss, and the time and steps it took."""
+def _rest(problem, flow, start: Spread, zero, quiet, end):
+    """From a state to where it has learned, or moves more slowly than `quiet`: the state, its speed and
+    loss, and the time and steps it took."""
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(_field),
         RungeKuttaChebyshev(),
-        t0=0.0,
+        t0=jnp.zeros_like(end),
         t1=end,
         dt0=None,
-        y0=Spread.of(problem, start),
-        args=(flow, problem, zero),
+        y0=start,
+        args=(flow, problem, zero, quiet),
         stepsize_controller=diffrax.PIDController(rtol=_RTOL, atol=_RTOL / 10),
         event=diffrax.Event(_ended),
         saveat=diffrax.SaveAt(t1=True),
@@ -132,31 +132,36 @@ def _newton(problem, flow, state: Spread):
 
 
 def _one(problem, flow, zero, end, ends: EndStates, start: Weights, n: int) -> None:
-    state, speed, loss, time, steps = _rest(problem, flow, start, zero, end)
-    if not (np.isfinite(float(speed)) and float(loss) < np.inf) or bool(
-        diverged(0.0, state, (flow, problem))
-    ):
-        return  # `blank` says failed
-    speed, loss, learned = float(speed), float(loss), bool(loss < zero)
-    if not learned and speed <= _NEWTON_FROM:
-        near = _newton(problem, flow, state)
+    state, outcome, smallest = Spread.of(problem, start), results.SADDLE, 0.0
+    speed = loss = np.inf
+    # What has come close to a saddle is about to leave it, and gets a second time.
+    for quiet in (_NEWTON_FROM, AT_REST):
+        state, speed, loss, time, steps = _rest(
+            problem, flow, state, zero, jnp.asarray(quiet), jnp.asarray(end)
+        )
+        speed, loss, learned = float(speed), float(loss), bool(loss < zero)
+        lost = bool(diverged(0.0, state, (flow, problem)))
+        if lost or not np.isfinite(speed + loss):
+            return  # `blank` says failed
+        ends.time[n] += float(time)
+        ends.evaluations[n] += int(steps)
+        if learned:
+            outcome, smallest = results.GLOBAL_MINIMUM, 0.0
+            break
+        near = _newton(problem, flow, state) if speed <= _NEWTON_FROM else (state, np.inf, np.inf)
         if near[1] < speed:
             state, speed, loss = near
-    ends.time[n], ends.evaluations[n] = float(time), int(steps)
+        _, J = _linear(problem, flow, state)
+        smallest = float(np.min(-np.linalg.eigvals(np.asarray(J)).real))
+        stable = results.LOCAL_MINIMUM if smallest > -_BAND else results.SADDLE
+        outcome = stable if speed < AT_REST else results.NOT_CONVERGED
+        if outcome != results.SADDLE:
+            break
+    ends.outcome[n], ends.smallest_eigenvalue[n] = outcome, smallest
     ends.loss[n], ends.gradient_norm[n] = max(loss, 0.0), speed
     values, vectors = np.linalg.eigh(np.asarray(state.B))
     beside = vectors * np.sqrt(np.maximum(values, 0))
     ends.weights[n], ends.readout[n] = np.concatenate([state.P, beside], axis=1), state.v
-    if learned:
-        ends.outcome[n], ends.smallest_eigenvalue[n] = results.GLOBAL_MINIMUM, 0.0
-        return
-    _, J = _linear(problem, flow, state)
-    smallest = float(np.min(-np.linalg.eigvals(np.asarray(J)).real))
-    ends.smallest_eigenvalue[n] = smallest
-    if speed < AT_REST:
-        ends.outcome[n] = results.LOCAL_MINIMUM if smallest > -_BAND else results.SADDLE
-    else:
-        ends.outcome[n] = results.NOT_CONVERGED
 
 
 def come_to_rest(

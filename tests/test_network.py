@@ -9,7 +9,6 @@ from systems import ERF, LEAKY, RELU, relu_gradient, within
 import odelandscape as ol
 
 RATE = 0.5
-each_sigma = pytest.mark.parametrize("sigma", [RELU, LEAKY, ERF], ids=lambda s: s.name)
 
 
 def signed(problem, key, d):
@@ -26,8 +25,9 @@ def inputs(key, count, d):
     return np.concatenate(blocks)[:count].astype(float)
 
 
-@each_sigma
-@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize(
+    ("sigma", "trained"), [(RELU, True), (LEAKY, False), (ERF, True)], ids=["relu", "leaky", "erf"]
+)
 def test_steps_are_those_written_out_in_numpy(sigma, trained):
     d, count = 7, 150
     problem = ol.Problem(
@@ -74,7 +74,7 @@ def test_a_step_of_sgd_is_on_average_one_of_gradient_descent():
     within(expected, (R.mean(axis=0), R.std(axis=0) / np.sqrt(len(R))))
 
 
-@each_sigma
+@pytest.mark.parametrize("sigma", [RELU, ERF], ids=lambda s: s.name)
 def test_gradient_descent_takes_steps_along_the_gradient_of_the_loss(sigma):
     problem, step = ol.Problem(3, 2, sigma.library), 0.05
     weights = signed(problem, 2, 4)

