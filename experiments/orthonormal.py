@@ -108,8 +108,8 @@ def main(argv=None) -> None:
     panels[0].legend(frameon=False, fontsize=8)
     converged = sum(r["starts"] * (1 - r["not converged"]) for r in rows)
     remarks = (
-        f"Of {sum(r['starts'] for r in rows):,} starts {converged:,.0f} converged. The share that learns falls "
-        "with K, as for gradient flow; d/M and the metric change only the time."
+        f"Of {sum(r['starts'] for r in rows):,} starts {converged:,.0f} converged. The share that learns "
+        "falls with K, as for gradient flow; d/M and the metric change only the time."
     )
     report(args, rows, figure, remarks)
 

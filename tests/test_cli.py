@@ -388,7 +388,7 @@ def test_a_second_start_finds_its_programs_and_says_nothing_of_it(tmp_path):
 def test_the_examples_in_the_readme_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert len(blocks[0].strip().splitlines()) == 12
     for code in blocks:
         exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
