@@ -230,7 +230,13 @@ def test_trajectory_of_online_sgd_has_networks_beside_it(tmp_path, capsys):
 
 
 # The second leaves nothing but time 0.
-@pytest.mark.parametrize("more", ["--learning-rate 5", "--learning-rate 1000 --networks 2"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param("--learning-rate 5", marks=pytest.mark.slow),
+        "--learning-rate 1000 --networks 2",
+    ],
+)
 def test_trajectory_tells_that_it_diverges(tmp_path, capsys, more):
     command = f"-K 2 -M 2 -d 30000 --flow sgd --points 10 {more}"
     report, rows = _trajectory(tmp_path / "out", capsys, command)
@@ -398,6 +404,7 @@ def test_the_examples_in_the_readme_run(capsys, tmp_path, monkeypatch):
     assert (tmp_path / "sweep-4-4.nc").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_job_script_for_slurm_fills_a_folder_and_tells_what_it_holds(tmp_path):
     own = Path(sys.executable).parent  # whose python3 has this package

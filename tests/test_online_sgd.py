@@ -218,7 +218,9 @@ def test_one_linear_unit_is_stable_up_to_two():
     np.testing.assert_allclose(rate, 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize("activation", [ol.ReLU(), ol.Erf()], ids=repr)
+@pytest.mark.parametrize(
+    "activation", [pytest.param(ol.ReLU(), marks=pytest.mark.slow), ol.Erf()], ids=repr
+)
 def test_students_near_the_teacher_return_below_that_rate_and_leave_above(activation):
     problem = ol.Problem(2, 2, activation)
     rate = ol.largest_learning_rate(problem)
@@ -243,6 +245,7 @@ def test_a_largest_rate_needs_a_network_that_has_learned():
 # --- where it comes to rest -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_minimum_is_raised_by_a_quarter_of_the_noise():
     # At rest XB + BX = ηN, and the loss rises by tr(XB)/2 = η tr(N)/4 to first order. N by Monte Carlo.
     problem = ol.Problem(6, 6)
