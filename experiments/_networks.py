@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 from scipy import stats
 
 import odelandscape as ol
@@ -65,6 +66,15 @@ def compare(
     steps = np.asarray(parts[0].times[0])
     theory = ol.trajectory(problem, flow, ol.overlaps(problem, weights), steps)
     return Comparison(steps, _numbers(theory), np.concatenate([_numbers(part) for part in parts]))
+
+
+def points(axes: Axes, one: Comparison, colour: str, label: str) -> None:
+    """Mean losses of the networks with two standard errors, after time 0."""
+    y, error = one.mean[1:, 0], 2 * one.error[1:, 0]
+    axes.errorbar(one.times[1:], y, error, fmt="o", markersize=3, color=colour, label=label)
+    axes.set_yscale("log")
+    axes.set_xlabel("time = steps · η / d")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

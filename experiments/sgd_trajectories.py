@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ._networks import Comparison, compare, start
+from ._networks import Comparison, compare, points, start
 from ._report import BLUE, GREEN, ORANGE, arguments, report
 
 _WIDTH = 3
@@ -29,20 +29,9 @@ def _panel(
         state = ol.overlaps(problem, weights)
         line = ol.trajectory(problem, ol.OnlineSGD(rate), state, times)
         axes.plot(times, line.loss, color=colour, linewidth=1.2)
-        axes.errorbar(
-            one.times[1:],
-            one.mean[1:, 0],
-            2 * one.error[1:, 0],
-            fmt="o",
-            markersize=3,
-            color=colour,
-            label=f"η = {rate:g}",
-        )
+        points(axes, one, colour, f"η = {rate:g}")
     axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("time = steps · η / d")
     axes.set_title(name, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _row(name: str, rate: float, problem: ol.Problem, weights: ol.Weights, one: Comparison) -> dict:

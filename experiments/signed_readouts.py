@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ._networks import Comparison, compare
+from ._networks import Comparison, compare, points
 from ._report import BLUE, ORANGE, arguments, report
 
 _CASES = (  # students' readouts, teachers' readouts
@@ -47,19 +47,8 @@ def _descent(problem, flow, weights, times) -> tuple[float, float]:
 def _panel(axes: Axes, title: str, pair: dict[str, Comparison]) -> None:
     for (label, one), colour in zip(pair.items(), (BLUE, ORANGE), strict=True):
         axes.plot(one.times, one.theory[:, 0], color=colour, linewidth=1.2)
-        axes.errorbar(
-            one.times[1:],
-            one.mean[1:, 0],
-            2 * one.error[1:, 0],
-            fmt="o",
-            markersize=3,
-            color=colour,
-            label=label,
-        )
-    axes.set_yscale("log")
-    axes.set_xlabel("time = steps · η / d")
+        points(axes, one, colour, label)
     axes.set_title(title, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def main(argv=None) -> None:

@@ -209,6 +209,7 @@ def test_trajectory_follows_gradient_flow_downhill(tmp_path, capsys):
         assert abs(R[teacher - 1]) == max(map(abs, R))
 
 
+@pytest.mark.slow
 def test_trajectory_of_online_sgd_has_networks_beside_it(tmp_path, capsys):
     command = "-K 2 -M 2 --flow sgd --networks 4 -d 40 --time 2 --points 12 --random-teacher"
     report, rows = _trajectory(tmp_path / "out", capsys, command)

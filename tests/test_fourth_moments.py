@@ -23,7 +23,6 @@ from odelandscape.activations._homogeneous import quadruples
 from odelandscape.activations._signs import EDGES, rule, signed_products
 
 EACH = (RELU, LEAKY, ERF, TANH, SOFTPLUS)
-each_kinked = pytest.mark.parametrize("sigma", [RELU, LEAKY], ids=lambda s: s.name)
 # A leak changes two factors in what is compiled; all of it is compared again where there is time.
 relu_first = pytest.mark.parametrize(
     "sigma", [RELU, pytest.param(LEAKY, marks=pytest.mark.slow)], ids=lambda s: s.name
@@ -194,7 +193,7 @@ def compare(sigma, cases, tolerance):
     np.testing.assert_allclose(I4(sigma, C) / lengths, truth / lengths, rtol=0, atol=tolerance)
 
 
-@each_kinked
+@relu_first
 def test_of_units_in_general_position_it_is_right_to_rounding(sigma):
     compare(sigma, GENERIC, 4e-15)
 
@@ -208,7 +207,7 @@ def test_of_units_that_nearly_coincide_it_is_right_as_far_as_float64_tells_them_
     compare(sigma, cases, 1e-11)
 
 
-@each_kinked
+@relu_first
 def test_of_units_that_coincide_it_is_right_to_rounding(sigma):
     compare(sigma, list(SINGULAR.values()), 4e-15)
 
@@ -264,7 +263,7 @@ def test_slopes_change_places_and_so_do_values(sigma):
     np.testing.assert_allclose(got, got[0], rtol=1e-13, atol=rounding)
 
 
-@each_kinked
+@relu_first
 def test_lengths_of_slopes_don_t_matter_and_those_of_values_are_factors(sigma):
     lengths = np.array([1e-3, 7.0, 0.2, 1e4])
     got = I4(sigma, [C * np.outer(lengths, lengths) for C in GENERIC])
@@ -349,7 +348,7 @@ def _slope(path, h, sigma) -> float:
         return float((moment(moved[0], sigma.low) - moment(moved[1], sigma.low)) / (2 * h))
 
 
-@each_kinked
+@relu_first
 def test_gradient_in_the_covariance_of_two_values_is_the_average_of_four_slopes(sigma):
     C = GENERIC[2]
     slopes = sigma.slope(
@@ -360,6 +359,7 @@ def test_gradient_in_the_covariance_of_two_values_is_the_average_of_four_slopes(
     within(got[2, 3] + got[3, 2], (draws.mean(), draws.std() / np.sqrt(SAMPLES)))
 
 
+@pytest.mark.slow
 @each_smooth
 def test_gradients_of_smooth_units_are_the_averages_of_price(sigma):
     bend, slope, value = sigma.curvature, sigma.slope, sigma.value
@@ -381,6 +381,7 @@ def test_gradients_are_finite_where_units_coincide(sigma):
     assert np.isfinite(I4(sigma, C, grad=True)).all()
 
 
+@pytest.mark.slow
 @relu_first
 def test_gradient_in_the_weights_where_a_value_coincides_with_another_unit(sigma):
     cases = [
@@ -407,13 +408,14 @@ def test_gradient_in_the_weights_where_a_value_coincides_with_another_unit(sigma
     np.testing.assert_allclose(got, truth, rtol=1e-7, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_neither_agree():
     C = jnp.asarray(GENERIC[0])
     got = [RELU.library.I4(C), jax.jit(RELU.library.I4)(C), I4(RELU, C[None])[0]]
     np.testing.assert_allclose(got, got[0], rtol=1e-13)
 
 
-@each_kinked
+@relu_first
 def test_single_precision_is_refused(sigma):
     message = pytest.raises(ValueError, match="need float64; got float32")
     with jax.numpy_dtype_promotion("standard"), message:
@@ -445,6 +447,7 @@ NETWORKS = [(1, 1, False), (3, 2, False), (3, 2, True), (2, 3, True)]
 each_network = pytest.mark.parametrize(("K", "M", "coincide"), NETWORKS)
 
 
+@pytest.mark.slow
 @each_noisy
 @each_network
 def test_products_of_slopes_equal_monte_carlo(sigma, K, M, coincide):

@@ -12,7 +12,9 @@ import odelandscape as ol
 RATE = 0.3
 
 
-each_kind = pytest.mark.parametrize("sigma", [RELU, ERF], ids=lambda s: s.name)
+each_kind = pytest.mark.parametrize(
+    "sigma", [pytest.param(RELU, marks=pytest.mark.slow), ERF], ids=lambda s: s.name
+)
 
 
 @eqx.filter_jit
@@ -166,7 +168,9 @@ def test_order_parameters_stay_what_weights_can_have_down_to_the_teacher():
     assert abs(path.loss[-1]) < 1e-12
 
 
-@pytest.mark.parametrize("activation", [ol.LeakyReLU(0.2), ol.Erf()], ids=repr)
+@pytest.mark.parametrize(
+    "activation", [pytest.param(ol.LeakyReLU(0.2), marks=pytest.mark.slow), ol.Erf()], ids=repr
+)
 def test_networks_of_a_random_teacher_follow_the_equations(activation):
     problem = ol.random_teacher(jax.random.key(3), 2, 6, activation, students=3)
     weights = ol.random_weights(jax.random.key(4), problem, 400)
@@ -183,6 +187,7 @@ def test_networks_of_a_random_teacher_follow_the_equations(activation):
         within(value, (draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(24)), sigmas=6)
 
 
+@pytest.mark.slow
 def test_noise_that_has_won_leaves_times_unreached_and_no_nan():
     problem = ol.Problem(2, 2)
     path = ol.trajectory(
@@ -265,6 +270,7 @@ def test_a_minimum_is_raised_by_a_quarter_of_the_noise():
     assert abs(raised - draws.mean()) < 5 * draws.std() / np.sqrt(len(x)) + 0.05 * draws.mean()
 
 
+@pytest.mark.slow
 def test_a_sweep_of_sgd_says_where_starts_come_to_rest(tmp_path):
     problem, flow = ol.Problem(2, 2), ol.OnlineSGD(0.3)
     runs = ol.sweep(problem, flow, seeds=5, store=tmp_path / "sgd", progress=False)

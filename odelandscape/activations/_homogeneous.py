@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._angle import arcsine, cosine, inverse, norm, sine_with_slope
-from ._signs import EDGE, EDGES, ROUNDING, signed_products
+from ._signs import EDGE, EDGES, ROUNDING, ratio, signed_products
 
 _HALF = 2 / np.pi
 
@@ -63,10 +63,6 @@ def _cosines(C: Float[Array, "n n"], n: Float[Array, " n"]) -> Float[Array, "n n
     return rho + jax.lax.stop_gradient(jnp.where(close, jnp.sign(rho) - rho, 0))
 
 
-def _over(x, sin):
-    return jnp.where(sin > 0, x / jnp.where(sin > 0, sin, 1), 0)
-
-
 def fourth_moment(m, h, C: Float[Array, "4 4"], tolerance: float = 1e-13) -> Float[Array, ""]:
     """I4 of m x + h |x|."""
     n = norm(jnp.diagonal(C))
@@ -76,7 +72,7 @@ def fourth_moment(m, h, C: Float[Array, "4 4"], tolerance: float = 1e-13) -> Flo
     (u, v), st = (0, 1), EDGE[2, 3]
     kappa = six[EDGE[u, 2]] * six[EDGE[v, 3]] + six[EDGE[u, 3]] * six[EDGE[v, 2]]
     kappa -= six[0] * sum(six[EDGE[x, 2]] * six[EDGE[x, 3]] for x in (u, v))
-    mixed = sin[st] + _over(kappa, sin[0])
+    mixed = sin[st] + ratio(kappa, sin[0])
     for x in (u, v):
         mixed += six[EDGE[x, 3]] * sin[EDGE[x, 2]] + six[EDGE[x, 2]] * sin[EDGE[x, 3]]
     mixed = _HALF * (six[st] * sum(A) + mixed)
@@ -109,13 +105,13 @@ def slope_products(
     r, s, A_students, g = rho[:K, :K], sin[:K, :K], A[:K, :K], pull[:K]
     squares = g * g
     kappa = 2 * g[:, None] * g[None, :] - r * (squares[:, None] + squares[None, :])
-    signed_XX = _HALF * (XX * A_students + _over(kappa, s))
+    signed_XX = _HALF * (XX * A_students + ratio(kappa, s))
     # E[sgn_i sgn_j Y²]. First l = m, of any unit: E[sgn_i sgn_j λ_l²], and E[sgn_j λ_i|λ_i|] for l = i.
     to = rho[:K] * an[None, :]
     shared = to @ to.T
     lengths = jnp.sum(to * to, axis=1)
     kappa = 2 * shared - r * (lengths[:, None] + lengths[None, :])
-    signed_YY = _HALF * (jnp.sum(an * an) * A_students + _over(kappa, s))
+    signed_YY = _HALF * (jnp.sum(an * an) * A_students + ratio(kappa, s))
     # For l = i the line above holds as it is. Then l = i, any m but i and j, twice: E[sgn_j λ_i |λ_m|].
     plain = to @ A[:K].T + r * (sin[:K] @ an)[None, :]  # [i, j], all m
     own = an[:K, None] * (A_students + r * s)  # m = i

@@ -56,8 +56,8 @@ def rule(tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     The integrand is analytic where $|\operatorname{Im} s| < \pi/2$ and some 30 large there, so that steps of
     h leave an error of $30\, e^{-\pi^2/h}$ at most. What is beyond the last node is below
     $(1-\tau^2)^2/\varepsilon^3$ for units at an angle of $\varepsilon$ or more; smaller ones count as 0.
-    (Where a pair is nearer than 1e-6 the error is below 1e-10.)
-    (Two pairs that nearly coincide come close to it, four units in general position need half as many nodes.)
+    Where a pair is nearer than 1e-6 the error is 1e-10 nevertheless. Two pairs that nearly coincide come
+    close to the tolerance; four units in general position need half as many nodes.
     """
     h = np.pi**2 / np.log(30 / tolerance)
     last = np.log(16 / (tolerance * _LEAST_ANGLE**3)) / 4
@@ -84,7 +84,8 @@ def _swap(flag, six: Six, i: int, j: int) -> Six:
     return [jnp.where(flag, six[moved[e]], six[e]) for e in range(6)]
 
 
-def _ratio(x, y):
+def ratio(x, y):
+    """x / y of y ≥ 0, and 0 where y is 0."""
     return jnp.where(y > 0, x / jnp.where(y > 0, y, 1), 0)
 
 
@@ -102,14 +103,14 @@ def _factor(rho: Six):
     l10, l20, l30 = rho[:3]
     left = [(1 - x) * (1 + x) for x in (l10, l20, l30)]
     d1 = pivot(left[0])
-    l21 = _ratio(rho[EDGE[1, 2]] - l10 * l20, d1)
-    l31 = _ratio(rho[EDGE[1, 3]] - l10 * l30, d1)
+    l21 = ratio(rho[EDGE[1, 2]] - l10 * l20, d1)
+    l31 = ratio(rho[EDGE[1, 3]] - l10 * l30, d1)
     left = [left[1] - l21 * l21, left[2] - l31 * l31]
     last = left[1] > left[0]
     l20, l30 = jnp.where(last, l30, l20), jnp.where(last, l20, l30)
     l21, l31 = jnp.where(last, l31, l21), jnp.where(last, l21, l31)
     d2 = pivot(jnp.maximum(*left))
-    l32 = _ratio(rho[EDGE[2, 3]] - l20 * l30 - l21 * l31, d2)
+    l32 = ratio(rho[EDGE[2, 3]] - l20 * l30 - l21 * l31, d2)
     d3 = pivot(jnp.minimum(*left) - l32 * l32)
     zero = jnp.zeros_like(d3)
     d = [zero + 1, *(jnp.maximum(x, _NOTHING) for x in (d1, d2, d3))]
@@ -198,7 +199,7 @@ def _products(rho: Six, J, beta: Six, sin: Six) -> Six:
         edge = lambda x, y: sin[EDGE[x, y]] * beta[EDGE[x, y]]  # noqa: E731
         kappa = r(t, u) * r(s, v) + r(t, v) * r(s, u)
         kappa -= r(u, v) * (r(t, u) * r(s, u) + r(t, v) * r(s, v))
-        total = r(s, t) * J + _ratio(kappa, sin[e]) * beta[e] + edge(s, t)
+        total = r(s, t) * J + ratio(kappa, sin[e]) * beta[e] + edge(s, t)
         for a in (u, v):
             total += r(t, a) * edge(a, s) + r(s, a) * edge(a, t)
         z.append(4 / np.pi**2 * total)
@@ -231,7 +232,7 @@ def _signed_products_jvp(tolerance, primals, tangents):
     def pull(a, d):
         """π²/4 times E[2 δ(a) sgn b sgn c |d|] of the others b, c, d."""
         return sum(
-            _ratio(r(d, k) - r(d, a) * r(a, k), sin[EDGE[a, k]]) * beta[EDGE[a, k]]
+            ratio(r(d, k) - r(d, a) * r(a, k), sin[EDGE[a, k]]) * beta[EDGE[a, k]]
             for k in range(4)
             if k != a
         )
@@ -242,8 +243,8 @@ def _signed_products_jvp(tolerance, primals, tangents):
         square = sin[e] ** 2
         common = r(s, u) * r(t, u) + r(s, v) * r(t, v)
         common -= r(u, v) * (r(s, u) * r(t, v) + r(s, v) * r(t, u))
-        given = (r(s, t) - _ratio(common, square)) * beta[e]
-        change = J * drho[5 - e] + _ratio(_ratio(volume, sin[e]) + given, sin[e]) * drho[e]
+        given = (r(s, t) - ratio(common, square)) * beta[e]
+        change = J * drho[5 - e] + ratio(ratio(volume, sin[e]) + given, sin[e]) * drho[e]
         for a in (u, v):
             change += pull(a, t) * drho[EDGE[a, s]] + pull(a, s) * drho[EDGE[a, t]]
         out.append(4 / np.pi**2 * change)
