@@ -92,7 +92,7 @@ def main(argv=None) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("learning rate η of online SGD")
     axes.set_ylabel("share of the starts")
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(f"K = M = {width}, ReLU, {seeds} starts", fontsize=10)
     remarks = f"The largest stable η at the teacher is {stable:.6f}; gradient flow stands as η = 0."
