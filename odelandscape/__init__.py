@@ -12,6 +12,7 @@ from .fixed_points import FixedPoint, fixed_point
 from .flows import (
     AbstractFlow,
     GradientFlow,
+    Mixing,
     NormalisedFlow,
     OnlineSGD,
     OrthonormalFlow,
@@ -64,6 +65,7 @@ __all__ = [
     "FixedPoint",
     "GradientFlow",
     "LeakyReLU",
+    "Mixing",
     "NormalisedFlow",
     "OnlineSGD",
     "OrderParameters",
