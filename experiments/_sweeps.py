@@ -1,0 +1,72 @@
+"""Sweeps that tables and figures share: each is computed once into the folder of --out, and goes on there."""
+
+import argparse
+from dataclasses import replace
+
+import odelandscape as ol
+from odelandscape.summary import wilson
+
+FLOWS = {
+    "gd": ol.GradientFlow(),
+    "ngd": ol.NormalisedFlow(),
+    "ongd": ol.OrthonormalFlow(),
+    "2l-gd": ol.TwoLayerFlow(),
+}
+
+
+def swept(
+    args: argparse.Namespace,
+    students: int,
+    teachers: int,
+    flow: str = "gd",
+    activation: ol.AbstractActivation | None = None,
+    dimension: int | None = None,
+    seeds: int | None = None,
+) -> ol.Sweep:
+    """The sweep of `args.seeds` starts, unless `seeds` says otherwise."""
+    problem = ol.Problem(students, teachers, activation or ol.ReLU())
+    parts = [flow, str(students), str(teachers)]
+    parts += [] if activation is None else [type(activation).__name__]
+    parts += [] if dimension is None else [f"d{dimension}"]
+    folder = args.out / "sweeps" / "-".join(parts)
+    runs = ol.sweep(
+        problem,
+        FLOWS[flow],
+        seeds or args.seeds,
+        dimension=dimension,
+        store=folder,
+        progress=not args.quick,
+    )
+    # Of the slowest call, which is the one that computed.
+    file = folder.with_suffix(".seconds")
+    before = float(file.read_text()) if file.exists() else 0.0
+    seconds = max(before, runs.seconds or 0.0)
+    file.write_text(f"{seconds:.1f}\n")
+    return replace(runs, seconds=seconds)
+
+
+def percent(count: int, total: int) -> tuple[float, float, float]:
+    """A share and its 95 % interval, in percent."""
+    low, high = wilson(count, total)
+    return 100 * count / total, 100 * low, 100 * high
+
+
+def interval(count: int, total: int) -> str:
+    """A share and its 95 % interval as tables show it."""
+    share, low, high = percent(count, total)
+    return f"{share:.2f} ({low:.2f} – {high:.2f})"
+
+
+def levels(runs: ol.Sweep) -> list[dict]:
+    """The families of a sweep as they are kept."""
+    return [
+        {
+            "outcome": row.outcome,
+            "anti_aligned": row.anti_aligned,
+            "loss": row.loss,
+            "count": row.count,
+            "ci95": list(row.ci95),
+            "smallest_eigenvalue": row.smallest_eigenvalue,
+        }
+        for row in runs.summary().families
+    ]
