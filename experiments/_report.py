@@ -42,8 +42,15 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def report(args: argparse.Namespace, rows: list[dict], figure: Figure, remarks: str = "") -> None:
-    """Print the rows as a table and leave NAME.md, .csv, .json (with versions and seconds), .png, .pdf."""
+def report(
+    args: argparse.Namespace,
+    rows: list[dict],
+    figure: Figure,
+    remarks: str = "",
+    levels: dict[str, list[dict]] | None = None,
+) -> None:
+    """Print the rows as a table and leave NAME.md, .csv, .json (with versions, seconds, and the `levels`
+    of each sweep), .png, .pdf."""
     columns = list(rows[0])
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -70,6 +77,8 @@ def report(args: argparse.Namespace, rows: list[dict], figure: Figure, remarks: 
         "remarks": remarks,
         "rows": rows,
     }
+    if levels:
+        provenance["levels"] = levels
     text = json.dumps(provenance, indent=1)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     for suffix in (".png", ".pdf"):

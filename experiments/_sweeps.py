@@ -27,7 +27,7 @@ def swept(
     problem = ol.Problem(students, teachers, activation or ol.ReLU())
     parts = [flow, str(students), str(teachers)]
     parts += [] if activation is None else [type(activation).__name__]
-    parts += [] if dimension is None else [f"d{dimension}"]
+    parts += [] if dimension in (None, teachers) else [f"d{dimension}"]
     folder = args.out / "sweeps" / "-".join(parts)
     runs = ol.sweep(
         problem,

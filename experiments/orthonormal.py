@@ -54,6 +54,7 @@ def _panel(axes: Axes, rows: list[dict], metric: str) -> None:
             share,
             [share - low, high - share],
             fmt="o-",
+            markersize=9 if width == 4 else 5,  # K = 4 lies under K = 6
             color=colour,
             capsize=2,
             label=f"K = M = {width}",

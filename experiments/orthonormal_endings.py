@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ._report import BLUE, GREEN, ORANGE, PINK, arguments, report
+from ._report import BLUE, GREEN, PINK, arguments, report
 
 _TIMES = (10.0, 100.0, 900.0, 1000.0)
 _LEARNED = 1e-4  # well below the lowest level of a local minimum, 0.007
@@ -100,7 +100,6 @@ def main(argv=None) -> None:
             ("euclidean", 0, GREEN, ":"),
             ("euclidean", 1, BLUE, "--"),
             ("euclidean", 3, BLUE, "-"),
-            ("horizontal", 1, ORANGE, "--"),
             ("horizontal", 3, PINK, "-"),
         ):
             losses = np.sort(shown[width, 2, name][:, at])
@@ -113,7 +112,7 @@ def main(argv=None) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xscale("symlog", linthresh=0.02)
     figure.axes[0].set_ylabel("share of the starts below")
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=5)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     remarks = (
         f"Learned: loss below {_LEARNED:g}. Still falling: by more than that between t = 900 and 1000. "
         "The horizontal projection rests wherever no move out of the rows' span helps: a continuum of losses."

@@ -1,0 +1,159 @@
+"""One page, and one PDF, of what the experiments have left in a folder."""
+
+import base64
+import html
+import importlib
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.image
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from ._order import SECTIONS
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
+  max-width: 60rem; padding: 1rem; }
+h1 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 2px solid #0072B2; }
+h3 { margin: 2.5rem 0 .3rem; } nav ul { columns: 2 16rem; padding-left: 1.2rem; }
+a { color: #005a8e; } figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .8rem; white-space: nowrap; }
+th, td { padding: .2rem .55rem; text-align: right; border-bottom: 1px solid #ddd; }
+th { background: #f2f6f9; white-space: normal; vertical-align: bottom; }
+.seen { background: #f2f6f9; border-left: 4px solid #0072B2; padding: .5rem .8rem; }
+.made { color: #555; font-size: .8rem; } .missing { color: #555; }
+@media print { body { max-width: none; font-size: 10pt; } h3 { break-after: avoid; }
+  figure, .seen { break-inside: avoid; } .wide { overflow: visible; }
+  table { font-size: 6.5pt; white-space: normal; } nav { break-after: page; } }
+"""
+
+
+class Entry(NamedTuple):
+    """An experiment on the page: the first line of its docstring and the rest, and what it left."""
+
+    name: str
+    question: str
+    how: list[str]
+    left: dict | None
+
+
+def _entry(name: str, folder: Path) -> Entry:
+    doc = (importlib.import_module(f"experiments.{name}").__doc__ or name).strip()
+    question, _, rest = doc.partition("\n")
+    how = [" ".join(part.split()) for part in rest.strip().split("\n\n") if part.strip()]
+    file = folder / f"{name}.json"
+    left = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return Entry(name, question, how, left)
+
+
+def cell(value: object) -> str:
+    """A number as a reader wants it; the CSV has all digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def _table(rows: list[dict]) -> Iterator[str]:
+    yield '<div class="wide"><table><thead><tr>'
+    yield "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    yield "</tr></thead><tbody>"
+    for row in rows:
+        cells = "".join(f"<td>{html.escape(cell(value))}</td>" for value in row.values())
+        yield f"<tr>{cells}</tr>"
+    yield "</tbody></table></div>"
+
+
+def _made(left: dict) -> str:
+    small = ", small version" if left["arguments"]["quick"] == "True" else ""
+    versions = ", ".join(f"{name} {version}" for name, version in left["versions"].items())
+    return f"{left['seconds']:.0f} s{small}; {versions}"
+
+
+def _article(entry: Entry, folder: Path) -> Iterator[str]:
+    yield f'<h3 id="{entry.name}">{html.escape(entry.question)}</h3>'
+    yield from (f"<p>{html.escape(part)}</p>" for part in entry.how)
+    if entry.left is None:
+        yield f'<p class="missing">Not run yet: python -m experiments {entry.name}</p>'
+        return
+    picture = base64.b64encode((folder / f"{entry.name}.png").read_bytes()).decode()
+    alt = html.escape(entry.question)
+    yield f'<figure><img alt="{alt}" src="data:image/png;base64,{picture}"></figure>'
+    if entry.left["remarks"]:
+        yield f'<p class="seen">{html.escape(entry.left["remarks"])}</p>'
+    yield from _table(entry.left["rows"])
+    yield f'<p class="made">{entry.name}: {html.escape(_made(entry.left))}</p>'
+
+
+def _page(sections: list[tuple[str, list[Entry]]], folder: Path) -> Iterator[str]:
+    title = "The loss landscape of two-layer networks, number by number"
+    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
+    yield "<p>Figures and tables of arXiv:2604.09412 in its order, computed anew by odelandscape beside the"
+    yield " published numbers; then the experiments that say where these differ and why.</p><nav><ul>"
+    for _, entries in sections:
+        for entry in entries:
+            yield f'<li><a href="#{entry.name}">{entry.name}</a></li>'
+    yield "</ul></nav>"
+    for heading, entries in sections:
+        yield f"<h2>{html.escape(heading)}</h2>"
+        for entry in entries:
+            yield from _article(entry, folder)
+    yield "</body></html>"
+
+
+def _sheet(entry: Entry, folder: Path) -> Iterator[Figure]:
+    """Of the PDF: a sheet with question, figure and what was seen, and sheets of the table."""
+    assert entry.left is not None
+    figure = Figure(figsize=(8.27, 11.69))
+    text = "\n".join(textwrap.wrap(entry.question, 78))
+    figure.text(0.07, 0.965, text, va="top", fontsize=13, weight="bold")
+    how = "\n\n".join("\n".join(textwrap.wrap(part, 105)) for part in entry.how)
+    figure.text(0.07, 0.915, how, va="top", fontsize=9)
+    axes = figure.add_axes((0.07, 0.2, 0.86, 0.58))
+    axes.imshow(matplotlib.image.imread(folder / f"{entry.name}.png"))
+    axes.set_axis_off()
+    seen = "\n".join(textwrap.wrap(entry.left["remarks"], 105))
+    figure.text(0.07, 0.17, seen, va="top", fontsize=9)
+    figure.text(0.07, 0.03, f"{entry.name}: {_made(entry.left)}", fontsize=8, color="0.4")
+    yield figure
+    columns = list(entry.left["rows"][0])
+    cells = [[cell(row[column]) for column in columns] for row in entry.left["rows"]]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    lines = [
+        "  ".join(x.rjust(n) for x, n in zip(line, widths, strict=True))
+        for line in [columns, *cells]
+    ]
+    size = min(8.0, 8.0 * 150 / max(len(lines[0]), 1))
+    deep = int(600 / size)
+    for at in range(1, len(lines), deep):
+        sheet = Figure(figsize=(11.69, 8.27))
+        part = "\n".join([lines[0], *lines[at : at + deep]])
+        sheet.text(0.03, 0.96, part, va="top", fontsize=size, family="monospace")
+        sheet.text(0.03, 0.02, f"{entry.name}: table", fontsize=8, color="0.4")
+        yield sheet
+
+
+def write(folder: Path) -> list[Path]:
+    """Write report.html and report.pdf into the folder that holds what the experiments left.
+
+    Raises ValueError if it holds nothing.
+    """
+    sections = [(title, [_entry(name, folder) for name in names]) for title, names in SECTIONS]
+    there = [entry for _, entries in sections for entry in entries if entry.left is not None]
+    if not there:
+        raise ValueError(f"{folder} holds no experiment: python -m experiments all --out {folder}")
+    page, pdf = folder / "report.html", folder / "report.pdf"
+    page.write_text("\n".join(_page(sections, folder)), encoding="utf-8")
+    with PdfPages(pdf) as sheets:
+        for entry in there:
+            for sheet in _sheet(entry, folder):
+                sheets.savefig(sheet)
+    return [page, pdf]

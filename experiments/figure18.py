@@ -1,0 +1,28 @@
+r"""At which losses does orthonormal gradient descent (onGD) end for many hidden units (paper, Figure 18)?
+
+As `figure17`, for M = 8 … 17.
+"""
+
+from ._ongd import distributions, remarks
+from ._report import arguments, report
+
+_TEACHERS = (8, 10, 12, 14, 17)
+
+
+def main(argv=None) -> None:
+    """Runs the experiment."""
+    args = arguments(
+        "figure18",
+        __doc__,
+        argv,
+        seeds=dict(type=int, default=1000, metavar="N", help="starts of each K and M (1,000)"),
+    )
+    teachers = _TEACHERS
+    if args.quick:
+        teachers, args.seeds = (6,), 64
+    rows, figure = distributions(args, teachers)
+    report(args, rows, figure, remarks(rows))
+
+
+if __name__ == "__main__":
+    main()

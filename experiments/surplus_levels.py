@@ -1,0 +1,84 @@
+r"""Which minima does gradient flow reach at K = 18, M = 17, and how are they to be named (paper, Table 1)?
+
+The paper finds no stable state with α = 1 for K = M + 1, and counts α by rules that its text does not give.
+Each level of a sweep is solved for as a fixed point in its own blocks, with the smallest eigenvalue of its whole
+Hessian, and three counts beside it: students whose overlap with their teacher is negative (`anti-aligned`;
+surplus students with the teacher they overlap most with), students with a strongly negative overlap with
+any teacher, and teachers that no student is aligned with.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import odelandscape as ol
+
+from ._draw import overlaps_figure, representative
+from ._published import TABLE_1
+from ._report import arguments, report
+from ._sweeps import interval, levels, swept
+
+_NEGATIVE, _ALIGNED = -0.3, 0.5  # overlaps: of anti-aligned and of aligned students, well apart
+
+
+def _row(runs: ol.Sweep, family) -> dict:
+    problem = runs.problem
+    state = representative(runs, family)
+    R = np.asarray(state.R)
+    many = runs.weights_of(np.array([family.representative]))
+    structure = ol.block_structure(problem, ol.Weights(many.W[0], many.v[0]))
+    point = ol.fixed_point(structure.problem, structure.ansatz)
+    spectrum = ol.spectrum(structure.problem, point)
+    return {
+        "outcome": family.outcome.replace("_", " "),
+        "loss": family.loss,
+        "share % (95 %)": interval(family.count, len(runs)),
+        "blocks": ol.describe(structure.ansatz),
+        "residual": float(point.residual),
+        "smallest eigenvalue": spectrum.smallest,
+        "verdict": spectrum.verdict,
+        "anti-aligned": family.anti_aligned,
+        "strongly negative students": int((R.min(axis=1) < _NEGATIVE).sum()),
+        "teachers without aligned student": int((R.max(axis=0) < _ALIGNED).sum()),
+    }
+
+
+def main(argv=None) -> None:
+    """Runs the experiment."""
+    args = arguments(
+        "surplus_levels",
+        __doc__,
+        argv,
+        seeds=dict(type=int, default=10_000, metavar="N", help="starts (10,000)"),
+    )
+    M = 17
+    if args.quick:
+        M, args.seeds = 11, 400
+    runs = swept(args, M + 1, M)
+    found = [f for f in runs.summary().families if f.outcome != "global_minimum"]
+    rows = [_row(runs, family) for family in found]
+    shown = sorted(sorted(found, key=lambda f: -f.count)[:6], key=lambda f: f.loss)
+    states = [
+        (
+            f"L = {f.loss:.6f}\n{f.anti_aligned} anti-aligned\n{100 * f.fraction:.2f} %",
+            representative(runs, f),
+        )
+        for f in shown
+    ]
+    figure = overlaps_figure(states, f"K = {M + 1}, M = {M}: end states") if states else Figure()
+    lone = [
+        r for r in rows if r["teachers without aligned student"] == 1 and r["verdict"] == "stable"
+    ]
+    remarks = (
+        f"{len(lone)} stable levels have one teacher without an aligned student (α = 1)"
+        + (f", reached by {lone[0]['share % (95 %)']} % of the starts" if lone else "")
+        + (
+            f". The paper's shares with α = 1, 2, 3, 4: {', '.join(map(str, TABLE_1[18][1:]))} %."
+            if M == 17
+            else "."
+        )
+    )
+    report(args, rows, figure, remarks, levels={f"K = {M + 1}, M = {M}": levels(runs)})
+
+
+if __name__ == "__main__":
+    main()
