@@ -106,19 +106,21 @@ def row(seen: Endings, where: str) -> dict:
     }
 
 
-def distributions(args: argparse.Namespace, teachers: tuple[int, ...]) -> tuple[list, Figure]:
-    """Table and figure of the losses at the end, at t = 30 and with the horizontal projection, for
-    K = M above and K = M + 1 below."""
+def distributions(
+    args: argparse.Namespace, teachers: tuple[int, ...], surplus: tuple[int, ...] = (0, 1)
+) -> tuple[list[dict], Figure]:
+    """Table and figure of the losses at the end, at t = 30 and with the horizontal projection: a column
+    for each M, a row for each K − M."""
     where = (END, "t = 30", HORIZONTAL)
-    figure = Figure(figsize=(1.2 + 2.5 * len(teachers), 5.2), layout="constrained")
-    panels = figure.subplots(2, len(teachers), sharex=True, sharey=True, squeeze=False)
+    figure = Figure(figsize=(1.8 + 2.3 * len(teachers), 0.8 + 2.2 * len(surplus)), layout="constrained")
+    panels = figure.subplots(len(surplus), len(teachers), sharex=True, sharey=True, squeeze=False)
     edges = np.geomspace(5e-4, 5, 81)
     rows = []
     for column, width in enumerate(teachers):
-        for surplus in (0, 1):
-            seen = endings(args, width + surplus, width, (30.0,))
+        for down, more in enumerate(surplus):
+            seen = endings(args, width + more, width, (30.0,))
             rows += [row(seen, name) for name in where]
-            axes = panels[surplus, column]
+            axes = panels[down, column]
             for name in where:
                 losses = np.clip(seen.loss[name], edges[0], edges[-1])
                 weights = np.full(len(losses), 1 / len(losses))
@@ -126,7 +128,7 @@ def distributions(args: argparse.Namespace, teachers: tuple[int, ...]) -> tuple[
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_ylim(0.5 / args.seeds, 1.5)
-            axes.set_title(f"K = {width + surplus}, M = {width}", fontsize=10)
+            axes.set_title(f"K = {width + more}, M = {width}", fontsize=10)
             plain(axes)
         print(f"M = {width}: done", flush=True)
     for axes in panels[:, 0]:
@@ -146,12 +148,12 @@ def remarks(rows: list[dict]) -> str:
         counts = [row["distinct losses"] for row in some]
         told.append(f"{LABELS[name]}: {min(counts)} – {max(counts)}")
     equal = [row for row in rows if row["seen"] == END and row["K"] == row["M"]]
-    learned = ", ".join(f"{row['below 1e-4, % (95 %)']} at M = {row['M']}" for row in equal)
+    learned = ", ".join(f"{row['below 1e-4, % (95 %)']} % at M = {row['M']}" for row in equal)
     surplus = [row for row in rows if row["seen"] == END and row["K"] > row["M"]]
     lowest = ", ".join(f"{row['loss: lowest']:.6f} at M = {row['M']}" for row in surplus)
     return (
         f"Distinct losses of {rows[0]['starts']:,} starts: {'; '.join(told)}. Followed to its end, onGD is "
-        f"quantised and for K = M learns: {learned} %. With K = M + 1 orthonormal students no loss is 0; "
+        f"quantised and for K = M learns: {learned}. With K = M + 1 orthonormal students no loss is 0; "
         f"the lowest seen is {lowest}. The paper reports a continuum and no learning: that is what a stop at "
         "t = 30, or the horizontal projection, shows."
     )

@@ -20,10 +20,10 @@ def main(argv=None) -> None:
         argv,
         seeds=dict(type=int, default=1000, metavar="N", help="starts of each K and M (1,000)"),
     )
-    teachers = _TEACHERS
+    teachers, surplus = _TEACHERS, (0, 1)
     if args.quick:
-        teachers, args.seeds = (2,), 64
-    rows, figure = distributions(args, teachers)
+        teachers, surplus, args.seeds = (2,), (0,), 64
+    rows, figure = distributions(args, teachers, surplus)
     report(args, rows, figure, remarks(rows))
 
 

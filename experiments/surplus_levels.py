@@ -1,7 +1,7 @@
 r"""Which minima does gradient flow reach at K = 18, M = 17, and how are they to be named (paper, Table 1)?
 
 The paper finds no stable state with α = 1 for K = M + 1, and counts α by rules that its text does not give.
-Each level of a sweep is solved for as a fixed point in its own blocks, with the smallest eigenvalue of its whole
+Each level of a sweep is solved for as a fixed point in its blocks, with the smallest eigenvalue of its whole
 Hessian, and three counts beside it: students whose overlap with their teacher is negative (`anti-aligned`;
 surplus students with the teacher they overlap most with), students with a strongly negative overlap with
 any teacher, and teachers that no student is aligned with.

@@ -1,14 +1,27 @@
 """Every experiment explains itself and runs to the end in its small version."""
 
+import argparse
 import csv
 import importlib
 import json
 import pkgutil
+import re
+import sys
+import time
+import types
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import experiments
+import odelandscape as ol
+from experiments import __main__ as command
+from experiments import _draw, _page, _stops, _tables
+from experiments._order import NAMES as ORDER
+from experiments._report import report
 
 NAMES = [m.name for m in pkgutil.iter_modules(experiments.__path__) if m.name[0] != "_"]
 
@@ -43,3 +56,85 @@ def test_the_small_version_leaves_a_table_and_a_figure(name, tmp_path, capsys):
     assert (tmp_path / f"{name}.md").read_text().splitlines()[0] in told
     for suffix in ("png", "pdf"):
         assert (tmp_path / f"{name}.{suffix}").stat().st_size > 1000
+
+
+def test_every_experiment_has_its_place_in_the_order():
+    assert sorted(ORDER) == sorted(NAMES)
+
+
+def _fake(name, monkeypatch, main):
+    module = types.ModuleType(f"experiments.{name}", f"What is asked of {name} (paper, Figure 0)?")
+    module.main = main
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def _leave(name, folder):
+    picture = Figure(figsize=(2, 2))
+    picture.subplots().plot([0, 1], [0, 1])
+    args = argparse.Namespace(name=name, out=folder, quick=True, began=time.perf_counter())
+    report(args, [{"K": 6, "share <&>": 1 / 3, "none": None}], picture, "Seen: <b>.")
+
+
+def test_one_experiment_that_fails_stops_no_other(tmp_path, monkeypatch, capsys):
+    def fails(argv):
+        raise RuntimeError("no")
+
+    _fake("fails", monkeypatch, fails)
+    _fake("works", monkeypatch, lambda argv: _leave("works", Path(argv[1])))
+    monkeypatch.setattr(command, "NAMES", ("fails", "works"))
+    assert command.main(["all", "--quick", "--out", str(tmp_path)]) == 1
+    assert (tmp_path / "works.json").exists()
+    assert "failed: fails" in capsys.readouterr().err
+    assert command.main(["all", "--quick", "--out", str(tmp_path)]) == 1
+    assert "works: is in" in capsys.readouterr().out
+    # What was a small version isn't taken for the full one.
+    assert not command._is_there(tmp_path / "works.json", quick=False)
+
+
+def test_the_page_holds_everything_itself(tmp_path, monkeypatch):
+    _fake("one", monkeypatch, None)
+    _fake("two", monkeypatch, None)
+    monkeypatch.setattr(_page, "SECTIONS", (("Part", ("one", "two")),))
+    with pytest.raises(ValueError, match="holds no experiment"):
+        _page.write(tmp_path)
+    _leave("one", tmp_path)
+    page, pdf = _page.write(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "data:image/png;base64," in text
+    assert "http" not in re.sub("arXiv:[0-9.]*", "", text)
+    assert "share &lt;&amp;&gt;" in text
+    assert "0.333333" in text
+    assert "Not run yet: python -m experiments two" in text
+    assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_a_published_share_is_held_against_both_errors():
+    assert _tables.verdict(6638, 10_000, 66.38) == "inside"
+    assert _tables.verdict(7000, 10_000, 66.38) == "+5.5 SE"
+    # Two-sample z-test: 0.70 and 0.6638 of 10,000 each.
+    assert _tables.difference(7000, 10_000, 66.38) == pytest.approx(5.496, abs=1e-3)
+
+
+def test_stops_see_what_a_trajectory_sees():
+    problem, times = ol.Problem(3, 2), [5.0, 40.0]
+    seen = _stops.stopped(problem, ol.NormalisedFlow(), 3, times)
+    for seed in range(3):
+        key = jax.random.fold_in(jax.random.key(0), seed)
+        path = ol.trajectory(problem, ol.NormalisedFlow(), ol.random_weights(key, problem), times)
+        np.testing.assert_allclose(seen.loss[seed], path.loss, rtol=5e-3)
+        for at in range(2):
+            state = jax.tree.map(lambda x, at=at: x[at], path.states)
+            rates = ol.NormalisedFlow()(0.0, state, problem)
+            norm = np.sqrt(np.sum(rates.Q**2) + np.sum(rates.R**2))
+            assert seen.rates[seed, at] == pytest.approx(norm, rel=0.05, abs=1e-4)
+    sorted_ = seen.shares(loss=float(np.median(seen.loss[:, 1])) + 1e-9, rates=1e9)
+    np.testing.assert_allclose(sorted_[:, 1], [1 / 3, 2 / 3, 0])
+
+
+def test_matrices_are_drawn_with_anti_aligned_and_surplus_students_last():
+    R = np.array([[0.1, -0.7], [0.9, 0.0], [0.2, 0.2]])
+    rows, columns, across, down = _draw.arranged(R, np.ones(3))
+    assert rows.tolist() == [1, 0, 2]
+    assert columns.tolist() == [0, 1]
+    assert across == [0.5, 1.5]
+    assert down == [0.5]

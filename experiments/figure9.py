@@ -1,11 +1,10 @@
-r"""What do random teachers of finite dimension change of the landscape (paper, Appendix C, Figure 9)?
+r"""What do random teachers of finite dimension change of the landscape (paper, Figure 9 and Appendix C)?
 
 In d dimensions a random teacher is not orthonormal: T = I + O(d^(−1/2)). For each d a number of teachers
 is drawn, and random students are relaxed by gradient flow for each, from the same starts in d dimensions with
 T = I, too. The levels of the families broaden around those of T = I as d^(−1/2) and remain apart.
 """
 
-import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,10 +13,7 @@ import odelandscape as ol
 
 from ._networks import slope
 from ._report import BLUE, ORANGE, arguments, report
-
-
-def _sweep(problem: ol.Problem, seeds: int, seed: int, d: int) -> ol.Sweep:
-    return ol.sweep(problem, ol.GradientFlow(), seeds, seed, d, progress=False)
+from ._teachers import ends, teacher
 
 
 def _fraction(sweeps: list[ol.Sweep], outcome: str, alpha: int | None) -> tuple[float, float]:
@@ -66,7 +62,7 @@ def _panel(axes: Axes, title: str, losses: np.ndarray, levels: list[float], top:
 def main(argv=None) -> None:
     """Runs the experiment."""
     args = arguments(
-        "finite_teachers",
+        "figure9",
         __doc__,
         argv,
         width=dict(type=int, default=8, metavar="K", help="K = M (8)"),
@@ -80,13 +76,11 @@ def main(argv=None) -> None:
     for d in dimensions:
         for name in ("random", "T = I"):
             sweeps = []
-            for teacher in range(teachers):
-                problem = ol.random_teacher(
-                    jax.random.fold_in(jax.random.key(d), teacher), width, d
-                )
+            for number in range(teachers):
+                problem = teacher(width, d, number)
                 if name == "T = I":
                     problem = ol.Problem(width, width)
-                sweeps.append(_sweep(problem, seeds, teacher, d))
+                sweeps.append(ends(problem, d, number, seeds))
             rows.append(_row(width, d, name, sweeps))
             losses[d, name] = np.concatenate([runs.loss for runs in sweeps])
             print(f"d = {d}, {name}: done", flush=True)
