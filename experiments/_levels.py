@@ -10,10 +10,11 @@ from odelandscape.classify import LEVEL_WIDTH
 from ._sweeps import interval
 
 _TEACHER = 1e-10  # a loss below this is the teacher's
+_CLOSE = 0.014  # of an axis: labels that are closer overlap
 
 
 class Level(NamedTuple):
-    """A minimum of the loss, and what pictures call it."""
+    """A fixed point, and what pictures call it."""
 
     name: str
     point: ol.FixedPoint
@@ -36,17 +37,37 @@ def _name(problem: ol.Problem, point: ol.FixedPoint) -> str:
     return f"{alpha}, {ol.describe(point.ansatz).split(':')[0]}"
 
 
-def minima(problem: ol.Problem, search: bool = True) -> list[Level]:
-    """The minima above the teacher's loss, lowest first, without any sweep: of the named families, and
-    where there are more students than teachers of a `search` in up to two blocks, too."""
+def solved(problem: ol.Problem, search: bool = True) -> list[Level]:
+    """Fixed points above the teacher's loss, lowest first, without any sweep: those of the named families,
+    and where there are more students than teachers those of a `search` in up to two blocks, too."""
     wide = problem.students > problem.teachers
     points = ol.families(problem, blocks=2 if wide and search else 0)
-    levels = [
+    return [
         Level(_name(problem, point), point, ol.spectrum(problem, point))
         for point in points
         if float(point.loss) > _TEACHER
     ]
-    return [level for level in levels if level.spectrum.verdict == "stable"]
+
+
+def minima(problem: ol.Problem, search: bool = True) -> list[Level]:
+    """Those that are minima."""
+    return [level for level in solved(problem, search) if level.spectrum.verdict == "stable"]
+
+
+def marks(levels: list[Level], top: float) -> list[tuple[str, float]]:
+    """Names and losses of the levels below `top`, for a picture: a level so close to the one before that
+    their names would overlap shares its label."""
+    below = [level for level in levels if level.loss < top]
+    names: list[str] = []
+    labelled = 0  # where the last label stands
+    for at, level in enumerate(below):
+        if at and level.loss - below[labelled].loss < _CLOSE * top:
+            names[labelled] += f" / {level.name.removeprefix('α = ')}"
+            names.append("")
+        else:
+            names.append(level.name)
+            labelled = at
+    return [(name, level.loss) for name, level in zip(names, below, strict=True)]
 
 
 def level_rows(runs: ol.Sweep, levels: list[Level]) -> list[dict]:

@@ -2,8 +2,10 @@
 turns the students within their span."""
 
 import argparse
+from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 import odelandscape as ol
+from odelandscape.classify import LEVEL_WIDTH
 
 from ._draw import plain
 from ._report import BLUE, GREEN, ORANGE, PINK
@@ -20,36 +23,39 @@ from .orthonormal_endings import HorizontalFlow
 END, HORIZONTAL = "to the end", "horizontal"
 COLOURS = {END: BLUE, "t = 100": GREEN, "t = 30": GREEN, "t = 10": PINK, HORIZONTAL: ORANGE}
 LABELS = {
+    "t = 0": "random start",
     END: "Euclidean projection, to the end",
     "t = 100": "Euclidean, stopped at t = 100",
     "t = 30": "Euclidean, stopped at t = 30",
     "t = 10": "Euclidean, stopped at t = 10",
     HORIZONTAL: "horizontal projection, at rest",
 }
-REST = 300.0
+REST = 100.0
 """By this time the horizontal projection has come to rest."""
-_ALIKE = 1e-5  # losses closer than this are one level
 _AT_ONCE = 128
-_SHADE = 0.75
+_SHADE = 0.5
+_NOTHING = 5e-4
+_LEARNED = 1e-4  # well below the lowest level above 0
+
+
+@eqx.filter_jit
+def _some(problem: ol.Problem, flow: ol.AbstractFlow, dimension: int, times: tuple, seeds):
+    def one(seed):
+        key = jax.random.fold_in(jax.random.key(0), seed)
+        weights = ol.random_weights(key, problem, dimension)
+        return ol.trajectory(problem, flow, weights, times, rtol=1e-6)
+
+    return jax.vmap(one)(seeds)
 
 
 def paths(
     problem: ol.Problem, flow: ol.AbstractFlow, starts: int, times, dimension: int
 ) -> ol.Trajectory:
     """The starts of a sweep (seed 0) along the flow, N in front of the states and losses."""
-
-    @jax.jit
-    def some(seeds):
-        def one(seed):
-            key = jax.random.fold_in(jax.random.key(0), seed)
-            weights = ol.random_weights(key, problem, dimension)
-            return ol.trajectory(problem, flow, weights, times, rtol=1e-6)
-
-        return jax.vmap(one)(seeds)
-
     width = min(starts, _AT_ONCE)
+    run = partial(_some, problem, flow, dimension, tuple(map(float, times)))
     parts = [
-        jax.tree.map(np.asarray, some(jnp.minimum(jnp.arange(at, at + width), starts - 1)))
+        jax.tree.map(np.asarray, run(jnp.minimum(jnp.arange(at, at + width), starts - 1)))
         for at in range(0, starts, width)
     ]
     return jax.tree.map(lambda *part: np.concatenate(part)[:starts], *parts)
@@ -83,26 +89,26 @@ def endings(args: argparse.Namespace, students: int, teachers: int, stops) -> En
 
 def distinct(losses: np.ndarray) -> int:
     """How many levels these losses lie on."""
-    return 1 + int((np.diff(np.sort(losses)) > _ALIKE).sum())
+    return 1 + int((np.diff(np.sort(losses)) > LEVEL_WIDTH).sum())
 
 
-def row(seen: Endings, where: str) -> dict:
-    """The losses at one of the endings, for a table."""
-    problem, losses = seen.runs.problem, seen.loss[where]
-    lowest, low, median, high = np.quantile(losses, [0, 0.1, 0.5, 0.9])
-    learned = int((losses < 1e-4).sum())  # the lowest level above 0 is far higher
+def loss_row(runs: ol.Sweep, where: str, losses: np.ndarray, below: float = _LEARNED) -> dict:
+    """The losses that starts of a sweep have somewhere, for a table."""
+    # Below 0 by rounding only.
+    lowest, low, median, high = np.maximum(np.quantile(losses, [0, 0.1, 0.5, 0.9]), 0)
     return {
-        "K": problem.students,
-        "M": problem.teachers,
-        "d": seen.runs.dimension,
+        "K": runs.problem.students,
+        "M": runs.problem.teachers,
+        "d": runs.dimension,
         "seen": where,
         "starts": len(losses),
-        "loss: lowest": max(float(lowest), 0.0),  # below 0 by rounding only
-        "10 %": max(float(low), 0.0),
-        "median": max(float(median), 0.0),
+        "loss: lowest": float(lowest),
+        "10 %": float(low),
+        "median": float(median),
         "90 %": float(high),
         "distinct losses": distinct(losses),
-        "below 1e-4, % (95 %)": interval(learned, len(losses)),
+        "threshold": float(below),
+        "below it, % (95 %)": interval(int((losses < below).sum()), len(losses)),
     }
 
 
@@ -112,48 +118,65 @@ def distributions(
     """Table and figure of the losses at the end, at t = 30 and with the horizontal projection: a column
     for each M, a row for each K − M."""
     where = (END, "t = 30", HORIZONTAL)
-    figure = Figure(figsize=(1.8 + 2.3 * len(teachers), 0.8 + 2.2 * len(surplus)), layout="constrained")
-    panels = figure.subplots(len(surplus), len(teachers), sharex=True, sharey=True, squeeze=False)
-    edges = np.geomspace(5e-4, 5, 81)
+    size = 1.8 + 2.3 * len(teachers), 0.8 + 2.3 * len(surplus)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(surplus), len(teachers), sharex="row", sharey=True, squeeze=False)
     rows = []
-    for column, width in enumerate(teachers):
-        for down, more in enumerate(surplus):
-            seen = endings(args, width + more, width, (30.0,))
-            rows += [row(seen, name) for name in where]
-            axes = panels[down, column]
-            for name in where:
-                losses = np.clip(seen.loss[name], edges[0], edges[-1])
+    for more, line in zip(surplus, panels, strict=True):
+        seen = [endings(args, M + more, M, (30.0,)) for M in teachers]
+        for one in seen:
+            # At the best that there is: 0, but for surplus students.
+            below = _LEARNED + (one.runs.loss.min() if more else 0)
+            rows += [loss_row(one.runs, name, one.loss[name], below) for name in where]
+        everything = np.concatenate([one.loss[name] for one in seen for name in where])
+        # Whatever is as good as 0 gets the first bar.
+        edges = np.geomspace(max(_NOTHING, 0.8 * everything.min()), 1.2 * everything.max(), 91)
+        for axes, M, one in zip(line, teachers, seen, strict=True):
+            for name in reversed(where):  # the end, a few bars, above the others
+                losses = np.maximum(one.loss[name], edges[0])
                 weights = np.full(len(losses), 1 / len(losses))
-                axes.hist(losses, edges, weights=weights, color=COLOURS[name], alpha=_SHADE)
+                style = dict(histtype="stepfilled", edgecolor=COLOURS[name], linewidth=1)
+                axes.hist(losses, edges, weights=weights, fc=(COLOURS[name], _SHADE), **style)
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_ylim(0.5 / args.seeds, 1.5)
-            axes.set_title(f"K = {width + more}, M = {width}", fontsize=10)
+            axes.set_title(f"K = {M + more}, M = {M}", fontsize=10)
+            zero = " (0 is at the left end)" if edges[0] == _NOTHING else ""
+            axes.set_xlabel(f"loss{zero}")
             plain(axes)
-        print(f"M = {width}: done", flush=True)
-    for axes in panels[:, 0]:
-        axes.set_ylabel("share of the starts")
-    for axes in panels[-1]:
-        axes.set_xlabel("loss (those below 0.0005 there)")
-    patches = [Patch(color=COLOURS[name], alpha=_SHADE, label=LABELS[name]) for name in where]
+        line[0].set_ylabel("share of the starts")
+        print(f"K = M{' + 1' if more else ''}: done", flush=True)
+    patches = [
+        Patch(fc=(COLOURS[name], _SHADE), ec=COLOURS[name], label=LABELS[name]) for name in where
+    ]
     figure.legend(handles=patches, frameon=False, loc="outside upper center", ncols=len(where))
     return rows, figure
 
 
+def _between(numbers: list[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
 def remarks(rows: list[dict]) -> str:
     """What the table of `distributions` says of quantised losses and of learning."""
-    told = []
+    told, lowest = [], []
     for name in (END, "t = 30", HORIZONTAL):
         some = [row for row in rows if row["seen"] == name]
         counts = [row["distinct losses"] for row in some]
-        told.append(f"{LABELS[name]}: {min(counts)} – {max(counts)}")
-    equal = [row for row in rows if row["seen"] == END and row["K"] == row["M"]]
-    learned = ", ".join(f"{row['below 1e-4, % (95 %)']} % at M = {row['M']}" for row in equal)
-    surplus = [row for row in rows if row["seen"] == END and row["K"] > row["M"]]
-    lowest = ", ".join(f"{row['loss: lowest']:.6f} at M = {row['M']}" for row in surplus)
+        text = f"{LABELS[name]}: {_between(counts)} distinct losses"
+        for surplus, words in ((0, "learn for K = M"), (1, "at the lowest level for K = M + 1")):
+            shares = [
+                row["below it, % (95 %)"].split()[0]
+                for row in some
+                if row["K"] - row["M"] == surplus
+            ]
+            text += f"; {', '.join(shares)} % {words}" if shares else ""
+        told.append(text)
+        if name == END:
+            lowest = [f"{row['loss: lowest']:.6f}" for row in some if row["K"] > row["M"]]
+    surplus = f" These levels are {', '.join(lowest)}: not 0." if lowest else ""
     return (
-        f"Distinct losses of {rows[0]['starts']:,} starts: {'; '.join(told)}. Followed to its end, onGD is "
-        f"quantised and for K = M learns: {learned}. With K = M + 1 orthonormal students no loss is 0; "
-        f"the lowest seen is {lowest}. The paper reports a continuum and no learning: that is what a stop at "
-        "t = 30, or the horizontal projection, shows."
+        f"Of {rows[0]['starts']:,} starts, in the order of M. {'. '.join(told)}.{surplus} The paper reports "
+        "a continuum and no learning at all widths: not so at the end of the paths."
     )

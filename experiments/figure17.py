@@ -22,7 +22,7 @@ def main(argv=None) -> None:
     )
     teachers, surplus = _TEACHERS, (0, 1)
     if args.quick:
-        teachers, surplus, args.seeds = (2,), (0,), 64
+        teachers, surplus, args.seeds = (5,), (0,), 64
     rows, figure = distributions(args, teachers, surplus)
     report(args, rows, figure, remarks(rows))
 

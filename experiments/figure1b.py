@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ._draw import histogram, overlaps, representative
-from ._levels import level_rows, minima
+from ._levels import level_rows, marks, minima
 from ._report import arguments, report
 from ._sweeps import levels, swept
 
@@ -35,7 +35,7 @@ def _figure(runs: ol.Sweep, predicted: list) -> Figure:
     insets.colorbar(picture, ax=panels, label="overlap", shrink=0.7)
     axes = main_part.subplots()
     top = 1.05 * max(float(runs.loss.max()), predicted[0].loss)
-    histogram(axes, runs.loss, [(x.name, x.loss) for x in predicted if x.loss < top], top)
+    histogram(axes, runs.loss, marks(predicted, top), top)
     axes.set_xlabel("population loss of the end state")
     K, M = runs.problem.students, runs.problem.teachers
     figure.suptitle(f"K = {K}, M = {M}: {len(runs):,} starts of gradient flow", fontsize=10)
@@ -62,8 +62,8 @@ def main(argv=None) -> None:
     hidden = sum(row["starts"] for row in rows if "hidden" in row["end"])
     remarks = (
         f"Of {stuck:,} starts that miss the global minimum {there:,} end at a predicted level, none more "
-        f"than {farthest:.1g} away: peaks and predicted levels agree, as in the paper, here to rounding. {hidden:,} of them "
-        "end in hidden families, whose levels are none of the compensated ones'."
+        f"than {farthest:.1g} away: peaks and predicted levels agree, as in the paper, here to rounding. "
+        f"{hidden:,} of them end in hidden families, whose levels are none of the compensated ones'."
     )
     named = {f"K = {M}, M = {M}": levels(runs)}
     report(args, rows, _figure(runs, predicted), remarks, levels=named)

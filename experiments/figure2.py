@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ._draw import histogram
-from ._levels import level_rows, minima
+from ._levels import level_rows, marks, minima
 from ._published import TABLE_1, TABLE_2, TABLE_3B
 from ._report import arguments, report
 from ._sweeps import interval, levels, swept
@@ -38,7 +38,10 @@ def main(argv=None) -> None:
     panels = figure.subplots(len(widths), 1, sharex=True, squeeze=False)[:, 0]
     told = []
     for axes, (runs, predicted) in zip(panels, drawn, strict=True):
-        histogram(axes, runs.loss, [(x.name, x.loss) for x in predicted if x.loss < top], top)
+        histogram(axes, runs.loss, marks(predicted, top), top)
+        if not predicted:
+            none = "the search finds no minimum above loss 0"
+            axes.text(0.5, 0.5, none, transform=axes.transAxes, ha="center", fontsize=8)
         K, n = runs.problem.students, len(runs)
         share = interval(int((runs.outcome == "global_minimum").sum()), n)
         axes.set_title(
@@ -55,7 +58,7 @@ def main(argv=None) -> None:
             "reach zero loss."
         )
     other = sum(row["starts"] for row in rows if row["end"] == "other levels")
-    remarks += f" {other:,} starts end at levels that are not predicted."
+    remarks += f" {other:,} starts end at levels that were not predicted."
     report(args, rows, figure, remarks, levels=found)
 
 

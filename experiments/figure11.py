@@ -1,0 +1,50 @@
+r"""Are there anti-aligned students with leaky ReLU, too, under normalised gradient descent (paper, Figure 11)?
+
+Random students of unit length are relaxed by normalised gradient flow for leaky ReLU of slope 0.1 (the
+paper's slope isn't known) and, to compare with, for ReLU. Q and R of the families of end states are drawn with
+students sorted by alignment, and the share of each is told.
+"""
+
+import odelandscape as ol
+
+from . import _opposed
+from ._draw import overlaps_figure
+from ._report import arguments, report
+from ._sweeps import levels, swept
+
+_WIDTH = 10
+_SLOPE = 0.1
+_MOST = 4  # families drawn
+
+
+def main(argv=None) -> None:
+    """Runs the experiment."""
+    args = arguments(
+        "figure11",
+        __doc__,
+        argv,
+        seeds=dict(type=int, default=2000, metavar="N", help="starts of each activation (2,000)"),
+    )
+    width, activations = _WIDTH, {"leaky ReLU": ol.LeakyReLU(_SLOPE), "ReLU": None}
+    if args.quick:
+        width, args.seeds, activations = 8, 64, {"leaky ReLU": ol.LeakyReLU(_SLOPE)}
+    rows, panels, told, found = [], [], [], {}
+    for name, activation in activations.items():
+        runs = swept(args, width, width, "ngd", activation)
+        rows += _opposed.rows(runs)
+        found[f"{name}, K = M = {width}"] = levels(runs)
+        some, single = _opposed.shares(runs)
+        told.append(f"{name}: {some} % of the starts, {single} %")
+        if name != "ReLU":
+            for family in runs.summary().families[:_MOST]:
+                panels.append(_opposed.panel(runs, family, f"α = {family.anti_aligned}"))
+    figure = overlaps_figure(panels, f"nGD, leaky ReLU of slope {_SLOPE}, K = M = {width}")
+    remarks = (
+        f"End states with anti-aligned students, and with such as oppose no teacher more than their own. "
+        f"{'; '.join(told)}. Anti-aligned students appear as with ReLU, as the paper says."
+    )
+    report(args, rows, figure, remarks, levels=found)
+
+
+if __name__ == "__main__":
+    main()
