@@ -1,5 +1,6 @@
 """How the figures look: order parameters with their block lines, and losses with the predicted levels."""
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -99,5 +100,10 @@ def plain(axes: Axes) -> None:
 
 def representative(runs: ol.Sweep, family) -> ol.OrderParameters:
     """Order parameters of the first start that ended in a family of the sweep's summary."""
+    return ol.overlaps(runs.problem, weights_of(runs, family))
+
+
+def weights_of(runs: ol.Sweep, family) -> ol.Weights:
+    """Weights of the first start that ended in a family of the sweep's summary."""
     many = runs.weights_of(np.array([family.representative]))
-    return ol.overlaps(runs.problem, ol.Weights(many.W[0], many.v[0]))
+    return ol.Weights(jnp.asarray(many.W[0]), jnp.asarray(many.v[0]))

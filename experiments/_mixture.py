@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 from scipy.stats import norm
 
 _STARTS, _ROUNDS = 10, 200
@@ -24,10 +23,6 @@ class Mixture(NamedTuple):
         free = 3 * len(self.weight) - 1
         return free * float(np.log(self.numbers)) - 2 * self.log_likelihood
 
-    def density(self, x: np.ndarray) -> np.ndarray:
-        """At each of x."""
-        return norm.pdf(x[:, None], self.mean, self.deviation) @ self.weight
-
 
 def _ascend(x: np.ndarray, mean: np.ndarray) -> Mixture:
     weight = np.full(len(mean), 1 / len(mean))
@@ -37,7 +32,7 @@ def _ascend(x: np.ndarray, mean: np.ndarray) -> Mixture:
     value = -np.inf
     for _ in range(_ROUNDS):
         each = np.log(weight) + norm.logpdf(x[:, None], mean, deviation)
-        total = logsumexp(each, axis=1)
+        total = np.logaddexp.reduce(each, axis=1)
         value = float(total.sum())
         part = np.exp(each - total[:, None])
         size = np.maximum(part.sum(axis=0), 1e-12)

@@ -1,4 +1,4 @@
-"""Students that point away from teachers: which end states have some, and whether they oppose one teacher."""
+"""Students that point away from teachers: which end states have some, and whether they oppose only one."""
 
 import numpy as np
 
@@ -43,12 +43,13 @@ def rows(runs: ol.Sweep) -> list[dict]:
             "starts": family.count,
             "share % (95 %)": interval(family.count, len(runs)),
             "smallest eigenvalue": round(family.smallest_eigenvalue, 5),
-            "teachers in groups: students": groups,
+            "groups of teachers: students": groups,
             "anti-aligned": len(own),
             "most against its own": single(state),
             "overlap with its own": round(float(own.min()), 4) if len(own) else None,
             "lowest overlap": round(float(lowest), 4) if len(own) else None,
             "with teachers": None,
+            "highest": round(float(overlaps.max()), 4) if len(own) else None,
         }
         if len(own):
             row["with teachers"] = int((overlaps[own.argmin()] < lowest + _SAME).sum())
@@ -69,4 +70,4 @@ def panel(runs: ol.Sweep, family: FamilyRow, name: str) -> tuple[str, ol.OrderPa
     """A family's caption, and an end state in the order of its blocks."""
     state, _ = grouped(runs, family)
     loss = "0" if family.outcome == "global_minimum" else f"{family.loss:.6f}"
-    return f"{name}\nL = {loss}\n{100 * family.fraction:.1f} % of starts", state
+    return f"{name}\nL = {loss}\n{100 * family.fraction:.3g} % of starts", state

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 from matplotlib.figure import Figure
 
+from odelandscape.compiler import keep_programs
 from odelandscape.selfcheck import ensure_numbers
 
 # Okabe and Ito: told apart with any colour vision.
@@ -30,6 +31,7 @@ def arguments(name: str, doc: str | None, argv=None, **more: dict) -> argparse.N
     args = parser.parse_args(argv)
     jax.config.update("jax_enable_x64", True)
     ensure_numbers()
+    keep_programs()
     args.name, args.began = name, time.perf_counter()
     return args
 

@@ -1,6 +1,8 @@
 """Random teachers of finite dimension, T = I + O(d^(−1/2)), and where gradient flow ends for each."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 import odelandscape as ol
 
@@ -17,5 +19,5 @@ def ends(problem: ol.Problem, d: int, number: int, seeds: int) -> ol.Sweep:
 
 def state(runs: ol.Sweep, at: int) -> ol.OrderParameters:
     """The order parameters of one end state."""
-    found = runs.weights_of(runs.seeds[at : at + 1])
-    return ol.overlaps(runs.problem, ol.Weights(found.W[0], found.v[0]))
+    found = runs.weights_of(np.array([runs.seeds[at]]))
+    return ol.overlaps(runs.problem, ol.Weights(jnp.asarray(found.W[0]), jnp.asarray(found.v[0])))

@@ -117,6 +117,7 @@ def main(argv=None) -> None:
         )
         for axes, which in zip(line, "QR", strict=True):
             picture = _picture(axes, which, point)
+    assert picture is not None
     figure.colorbar(picture, ax=panels, label="overlap", shrink=0.6)
     figure.suptitle(f"Blocks of the ansatz (at most {_DRAWN} units of each are drawn)", fontsize=10)
     remarks = ". ".join(told) + ". The paper's Eqs. 34–44 for K = M are eleven, too."

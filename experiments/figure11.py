@@ -1,8 +1,8 @@
-r"""Are there anti-aligned students with leaky ReLU, too, under normalised gradient descent (paper, Figure 11)?
+r"""Has leaky ReLU anti-aligned students, too, under normalised gradient descent (paper, Figure 11)?
 
 Random students of unit length are relaxed by normalised gradient flow for leaky ReLU of slope 0.1 (the
-paper's slope isn't known) and, to compare with, for ReLU. Q and R of the families of end states are drawn with
-students sorted by alignment, and the share of each is told.
+paper's slope isn't known) and, to compare with, for ReLU. Q and R of the families of end states are drawn
+with students sorted by alignment, and the share of each is told.
 """
 
 import odelandscape as ol
@@ -14,7 +14,7 @@ from ._sweeps import levels, swept
 
 _WIDTH = 10
 _SLOPE = 0.1
-_MOST = 4  # families drawn
+_MOST = {"leaky ReLU": 4, "ReLU": 2}  # families drawn
 
 
 def main(argv=None) -> None:
@@ -34,14 +34,14 @@ def main(argv=None) -> None:
         rows += _opposed.rows(runs)
         found[f"{name}, K = M = {width}"] = levels(runs)
         some, single = _opposed.shares(runs)
-        told.append(f"{name}: {some} % of the starts, {single} %")
-        if name != "ReLU":
-            for family in runs.summary().families[:_MOST]:
-                panels.append(_opposed.panel(runs, family, f"α = {family.anti_aligned}"))
-    figure = overlaps_figure(panels, f"nGD, leaky ReLU of slope {_SLOPE}, K = M = {width}")
+        told.append(f"{name}: {some} % and {single} %")
+        families = [f for f in runs.summary().families if f.anti_aligned or name != "ReLU"]
+        for family in families[: _MOST[name]]:
+            panels.append(_opposed.panel(runs, family, f"{name}, α = {family.anti_aligned}"))
+    figure = overlaps_figure(panels, f"nGD, K = M = {width}; leaky ReLU of slope {_SLOPE}")
     remarks = (
-        f"End states with anti-aligned students, and with such as oppose no teacher more than their own. "
-        f"{'; '.join(told)}. Anti-aligned students appear as with ReLU, as the paper says."
+        "Shares of starts that end with anti-aligned students, and with such as oppose no teacher more than "
+        f"their own: {'; '.join(told)}. The paper, too, finds them with leaky ReLU as with ReLU."
     )
     report(args, rows, figure, remarks, levels=found)
 

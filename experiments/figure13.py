@@ -72,8 +72,8 @@ def main(argv=None) -> None:
         _panel(axes, runs.loss, named, low - 2 * margin, high + margin, title)
         axes.axvline(below, color=GREY, linestyle=":")
         words, at_top = f"“global” in the paper: < {below:g} ", (below, 1)
-        where = dict(xycoords=("data", "axes fraction"), va="top")
-        axes.annotate(words, at_top, rotation=90, fontsize=7, color="0.25", **where)
+        where = dict(xycoords=("data", "axes fraction"), va="top", textcoords="offset points")
+        axes.annotate(words, at_top, (3, 0), rotation=90, fontsize=7, color="0.25", **where)
         axes.set_xlabel("population loss of the end state (no start comes near 0)")
     seen = endings(args, M, M, _STOPS)
     shown = (END, *(f"t = {stop:g}" for stop in reversed(_STOPS)), HORIZONTAL)
@@ -87,13 +87,13 @@ def main(argv=None) -> None:
     axes.set_xlabel("population loss (the scales differ)")
     share = "below it, % (95 %)"
     seen_below = " and ".join(f"{row[share]} % (d = {row['d']})" for row in nGD)
+    early = ", ".join(row[share].split()[0] for row in onGD[1:])
     counts = ", ".join(f"{row['distinct losses']} ({row['seen']})" for row in onGD)
     remarks = (
         f"Of nGD's starts {seen_below} end below {below}, of the paper's {TABLE_4B[M].world} %, and none "
         f"below {min(row['loss: lowest'] for row in nGD):.6f}. Of onGD's {onGD[0][share]} % learn if they "
-        f"are followed to the end, but {', '.join(row[share].split()[0] for row in onGD[1:])} % at the stops and "
-        f"under the horizontal projection; distinct losses of {args.seeds:,} starts: {counts}. The paper "
-        "reports a continuum of high losses and no learning."
+        f"are followed to the end, but {early} % at the stops and under the horizontal projection; distinct "
+        f"losses of {args.seeds:,} starts: {counts}. The paper reports high losses and no learning."
     )
     rows = [{"flow": flow, **row} for flow, some in (("nGD", nGD), ("onGD", onGD)) for row in some]
     found = {

@@ -26,12 +26,14 @@ def _shown(runs: ol.Sweep) -> list:
 def _figure(runs: ol.Sweep, predicted: list) -> Figure:
     shown = _shown(runs)
     figure = Figure(figsize=(8.6, 7), layout="constrained")
-    insets, main_part = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+    grid = figure.add_gridspec(2, 1, height_ratios=(1.3, 1))
+    insets, main_part = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     panels, picture = insets.subplots(2, len(shown), squeeze=False), None
     for (above, below), family in zip(panels.T, shown, strict=True):
         picture = overlaps(above, below, representative(runs, family))
         level = "L = 0" if family.outcome == "global_minimum" else f"L = {family.loss:.6f}"
         above.set_title(f"α = {family.anti_aligned}, {level}", fontsize=9)
+    assert picture is not None
     insets.colorbar(picture, ax=panels, label="overlap", shrink=0.7)
     axes = main_part.subplots()
     top = 1.05 * max(float(runs.loss.max()), predicted[0].loss)

@@ -40,7 +40,7 @@ def main(argv=None) -> None:
     for axes, (runs, predicted) in zip(panels, drawn, strict=True):
         histogram(axes, runs.loss, marks(predicted, top), top)
         if not predicted:
-            none = "the search finds no minimum above loss 0"
+            none = "the search in two blocks finds no minimum above loss 0"
             axes.text(0.5, 0.5, none, transform=axes.transAxes, ha="center", fontsize=8)
         K, n = runs.problem.students, len(runs)
         share = interval(int((runs.outcome == "global_minimum").sum()), n)

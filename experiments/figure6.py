@@ -11,6 +11,7 @@ is chosen by its loss and not by the signs of overlaps, so this might turn out o
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
 import odelandscape as ol
 from odelandscape.classify import align
@@ -66,9 +67,10 @@ def _panel(axes: Axes, x: np.ndarray, mixture: Mixture, title: str) -> None:
     axes.hist(x, bins, density=True, color=BLUE, alpha=0.6, label=f"{len(x):,} overlaps")
     fine = np.linspace(bins[0], bins[-1], 1000)
     for weight, mean, deviation, colour in zip(*mixture[:3], (ORANGE, GREEN), strict=False):
-        one = Mixture(*(np.array([v]) for v in (weight, mean, deviation)), 0.0, len(x))
         label = f"{weight:.3f} at {mean:.3f} ± {deviation:.3f}".replace("-", "−")
-        axes.plot(fine, one.density(fine), color=colour, linewidth=1.3, label=label)
+        axes.plot(
+            fine, weight * norm.pdf(fine, mean, deviation), color=colour, linewidth=1.3, label=label
+        )
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("overlap")
     plain(axes)

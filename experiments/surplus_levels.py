@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ._draw import overlaps_figure, representative
+from ._draw import overlaps_figure, representative, weights_of
 from ._published import TABLE_1
 from ._report import arguments, report
 from ._sweeps import interval, levels, swept
@@ -24,8 +24,7 @@ def _row(runs: ol.Sweep, family) -> dict:
     problem = runs.problem
     state = representative(runs, family)
     R = np.asarray(state.R)
-    many = runs.weights_of(np.array([family.representative]))
-    structure = ol.block_structure(problem, ol.Weights(many.W[0], many.v[0]))
+    structure = ol.block_structure(problem, weights_of(runs, family))
     point = ol.fixed_point(structure.problem, structure.ansatz)
     spectrum = ol.spectrum(structure.problem, point)
     return {
@@ -52,7 +51,7 @@ def main(argv=None) -> None:
     )
     M = 17
     if args.quick:
-        M, args.seeds = 11, 400
+        M, args.seeds = 13, 500
     runs = swept(args, M + 1, M)
     found = [f for f in runs.summary().families if f.outcome != "global_minimum"]
     rows = [_row(runs, family) for family in found]

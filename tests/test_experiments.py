@@ -19,9 +19,14 @@ from matplotlib.figure import Figure
 import experiments
 import odelandscape as ol
 from experiments import __main__ as command
-from experiments import _draw, _page, _stops, _tables
+from experiments import _draw, _page, _report, _stops, _tables
 from experiments._order import NAMES as ORDER
-from experiments._report import report
+
+
+@pytest.fixture(autouse=True)
+def _no_programs_are_kept(monkeypatch):
+    monkeypatch.setattr(_report, "keep_programs", lambda: None)
+
 
 NAMES = [m.name for m in pkgutil.iter_modules(experiments.__path__) if m.name[0] != "_"]
 
@@ -48,11 +53,11 @@ def test_help_says_what_is_asked(name, capsys):
 def test_the_small_version_leaves_a_table_and_a_figure(name, tmp_path, capsys):
     importlib.import_module(f"experiments.{name}").main(["--quick", "--out", str(tmp_path)])
     told = capsys.readouterr().out
-    report = json.loads((tmp_path / f"{name}.json").read_text())
-    assert report["rows"]
-    assert report["versions"]["odelandscape"]
+    left = json.loads((tmp_path / f"{name}.json").read_text())
+    assert left["rows"]
+    assert left["versions"]["odelandscape"]
     with (tmp_path / f"{name}.csv").open(encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == len(report["rows"])
+        assert len(list(csv.DictReader(file))) == len(left["rows"])
     assert (tmp_path / f"{name}.md").read_text().splitlines()[0] in told
     for suffix in ("png", "pdf"):
         assert (tmp_path / f"{name}.{suffix}").stat().st_size > 1000
@@ -72,7 +77,7 @@ def _leave(name, folder):
     picture = Figure(figsize=(2, 2))
     picture.subplots().plot([0, 1], [0, 1])
     args = argparse.Namespace(name=name, out=folder, quick=True, began=time.perf_counter())
-    report(args, [{"K": 6, "share <&>": 1 / 3, "none": None}], picture, "Seen: <b>.")
+    _report.report(args, [{"K": 6, "share <&>": 1 / 3, "none": None}], picture, "Seen: <b>.")
 
 
 def test_one_experiment_that_fails_stops_no_other(tmp_path, monkeypatch, capsys):
