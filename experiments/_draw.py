@@ -100,10 +100,10 @@ def plain(axes: Axes) -> None:
 
 def representative(runs: ol.Sweep, family) -> ol.OrderParameters:
     """Order parameters of the first start that ended in a family of the sweep's summary."""
-    return ol.overlaps(runs.problem, weights_of(runs, family))
+    return ol.overlaps(runs.problem, weights_of(runs, family.representative))
 
 
-def weights_of(runs: ol.Sweep, family) -> ol.Weights:
-    """Weights of the first start that ended in a family of the sweep's summary."""
-    many = runs.weights_of(np.array([family.representative]))
+def weights_of(runs: ol.Sweep, seed: int) -> ol.Weights:
+    """The weights that one start of a sweep ended in."""
+    many = runs.weights_of(np.array([seed]))
     return ol.Weights(jnp.asarray(many.W[0]), jnp.asarray(many.v[0]))

@@ -7,17 +7,16 @@ import odelandscape as ol
 from odelandscape.classify import align
 from odelandscape.summary import FamilyRow
 
-from ._draw import representative
+from ._draw import representative, weights_of
 from ._sweeps import interval
 
 
 def grouped(runs: ol.Sweep, family: FamilyRow) -> tuple[ol.OrderParameters, str | None]:
     """An end state of a family with its students and teachers in the order of its blocks, and these in
     words; as it is, and None, if students have left the teachers' span and there are no blocks."""
-    many = runs.weights_of(np.array([family.representative]))
     state = representative(runs, family)
     try:
-        structure = ol.block_structure(runs.problem, ol.Weights(many.W[0], many.v[0]))
+        structure = ol.block_structure(runs.problem, weights_of(runs, family.representative))
     except ValueError:
         return state, None
     students, teachers = structure.students, structure.teachers

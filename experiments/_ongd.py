@@ -164,19 +164,18 @@ def remarks(rows: list[dict]) -> str:
     for name in (END, "t = 30", HORIZONTAL):
         some = [row for row in rows if row["seen"] == name]
         counts = [row["distinct losses"] for row in some]
-        text = f"{LABELS[name]}: {_between(counts)} distinct losses"
-        for surplus, words in ((0, "learn for K = M"), (1, "at the lowest level for K = M + 1")):
+        label = LABELS[name]
+        text = f"{label[0].upper() + label[1:]}: distinct losses {_between(counts)}"
+        for more, words in ((0, "learn for K = M"), (1, "at the lowest level for K = M + 1")):
             shares = [
-                row["below it, % (95 %)"].split()[0]
-                for row in some
-                if row["K"] - row["M"] == surplus
+                row["below it, % (95 %)"].split()[0] for row in some if row["K"] - row["M"] == more
             ]
             text += f"; {', '.join(shares)} % {words}" if shares else ""
         told.append(text)
         if name == END:
             lowest = [f"{row['loss: lowest']:.6f}" for row in some if row["K"] > row["M"]]
-    surplus = f" These levels are {', '.join(lowest)}: not 0." if lowest else ""
+    surplus = f" The lowest levels for K = M + 1 are {', '.join(lowest)}." if lowest else ""
     return (
         f"Of {rows[0]['starts']:,} starts, in the order of M. {'. '.join(told)}.{surplus} The paper reports "
-        "a continuum and no learning at all widths: not so at the end of the paths."
+        "a continuum, and no learning: not so at the end of the paths."
     )

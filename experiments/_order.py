@@ -18,7 +18,6 @@ DIFFERENCES = (
         "stopping",
         "dimension_of_starts",
         "surplus_levels",
-        "normalised_small",
         "orthonormal",
         "orthonormal_endings",
     ),

@@ -1,10 +1,10 @@
 """Random teachers of finite dimension, T = I + O(d^(−1/2)), and where gradient flow ends for each."""
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 import odelandscape as ol
+
+from ._draw import weights_of
 
 
 def teacher(width: int, d: int, number: int) -> ol.Problem:
@@ -19,5 +19,4 @@ def ends(problem: ol.Problem, d: int, number: int, seeds: int) -> ol.Sweep:
 
 def state(runs: ol.Sweep, at: int) -> ol.OrderParameters:
     """The order parameters of one end state."""
-    found = runs.weights_of(np.array([runs.seeds[at]]))
-    return ol.overlaps(runs.problem, ol.Weights(jnp.asarray(found.W[0]), jnp.asarray(found.v[0])))
+    return ol.overlaps(runs.problem, weights_of(runs, runs.seeds[at]))

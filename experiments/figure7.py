@@ -8,12 +8,11 @@ has the means of each block's diagonal and other entries, and how far the entrie
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import odelandscape as ol
 
-from ._draw import overlaps_figure
+from ._draw import overlaps_figure, weights_of
 from ._matrices import parts
 from ._report import arguments, report
 from ._sweeps import levels, swept
@@ -31,9 +30,7 @@ def _end(runs: ol.Sweep, family) -> ol.OrderParameters:
 
 
 def _rows(runs: ol.Sweep, family, state: ol.OrderParameters) -> list[dict]:
-    many = runs.weights_of(np.array([family.representative]))
-    weights = ol.Weights(jnp.asarray(many.W[0]), jnp.asarray(many.v[0]))
-    structure = ol.block_structure(runs.problem, weights)
+    structure = ol.block_structure(runs.problem, weights_of(runs, family.representative))
     i, n = structure.students, structure.teachers
     ordered = ol.OrderParameters(state.Q[np.ix_(i, i)], state.R[np.ix_(i, n)], state.v[i])
     rows = []

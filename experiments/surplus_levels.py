@@ -24,7 +24,7 @@ def _row(runs: ol.Sweep, family) -> dict:
     problem = runs.problem
     state = representative(runs, family)
     R = np.asarray(state.R)
-    structure = ol.block_structure(problem, weights_of(runs, family))
+    structure = ol.block_structure(problem, weights_of(runs, family.representative))
     point = ol.fixed_point(structure.problem, structure.ansatz)
     spectrum = ol.spectrum(structure.problem, point)
     return {
