@@ -17,6 +17,7 @@ DIFFERENCES = (
     (
         "stopping",
         "dimension_of_starts",
+        "initialisation",
         "surplus_levels",
         "orthonormal",
         "orthonormal_endings",
