@@ -1,8 +1,8 @@
 r"""Does the length of the students at the start explain the published shares at K = M (paper, Table 3a)?
 
 Rows are N(0, s² I/d): s = 1 is the initialisation of Safran and Shamir, s = √M are standard normal rows for
-d = M, a small s is a start near 0. The same starts, longer or shorter, are followed to their ends; the share of
-the global minimum is held beside both published ones.
+d = M, a small s is a start near 0. The same starts, longer or shorter, are followed to their ends; the share
+of the global minimum is held beside both published ones.
 """
 
 import jax
