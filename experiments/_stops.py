@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import odelandscape as ol
+from odelandscape.integrate import field
 
 _AT_ONCE = 128
 
@@ -35,13 +36,13 @@ def _at(problem: ol.Problem, flow: ol.AbstractFlow, dimension: int, seeds, times
         key = jax.random.fold_in(jax.random.key(0), seed)
         start = flow.admit(ol.random_weights(key, problem, dimension))
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(flow),
+            diffrax.ODETerm(field),
             ol.RungeKuttaChebyshev(),
             t0=0.0,
             t1=times[-1],
             dt0=None,
             y0=start,
-            args=problem,
+            args=(flow, problem),
             saveat=diffrax.SaveAt(ts=times),
             stepsize_controller=diffrax.PIDController(rtol=1e-4, atol=1e-5),
             max_steps=100_000,

@@ -71,9 +71,17 @@ def main(argv=None) -> None:
         title = f"(a) nGD, K = {M + 1}, M = {M}, d = {runs.dimension}"
         _panel(axes, runs.loss, named, low - 2 * margin, high + margin, title)
         axes.axvline(below, color=GREY, linestyle=":")
-        words, at_top = f"“global” in the paper: < {below:g} ", (below, 1)
-        where = dict(xycoords=("data", "axes fraction"), va="top", textcoords="offset points")
-        axes.annotate(words, at_top, (3, 0), rotation=90, fontsize=7, color="0.25", **where)
+        axes.annotate(
+            f"“global” in the paper: < {below:g} ",
+            (below, 1),
+            (3, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            rotation=90,
+            fontsize=7,
+            va="top",
+            color="0.25",
+        )
         axes.set_xlabel("population loss of the end state (no start comes near 0)")
     seen = endings(args, M, M, _STOPS)
     shown = (END, *(f"t = {stop:g}" for stop in reversed(_STOPS)), HORIZONTAL)

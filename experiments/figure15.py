@@ -65,6 +65,7 @@ def main(argv=None) -> None:
         panels[start, 0].set_ylabel(f"start {start}: students", fontsize=8)
     for axes in panels[-1]:
         axes.set_xlabel("teachers", fontsize=8)
+    assert picture is not None  # there are starts
     figure.colorbar(picture, ax=panels, label="overlap R", shrink=0.6)
     told = {row["seen"]: f"{row['order: mean']:.3f} ± {row['SD over starts']:.3f}" for row in rows}
     remarks = (

@@ -63,7 +63,7 @@ def main(argv=None) -> None:
     panels = figure.subplots(2, len(shown), sharex=True, sharey="row")
     for width in widths:
         path = paths(ol.Problem(width, width), ol.OrthonormalFlow(), args.seeds, _TIMES, 2 * width)
-        rows.append(_row(width, path.loss))
+        rows.append(_row(width, np.asarray(path.loss)))
         print(f"K = M = {width}: done", flush=True)
         if width not in shown:
             continue
@@ -73,7 +73,7 @@ def main(argv=None) -> None:
         above.set_yscale("log")
         above.set_ylim(1e-8, 3)
         above.set_title(f"K = M = {width}", fontsize=10)
-        R = path.states.R[0]
+        R = np.asarray(path.states.R[0])
         order, teacher, _ = align(R[-1], np.ones(width))
         own = np.zeros((width, width), bool)
         own[order, teacher] = True

@@ -34,9 +34,12 @@ class Trajectory(eqx.Module):
     result: diffrax.RESULTS
 
 
-def _field(t, weights: Weights, args) -> Weights:
-    # The constraint of nGD and onGD is kept by the flow but repels what rounding has put beside it:
-    # the rates are taken on it, and the difference decays at rate 1. Nothing is added for GD.
+def field(t, weights: Weights, args) -> Weights:
+    """The rates of a flow; `args` are flow and problem.
+
+    The constraint of nGD and onGD is kept by the flow but repels what rounding has put beside it: the rates
+    are taken on it, and the difference decays at rate 1. Nothing is added for GD.
+    """
     flow, problem = args
     kept = flow.retract(weights)
     rates = flow(t, kept, problem)
@@ -92,7 +95,7 @@ def diverged(t, state: Spread, args, **kwargs):
 def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
     start = flow.admit(weights)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(noisy_field if flow.noisy else _field),
+        diffrax.ODETerm(noisy_field if flow.noisy else field),
         diffrax.Tsit5(),
         t0=jnp.zeros_like(times[0]),
         t1=times[-1],
