@@ -373,6 +373,7 @@ def test_the_whole_command(tmp_path):
     assert json.loads((folder / "summary.json").read_text()) == report
 
 
+@pytest.mark.slow
 def test_a_second_start_finds_its_programs_and_says_nothing_of_it(tmp_path):
     command = [sys.executable, "-m", "odelandscape", "sweep", "-K", "2", "-M", "2", "--seeds", "20"]
     kept, compiled = [], []

@@ -120,6 +120,7 @@ def test_a_published_share_is_held_against_both_errors():
     assert _tables.difference(7000, 10_000, 66.38) == pytest.approx(5.496, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_stops_see_what_a_trajectory_sees():
     problem, times = ol.Problem(3, 2), [5.0, 40.0]
     seen = _stops.stopped(problem, ol.NormalisedFlow(), 3, times)
