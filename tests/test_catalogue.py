@@ -174,6 +174,7 @@ def test_where_no_minimum_is_known_in_closed_form_none_is_told(problem, flow):
     assert not Catalogue(problem, flow).near_rays(y, 100.0).any()
 
 
+@pytest.mark.slow
 def test_surplus_starts_end_in_the_same_networks_with_and_without_the_closed_form():
     problem = ol.Problem(5, 4)
 

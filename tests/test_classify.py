@@ -155,6 +155,7 @@ def test_published_minima_have_their_blocks(minimum):
     assert describe(own) == names[minimum.name]
 
 
+@pytest.mark.slow
 def test_the_start_is_on_the_very_branch_of_an_end_state():
     """Of relaxed random starts, stuck ones among them."""
     problem = ol.Problem(8, 8)

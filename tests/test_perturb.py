@@ -49,6 +49,7 @@ def test_a_minimum_takes_the_flow_back(point):
     assert eigenvalues(W)[0] == pytest.approx(0.0320, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_split_in_two_it_is_a_saddle_above_the_minimum_of_two_unequal_parts(point):
     """Splitting an anti-aligned student makes a negative eigenvalue (Safran et al. 2021). The flow then
     ends in the published minimum of K = M + 1 with a split student, which Newton's method finds too."""

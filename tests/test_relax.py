@@ -194,6 +194,7 @@ def test_no_bit_depends_on_the_batch_the_order_or_what_is_known():
         np.testing.assert_array_equal(a, b[::-1])
 
 
+@pytest.mark.slow
 def test_fates_do_not_depend_on_the_number_of_cores(monkeypatch):
     module = importlib.import_module("odelandscape.relax")
     problem = ol.Problem(6, 6)
@@ -219,6 +220,7 @@ np.savez(PATH, **ol.relax(problem, ol.GradientFlow(), many, batch=16)._asdict())
 """
 
 
+@pytest.mark.slow
 def test_several_devices_share_the_work(tmp_path):
     file = str(tmp_path / "ends.npz")
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"

@@ -68,6 +68,7 @@ def test_spectrum_at_the_teacher_is_the_closed_form(k, factor):
     np.testing.assert_allclose(repeated(found), truth, atol=1e-12 * k)
 
 
+@pytest.mark.slow
 def test_a_thousand_units_against_hessian_vector_products():
     K = 1000
     problem = ol.Problem(K + 1, K)
