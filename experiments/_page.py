@@ -4,6 +4,7 @@ import base64
 import html
 import importlib
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,10 @@ def cell(value: object) -> str:
     return str(value)
 
 
+def _prose(text: str) -> str:
+    return re.sub("`(.*?)`", r"<code>\1</code>", html.escape(text))
+
+
 def _table(rows: list[dict]) -> Iterator[str]:
     yield '<div class="wide"><table><thead><tr>'
     yield "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
@@ -77,8 +82,8 @@ def _made(left: dict) -> str:
 
 
 def _article(entry: Entry, folder: Path) -> Iterator[str]:
-    yield f'<h3 id="{entry.name}">{html.escape(entry.question)}</h3>'
-    yield from (f"<p>{html.escape(part)}</p>" for part in entry.how)
+    yield f'<h3 id="{entry.name}">{_prose(entry.question)}</h3>'
+    yield from (f"<p>{_prose(part)}</p>" for part in entry.how)
     if entry.left is None:
         yield f'<p class="missing">Not run yet: python -m experiments {entry.name}</p>'
         return
@@ -86,7 +91,7 @@ def _article(entry: Entry, folder: Path) -> Iterator[str]:
     alt = html.escape(entry.question)
     yield f'<figure><img alt="{alt}" src="data:image/png;base64,{picture}"></figure>'
     if entry.left["remarks"]:
-        yield f'<p class="seen">{html.escape(entry.left["remarks"])}</p>'
+        yield f'<p class="seen">{_prose(entry.left["remarks"])}</p>'
     yield from _table(entry.left["rows"])
     yield f'<p class="made">{entry.name}: {html.escape(_made(entry.left))}</p>'
 
@@ -109,19 +114,29 @@ def _page(sections: list[tuple[str, list[Entry]]], folder: Path) -> Iterator[str
     yield "</body></html>"
 
 
-def _sheet(entry: Entry, folder: Path) -> Iterator[Figure]:
+_LINE = 0.0125  # of a sheet's height, for text of nine points
+
+
+def _text(figure: Figure, y: float, text: str, width: int, **style) -> float:
+    """Text from y downwards; where it ends."""
+    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width) or [""]]
+    size = style.setdefault("fontsize", 9)
+    figure.text(0.07, y, "\n".join(lines), va="top", **style)
+    return y - (len(lines) + 0.8) * _LINE * size / 9
+
+
+def _sheets(entry: Entry, folder: Path) -> Iterator[Figure]:
     """Of the PDF: a sheet with question, figure and what was seen, and sheets of the table."""
     assert entry.left is not None
     figure = Figure(figsize=(8.27, 11.69))
-    text = "\n".join(textwrap.wrap(entry.question, 78))
-    figure.text(0.07, 0.965, text, va="top", fontsize=13, weight="bold")
-    how = "\n\n".join("\n".join(textwrap.wrap(part, 105)) for part in entry.how)
-    figure.text(0.07, 0.915, how, va="top", fontsize=9)
-    axes = figure.add_axes((0.07, 0.2, 0.86, 0.58))
-    axes.imshow(matplotlib.image.imread(folder / f"{entry.name}.png"))
+    y = _text(figure, 0.96, entry.question, 68, fontsize=13, weight="bold")
+    y = _text(figure, y, "\n\n".join(entry.how), 108)
+    picture = matplotlib.image.imread(folder / f"{entry.name}.png")
+    height = min(0.86 * 8.27 / 11.69 * picture.shape[0] / picture.shape[1], y - 0.2)
+    axes = figure.add_axes((0.07, y - height, 0.86, height))
+    axes.imshow(picture)
     axes.set_axis_off()
-    seen = "\n".join(textwrap.wrap(entry.left["remarks"], 105))
-    figure.text(0.07, 0.17, seen, va="top", fontsize=9)
+    _text(figure, y - height - 0.01, entry.left["remarks"], 108)
     figure.text(0.07, 0.03, f"{entry.name}: {_made(entry.left)}", fontsize=8, color="0.4")
     yield figure
     columns = list(entry.left["rows"][0])
@@ -131,8 +146,8 @@ def _sheet(entry: Entry, folder: Path) -> Iterator[Figure]:
         "  ".join(x.rjust(n) for x, n in zip(line, widths, strict=True))
         for line in [columns, *cells]
     ]
-    size = min(8.0, 8.0 * 150 / max(len(lines[0]), 1))
-    deep = int(600 / size)
+    size = min(8.0, 1300 / max(len(lines[0]), 1))
+    deep = int(400 / size)
     for at in range(1, len(lines), deep):
         sheet = Figure(figsize=(11.69, 8.27))
         part = "\n".join([lines[0], *lines[at : at + deep]])
@@ -154,6 +169,6 @@ def write(folder: Path) -> list[Path]:
     page.write_text("\n".join(_page(sections, folder)), encoding="utf-8")
     with PdfPages(pdf) as sheets:
         for entry in there:
-            for sheet in _sheet(entry, folder):
+            for sheet in _sheets(entry, folder):
                 sheets.savefig(sheet)
     return [page, pdf]

@@ -58,9 +58,9 @@ def main(argv=None) -> None:
         plain(axes)
     panels[0].set_ylabel("% of the starts")
     compared = [row["agreement"] for row in rows if row["agreement"]]
-    remarks = (
-        f"{compared.count('inside')} of {len(compared)} published shares lie in our 95 % intervals."
-    )
+    inside = compared.count("inside")
+    remarks = f"{inside} of {len(compared)} published shares lie in our 95 % intervals."
+    remarks = remarks if compared else "The small version is of another size than the paper's."
     report(args, rows, figure, remarks, levels=found)
 
 

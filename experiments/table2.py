@@ -76,9 +76,9 @@ def main(argv=None) -> None:
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     plain(axes)
     compared = [row["agreement"] for row in rows if row["agreement"]]
-    remarks = (
-        f"{compared.count('inside')} of {len(compared)} published shares lie in our 95 % intervals."
-    )
+    inside = compared.count("inside")
+    remarks = f"{inside} of {len(compared)} published shares lie in our 95 % intervals."
+    remarks = remarks if compared else "The small version is of another size than the paper's."
     report(args, rows, figure, remarks, levels=found)
 
 
