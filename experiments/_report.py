@@ -81,7 +81,7 @@ def report(
     }
     if levels:
         provenance["levels"] = levels
-    text = json.dumps(provenance, indent=1)
+    text = json.dumps(provenance, indent=1, ensure_ascii=False)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     for suffix in (".png", ".pdf"):
         figure.savefig(path.with_suffix(suffix), dpi=150)

@@ -53,7 +53,7 @@ def test_help_says_what_is_asked(name, capsys):
 def test_the_small_version_leaves_a_table_and_a_figure(name, tmp_path, capsys):
     importlib.import_module(f"experiments.{name}").main(["--quick", "--out", str(tmp_path)])
     told = capsys.readouterr().out
-    left = json.loads((tmp_path / f"{name}.json").read_text())
+    left = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
     assert left["rows"]
     assert left["versions"]["odelandscape"]
     with (tmp_path / f"{name}.csv").open(encoding="utf-8") as file:
