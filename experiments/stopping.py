@@ -15,7 +15,7 @@ import odelandscape as ol
 
 from ._draw import plain
 from ._published import TABLE_1, TABLE_2, TABLE_3A, TABLE_3B
-from ._report import BLUE, GREEN, GREY, ORANGE, PINK, arguments, report
+from ._report import BLUE, GREEN, ORANGE, arguments, report
 from ._stops import Stops, stopped
 
 _TIMES = np.geomspace(100, 4000, 60)
@@ -92,7 +92,9 @@ def main(argv=None) -> None:
     for (K, M), shade in zip(shown, np.linspace(0.15, 1, len(shown)), strict=True):
         share = 100 * (seen[K, M].loss < _LOSS).mean(axis=0)
         left.plot(_TIMES, share, color=BLUE, alpha=shade, linewidth=1.2)
-        left.annotate(f"M = {M}", (_TIMES[-1], share[-1]), fontsize=6, color="0.3", va="center")
+        if share[-1] < 99.5:  # the others lie on each other
+            name = f" M = {M}"
+            left.annotate(name, (_TIMES[-1], share[-1]), fontsize=7, color="0.3", va="center")
     found = [r for r in rows if r["table"] == "3b" and r["T of the paper's share"]]
     left.plot(
         [r["T of the paper's share"] for r in found],
@@ -109,19 +111,21 @@ def main(argv=None) -> None:
         error = 196 * np.sqrt(share * (100 - share) / args.seeds) / 100
         right.plot(_TIMES, share, color=colour, label=f"K = {K}, M = 17 (95 %)")
         right.fill_between(_TIMES, share - error, share + error, color=colour, alpha=0.2)
-    for r, colour in zip(
-        [r for r in rows if r["M"] == 17 and r["K"] > 17],
-        (PINK, ORANGE, GREY, PINK, ORANGE),
-        strict=False,
-    ):
-        if r["T of the paper's share"]:
-            right.plot(r["T of the paper's share"], r["global: paper %"], "x", color=colour)
-            right.annotate(
-                f" Table {r['table']}: {r['global: paper %']} %",
-                (r["T of the paper's share"], r["global: paper %"]),
-                fontsize=7,
-                va="top",
-            )
+    different = [r for r in rows if r["M"] == 17 and r["K"] > 17 and r["T of the paper's share"]]
+    for row in different:
+        # The marks of Table 1 are named above themselves, the others below.
+        above = row["table"] == "1"
+        at = (row["T of the paper's share"], row["global: paper %"])
+        right.plot(*at, "x", color=ORANGE)
+        right.annotate(
+            f"Table {row['table']}: {row['global: paper %']} %",
+            at,
+            (-4 if above else 4, 4 if above else -4),
+            textcoords="offset points",
+            fontsize=7,
+            ha="right" if above else "left",
+            va="bottom" if above else "top",
+        )
     right.set_title("M = 17: the paper's different shares", fontsize=10)
     for axes in (left, right):
         axes.set_xscale("log")
