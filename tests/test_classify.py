@@ -208,6 +208,7 @@ def _holds(A, blocks):
     return all(len(row) < 2 and all(len(c) == 2 and c.min() == 1 for c in row) for row in varying)
 
 
+@pytest.mark.slow
 def test_no_fewer_blocks_would_do():
     """Against all partitions of four teachers, for students that a group of permutations carries into
     each other. Some need more blocks than the group has orbits: six students, one for each pair of

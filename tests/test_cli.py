@@ -231,13 +231,8 @@ def test_trajectory_of_online_sgd_has_networks_beside_it(tmp_path, capsys):
 
 
 # The second leaves nothing but time 0.
-@pytest.mark.parametrize(
-    "more",
-    [
-        pytest.param("--learning-rate 5", marks=pytest.mark.slow),
-        "--learning-rate 1000 --networks 2",
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("more", ["--learning-rate 5", "--learning-rate 1000 --networks 2"])
 def test_trajectory_tells_that_it_diverges(tmp_path, capsys, more):
     command = f"-K 2 -M 2 -d 30000 --flow sgd --points 10 {more}"
     report, rows = _trajectory(tmp_path / "out", capsys, command)
@@ -393,6 +388,7 @@ def test_a_second_start_finds_its_programs_and_says_nothing_of_it(tmp_path):
     assert compiled[1] < compiled[0]
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_readme_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -404,6 +400,12 @@ def test_the_examples_in_the_readme_run(capsys, tmp_path, monkeypatch):
     assert "stable (band 1e-08)" in told
     assert "global minimum" in told
     assert (tmp_path / "sweep-4-4.nc").exists()
+
+
+def test_the_example_without_sampling_runs(capsys):
+    code = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[1]
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    assert "stable (band 1e-08)" in capsys.readouterr().out
 
 
 @pytest.mark.slow

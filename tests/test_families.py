@@ -175,6 +175,7 @@ def test_a_singular_jacobian_gives_a_point_and_not_nan():
 # --- derivatives and ends -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_derivatives_pass_through_the_fixed_point():
     def loss(slope, c):
         T = (1 - c) * jnp.eye(8) + c

@@ -155,6 +155,7 @@ def test_one_student_on_the_wrong_side_of_one_teacher_ends_on_the_kink():
     assert ends.loss[1] == pytest.approx(1 / 4)  # ½ E[relu²], the student silent
 
 
+@pytest.mark.slow
 def test_too_few_students_never_reach_a_global_minimum():
     ends = ol.relax(ol.Problem(2, 4), ol.GradientFlow(), starts(ol.Problem(2, 4), 30), batch=32)
     assert set(ends.outcome) == {"local_minimum"}
@@ -247,6 +248,7 @@ def test_one_pool_that_fails_stops_the_others(monkeypatch):
         ol.relax(problem, ol.GradientFlow(), starts(problem, 64), batch=8, progress=broken)
 
 
+@pytest.mark.slow
 def test_other_seeds_slopes_and_tolerances_need_no_other_program():
     compiled = []
 
