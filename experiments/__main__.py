@@ -68,8 +68,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.what == "report":
         from ._page import write
 
-        for path in write(args.out):
-            print(path)
+        try:
+            paths = write(args.out)
+        except ValueError as error:  # nothing to report
+            print(error, file=sys.stderr)
+            return 2
+        print(*paths, sep="\n")
         return 0
     names = NAMES if args.what == "all" else (args.what,)
     failed = _run(names, args.out, args.quick, args.again or args.what != "all")

@@ -18,7 +18,6 @@ from odelandscape.classify import LEVEL_WIDTH
 from ._draw import plain
 from ._report import BLUE, GREEN, ORANGE, PINK
 from ._sweeps import interval, swept
-from .orthonormal_endings import HorizontalFlow
 
 END, HORIZONTAL = "to the end", "horizontal"
 COLOURS = {END: BLUE, "t = 100": GREEN, "t = 30": GREEN, "t = 10": PINK, HORIZONTAL: ORANGE}
@@ -35,7 +34,24 @@ REST = 100.0
 _AT_ONCE = 128
 _SHADE = 0.5
 _NOTHING = 5e-4
-_LEARNED = 1e-4  # well below the lowest level above 0
+LEARNED = 1e-4  # well below the lowest level above 0
+
+
+class HorizontalFlow(ol.AbstractFlow):
+    """Ẇ = −(G − GWᵀW): what is left of onGD without rotations of the rows within their span."""
+
+    def mixing(self, state: ol.OrderParameters, problem: ol.Problem) -> ol.Mixing:
+        X, Y, dv, _ = ol.GradientFlow().mixing(state, problem)
+        return ol.Mixing(X - (X @ state.Q + Y @ state.R.T), Y, dv)
+
+    def admit(self, weights: ol.Weights) -> ol.Weights:
+        return ol.OrthonormalFlow().admit(weights)
+
+    def retract(self, weights: ol.Weights) -> ol.Weights:
+        return ol.OrthonormalFlow().retract(weights)
+
+    def frozen_directions(self, weights: ol.Weights, problem: ol.Problem):
+        raise NotImplementedError("its rest points are no critical points: only paths are followed")
 
 
 @eqx.filter_jit
@@ -92,7 +108,7 @@ def distinct(losses: np.ndarray) -> int:
     return 1 + int((np.diff(np.sort(losses)) > LEVEL_WIDTH).sum())
 
 
-def loss_row(runs: ol.Sweep, where: str, losses: np.ndarray, below: float = _LEARNED) -> dict:
+def loss_row(runs: ol.Sweep, where: str, losses: np.ndarray, below: float = LEARNED) -> dict:
     """The losses that starts of a sweep have somewhere, for a table."""
     # Below 0 by rounding only.
     lowest, low, median, high = np.maximum(np.quantile(losses, [0, 0.1, 0.5, 0.9]), 0)
@@ -126,7 +142,7 @@ def distributions(
         seen = [endings(args, M + more, M, (30.0,)) for M in teachers]
         for one in seen:
             # At the best that there is: 0, but for surplus students.
-            below = _LEARNED + (one.runs.loss.min() if more else 0)
+            below = LEARNED + (one.runs.loss.min() if more else 0)
             rows += [loss_row(one.runs, name, one.loss[name], below) for name in where]
         everything = np.concatenate([one.loss[name] for one in seen for name in where])
         # Whatever is as good as 0 gets the first bar.

@@ -15,6 +15,9 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from ._order import SECTIONS
+from ._report import aligned, cell
+
+_DIGITS = 6
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -52,15 +55,6 @@ def _entry(name: str, folder: Path) -> Entry:
     return Entry(name, question, how, left)
 
 
-def cell(value: object) -> str:
-    """A number as a reader wants it; the CSV has all digits."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value)
-
-
 def _prose(text: str) -> str:
     return re.sub("`(.*?)`", r"<code>\1</code>", html.escape(text))
 
@@ -70,7 +64,7 @@ def _table(rows: list[dict]) -> Iterator[str]:
     yield "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
     yield "</tr></thead><tbody>"
     for row in rows:
-        cells = "".join(f"<td>{html.escape(cell(value))}</td>" for value in row.values())
+        cells = "".join(f"<td>{html.escape(cell(value, _DIGITS))}</td>" for value in row.values())
         yield f"<tr>{cells}</tr>"
     yield "</tbody></table></div>"
 
@@ -139,13 +133,7 @@ def _sheets(entry: Entry, folder: Path) -> Iterator[Figure]:
     _text(figure, y - height - 0.01, entry.left["remarks"], 108)
     figure.text(0.07, 0.03, f"{entry.name}: {_made(entry.left)}", fontsize=8, color="0.4")
     yield figure
-    columns = list(entry.left["rows"][0])
-    cells = [[cell(row[column]) for column in columns] for row in entry.left["rows"]]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    lines = [
-        "  ".join(x.rjust(n) for x, n in zip(line, widths, strict=True))
-        for line in [columns, *cells]
-    ]
+    lines = ["  ".join(line) for line in aligned(entry.left["rows"], _DIGITS)]
     size = min(8.0, 1300 / max(len(lines[0]), 1))
     deep = int(400 / size)
     for at in range(1, len(lines), deep):

@@ -36,12 +36,27 @@ def arguments(name: str, doc: str | None, argv=None, **more: dict) -> argparse.N
     return args
 
 
-def _cell(value: object) -> str:
+def cell(value: object, digits: int = 10) -> str:
+    """A number as a table shows it; the CSV has all digits."""
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.10g}"
+        return f"{value:.{digits}g}"
     return str(value)
+
+
+def aligned(rows: list[dict], digits: int = 10) -> list[list[str]]:
+    """Head and rows of a table, each column in one width."""
+    lines = [list(rows[0]), *([cell(value, digits) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [[x.rjust(n) for x, n in zip(line, widths, strict=True)] for line in lines]
+
+
+def keep(file: Path, text: str) -> None:
+    """Write a file that is there whole or not at all, whenever the program is killed."""
+    part = file.with_name(file.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
 
 
 def report(
@@ -53,22 +68,16 @@ def report(
 ) -> None:
     """Print the rows as a table and leave NAME.md, .csv, .json (with versions, seconds, and the `levels`
     of each sweep), .png, .pdf."""
-    columns = list(rows[0])
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    lines = [
-        "| "
-        + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in [columns, ["-" * width for width in widths], *cells]
-    ]
+    head, *body = aligned(rows)
+    rule = ["-" * len(name) for name in head]
+    lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *body)]
     table = "\n".join(lines) + (f"\n\n{remarks}" if remarks else "")
     print(table)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / args.name
     path.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
     with path.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     provenance = {
@@ -81,8 +90,9 @@ def report(
     }
     if levels:
         provenance["levels"] = levels
-    text = json.dumps(provenance, indent=1, ensure_ascii=False)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     for suffix in (".png", ".pdf"):
         figure.savefig(path.with_suffix(suffix), dpi=150)
+    # Last: where it is, the experiment has come to its end.
+    text = json.dumps(provenance, indent=1, ensure_ascii=False)
+    keep(path.with_suffix(".json"), text + "\n")
     print(f"\n{path}.md, .csv, .json, .png, .pdf in {provenance['seconds']} s")

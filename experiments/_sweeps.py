@@ -6,6 +6,8 @@ from dataclasses import replace
 import odelandscape as ol
 from odelandscape.summary import wilson
 
+from ._report import keep
+
 FLOWS = {
     "gd": ol.GradientFlow(),
     "ngd": ol.NormalisedFlow(),
@@ -21,9 +23,8 @@ def swept(
     flow: str = "gd",
     activation: ol.AbstractActivation | None = None,
     dimension: int | None = None,
-    seeds: int | None = None,
 ) -> ol.Sweep:
-    """The sweep of `args.seeds` starts, unless `seeds` says otherwise."""
+    """The sweep of `args.seeds` starts."""
     problem = ol.Problem(students, teachers, activation or ol.ReLU())
     parts = [flow, str(students), str(teachers)]
     parts += [] if activation is None else [type(activation).__name__]
@@ -32,7 +33,7 @@ def swept(
     runs = ol.sweep(
         problem,
         FLOWS[flow],
-        seeds or args.seeds,
+        args.seeds,
         dimension=dimension,
         store=folder,
         progress=not args.quick,
@@ -41,7 +42,7 @@ def swept(
     file = folder.with_suffix(".seconds")
     before = float(file.read_text()) if file.exists() else 0.0
     seconds = max(before, runs.seconds or 0.0)
-    file.write_text(f"{seconds:.1f}\n")
+    keep(file, f"{seconds:.1f}\n")
     return replace(runs, seconds=seconds)
 
 

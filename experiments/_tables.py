@@ -96,6 +96,15 @@ def shares_figure(rows: list[dict], title: str, widths: str = "K") -> Figure:
     return figure
 
 
+def inside(rows: list[dict]) -> str:
+    """How many of the published shares that rows are compared with (`agreement`) our intervals hold."""
+    compared = [row["agreement"] for row in rows if row["agreement"]]
+    if not compared:
+        return "The small version is of another size than the paper's."
+    count = compared.count("inside")
+    return f"{count} of {len(compared)} published shares lie in our 95 % intervals."
+
+
 def agreement(rows: list[dict]) -> str:
     """How many published global shares our intervals hold."""
     inside = sum(row["global of the paper"] == "inside" for row in rows)

@@ -2,8 +2,7 @@ r"""What do random teachers of finite dimension change of the landscape (paper, 
 
 In d dimensions a random teacher is not orthonormal: T = I + O(d^(−1/2)). For each d a number of teachers
 is drawn, and random students are relaxed by gradient flow for each, from the same starts in d dimensions with
-T = I, too. The levels of the families broaden as d^(−1/2), lie below those of T = I the more the smaller d
-is, and remain apart.
+T = I, too. Do the levels of the families broaden and shift, how fast, and do they remain apart?
 """
 
 import numpy as np

@@ -7,33 +7,15 @@ all). Told are the losses' quantiles at t = 10, 100 and 1000, as a stop at these
 whether the path rested there.
 """
 
-import jax
 import numpy as np
 from matplotlib.figure import Figure
 
 import odelandscape as ol
 
+from ._ongd import LEARNED, HorizontalFlow, paths
 from ._report import BLUE, GREEN, PINK, arguments, report
 
 _TIMES = (10.0, 100.0, 900.0, 1000.0)
-_LEARNED = 1e-4  # well below the lowest level of a local minimum, 0.007
-
-
-class HorizontalFlow(ol.AbstractFlow):
-    """Ẇ = −(G − GWᵀW): what is left of onGD without rotations of the rows within their span."""
-
-    def mixing(self, state: ol.OrderParameters, problem: ol.Problem) -> ol.Mixing:
-        X, Y, dv, _ = ol.GradientFlow().mixing(state, problem)
-        return ol.Mixing(X - (X @ state.Q + Y @ state.R.T), Y, dv)
-
-    def admit(self, weights: ol.Weights) -> ol.Weights:
-        return ol.OrthonormalFlow().admit(weights)
-
-    def retract(self, weights: ol.Weights) -> ol.Weights:
-        return ol.OrthonormalFlow().retract(weights)
-
-    def frozen_directions(self, weights: ol.Weights, problem: ol.Problem):
-        raise NotImplementedError("its rest points are no critical points: only paths are followed")
 
 
 _FLOWS = {
@@ -41,17 +23,6 @@ _FLOWS = {
     "canonical": ol.OrthonormalFlow("canonical"),
     "horizontal": HorizontalFlow(),
 }
-
-
-def _losses(problem: ol.Problem, flow: ol.AbstractFlow, d: int, starts: int) -> np.ndarray:
-    """(starts, times)"""
-
-    def path(seed):
-        weights = ol.random_weights(jax.random.fold_in(jax.random.key(0), seed), problem, d)
-        state = ol.overlaps(problem, flow.admit(weights))
-        return ol.trajectory(problem, flow, state, _TIMES, rtol=1e-7)
-
-    return np.array([path(seed).loss for seed in range(starts)])
 
 
 def _row(width: int, ratio: float, name: str, losses: np.ndarray) -> dict:
@@ -67,9 +38,9 @@ def _row(width: int, ratio: float, name: str, losses: np.ndarray) -> dict:
         "at t = 1000": float(median),
         "10 %": float(low),
         "90 %": float(high),
-        "learned at t = 100": float((middle < _LEARNED).mean()),
-        "at t = 1,000": float((end < _LEARNED).mean()),
-        "still falling": float((before - end > _LEARNED).mean()),
+        "learned at t = 100": float((middle < LEARNED).mean()),
+        "at t = 1,000": float((end < LEARNED).mean()),
+        "still falling": float((before - end > LEARNED).mean()),
     }
 
 
@@ -88,7 +59,7 @@ def main(argv=None) -> None:
     for width in widths:
         for ratio in ratios:
             for name, flow in _FLOWS.items():
-                losses = _losses(ol.Problem(width, width), flow, ratio * width, starts)
+                losses = paths(ol.Problem(width, width), flow, starts, _TIMES, ratio * width).loss
                 rows.append(_row(width, ratio, name, losses))
                 shown[width, ratio, name] = losses
         print(f"K = M = {width}: done", flush=True)
@@ -114,7 +85,7 @@ def main(argv=None) -> None:
     figure.axes[0].set_ylabel("share of the starts below")
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     remarks = (
-        f"Learned: loss below {_LEARNED:g}. Still falling: by more than that between t = 900 and 1000. "
+        f"Learned: loss below {LEARNED:g}. Still falling: by more than that between t = 900 and 1000. "
         "The horizontal projection rests wherever no move out of the rows' span helps: a continuum of losses."
     )
     report(args, rows, figure, remarks)

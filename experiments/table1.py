@@ -12,7 +12,7 @@ from ._draw import plain
 from ._published import TABLE_1
 from ._report import BLUE, GREEN, ORANGE, arguments, report
 from ._sweeps import interval, levels, percent, swept
-from ._tables import verdict
+from ._tables import inside, verdict
 
 
 def main(argv=None) -> None:
@@ -57,11 +57,7 @@ def main(argv=None) -> None:
         axes.legend(frameon=False, fontsize=8)
         plain(axes)
     panels[0].set_ylabel("% of the starts")
-    compared = [row["agreement"] for row in rows if row["agreement"]]
-    inside = compared.count("inside")
-    remarks = f"{inside} of {len(compared)} published shares lie in our 95 % intervals."
-    remarks = remarks if compared else "The small version is of another size than the paper's."
-    report(args, rows, figure, remarks, levels=found)
+    report(args, rows, figure, inside(rows), levels=found)
 
 
 if __name__ == "__main__":

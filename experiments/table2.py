@@ -13,7 +13,7 @@ from ._draw import plain
 from ._published import TABLE_2
 from ._report import BLUE, GREEN, ORANGE, arguments, report
 from ._sweeps import interval, levels, percent, swept
-from ._tables import verdict
+from ._tables import inside, verdict
 
 _TIMES_M = {"gd": 1, "2l-gd": 1, "ngd": 2, "ongd": 2}  # d / M
 _LOW = 0.1  # the paper's threshold for nGD, K > M
@@ -30,7 +30,7 @@ def main(argv=None) -> None:
     M, surplus, flows = 17, (0, 1, 2), TABLE_2
     if args.quick:
         M, surplus, flows, args.seeds = 6, (0,), {"2l-gd": TABLE_2["2l-gd"]}, 100
-    rows, found = [], {}
+    rows, found, shares = [], {}, []
     for flow, published in flows.items():
         for more in surplus:
             runs = swept(args, M + more, M, flow, dimension=_TIMES_M[flow] * M)
@@ -41,6 +41,8 @@ def main(argv=None) -> None:
             if not constrained:
                 count = int((runs.outcome == "global_minimum").sum())
             low = int((ended & (runs.loss < _LOW)).sum()) if flow == "ngd" and more else None
+            told = count if low is None else low
+            shares.append(percent(told, n))
             theirs = published[more] if M == 17 else None
             rows.append(
                 {
@@ -51,35 +53,28 @@ def main(argv=None) -> None:
                     "paper %": theirs,
                     "global or lowest, here % (95 %)": interval(count, n),
                     "below 0.1, here % (95 %)": None if low is None else interval(low, n),
-                    "agreement": None
-                    if theirs is None
-                    else verdict(count if low is None else low, n, theirs),
+                    "agreement": None if theirs is None else verdict(told, n, theirs),
                     "its loss": float(lowest) if constrained else 0.0,
                     "not converged or saddle %": interval(int((~ended).sum()), n),
                     "seeds": n,
                     "seconds": runs.seconds,
-                    "_share": percent(count if low is None else low, n),
                 }
             )
             found[f"{flow}, K = {M + more}, M = {M}, d = {runs.dimension}"] = levels(runs)
-    shares = np.array([row.pop("_share") for row in rows])
     figure = Figure(figsize=(7, 3.8), layout="constrained")
     axes = figure.subplots()
     x = np.arange(len(rows))
     colours = [(BLUE, GREEN, ORANGE)[row["K"] - M] for row in rows]
-    errors = np.abs(shares[:, 1:] - shares[:, :1]).T
-    axes.bar(x, shares[:, 0], yerr=errors, color=colours, capsize=2, label="here (95 %)")
+    drawn = np.array(shares)
+    errors = np.abs(drawn[:, 1:] - drawn[:, :1]).T
+    axes.bar(x, drawn[:, 0], yerr=errors, color=colours, capsize=2, label="here (95 %)")
     known = [i for i, row in enumerate(rows) if row["paper %"] is not None]
     axes.plot(known, [rows[i]["paper %"] for i in known], "kx", label="paper (none: not converged)")
     axes.set_xticks(x, [f"{row['flow']}\nK = {row['K']}" for row in rows], fontsize=8)
     axes.set_ylabel("% of the starts")
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     plain(axes)
-    compared = [row["agreement"] for row in rows if row["agreement"]]
-    inside = compared.count("inside")
-    remarks = f"{inside} of {len(compared)} published shares lie in our 95 % intervals."
-    remarks = remarks if compared else "The small version is of another size than the paper's."
-    report(args, rows, figure, remarks, levels=found)
+    report(args, rows, figure, inside(rows), levels=found)
 
 
 if __name__ == "__main__":

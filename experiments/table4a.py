@@ -1,7 +1,7 @@
 r"""How often does normalised gradient flow (nGD) end in a spurious minimum for K = M (paper, Table 4a)?
 
 As Table 3a, with students of length 1. For d = M they stay in the teachers' span; the paper's other nGD runs
-(Table 4b) can only have been made with d > M, so d = 2M stands beside it.
+(Table 4b) fit d > M at the smallest widths (`dimension_of_starts`), so d = 2M stands beside it.
 """
 
 from ._published import TABLE_4A

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import experiments
 import odelandscape as ol
 from experiments import __main__ as command
-from experiments import _draw, _page, _report, _stops, _tables
+from experiments import _draw, _mixture, _ongd, _page, _report, _stops, _tables
 from experiments._order import NAMES as ORDER
 
 
@@ -144,3 +144,32 @@ def test_matrices_are_drawn_with_anti_aligned_and_surplus_students_last():
     assert columns.tolist() == [0, 1]
     assert across == [0.5, 1.5]
     assert down == [0.5]
+
+
+@pytest.mark.parametrize("d", [3, 5])
+def test_the_horizontal_flow_is_the_gradient_less_what_lies_in_the_rows_span(d):
+    problem, flow = ol.Problem(3, 3), _ongd.HorizontalFlow()
+    weights = flow.admit(ol.random_weights(jax.random.key(0), problem, d))
+    W = weights.W
+    G = jax.grad(lambda W: ol.population_loss(problem, ol.Weights(W, weights.v)))(W)
+    rates = flow(0.0, weights, problem).W
+    np.testing.assert_allclose(rates, -(G - G @ W.T @ W), atol=1e-12)
+    np.testing.assert_allclose(
+        rates @ W.T, 0, atol=1e-12
+    )  # WWᵀ = I stays, and no row turns in the span
+    assert (np.abs(rates).max() < 1e-12) == (
+        d == 3
+    )  # where the span is the whole space, nothing moves
+
+
+def test_one_gaussian_is_mean_and_deviation_and_two_are_found_again():
+    rng = np.random.default_rng(1)
+    x = np.concatenate([rng.normal(-0.7, 0.04, 300), rng.normal(1.0, 0.05, 2700)])
+    one, two = (_mixture.fit(x, n) for n in (1, 2))
+    assert one.mean[0] == pytest.approx(x.mean())
+    assert one.deviation[0] == pytest.approx(x.std())
+    # The likelihood of a Gaussian at its own mean and deviation, in closed form.
+    assert one.log_likelihood == pytest.approx(-len(x) / 2 * (np.log(2 * np.pi * x.var()) + 1))
+    np.testing.assert_allclose(two.weight, [0.1, 0.9], atol=1e-6)  # far apart: none is mistaken
+    np.testing.assert_allclose(two.mean, [x[:300].mean(), x[300:].mean()], atol=1e-6)
+    assert two.bic < min(one.bic, _mixture.fit(x, 3).bic)
