@@ -87,7 +87,10 @@ def histogram(
             color="0.25",
         )
     axes.set_yscale("log")
-    axes.set_ylim(0.5 / len(losses), 3)
+    lowest = 0.5 / len(losses)
+    longest = max((len(name) for name, _ in levels), default=0)
+    axes.set_ylim(lowest, 2 * 10 ** (longest / 12))  # names stand above the bars
+    axes.set_yticks(10.0 ** np.arange(np.ceil(np.log10(lowest)), 1))
     axes.set_ylabel("share of the starts")
     plain(axes)
 
