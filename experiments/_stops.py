@@ -1,6 +1,5 @@
 """What is seen by a program that stops at a finite time and sorts runs by thresholds."""
 
-from functools import partial
 from typing import NamedTuple
 
 import diffrax
@@ -11,6 +10,7 @@ import numpy as np
 
 import odelandscape as ol
 from odelandscape.integrate import field
+from odelandscape.sweep import starts
 
 _AT_ONCE = 128
 
@@ -31,10 +31,8 @@ class Stops(NamedTuple):
 
 
 @eqx.filter_jit
-def _at(problem: ol.Problem, flow: ol.AbstractFlow, dimension: int, seeds, times):
-    def one(seed):
-        key = jax.random.fold_in(jax.random.key(0), seed)
-        start = flow.admit(ol.random_weights(key, problem, dimension))
+def _at(problem: ol.Problem, flow: ol.AbstractFlow, begin: ol.Weights, times):
+    def one(start):
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
             ol.RungeKuttaChebyshev(),
@@ -56,22 +54,22 @@ def _at(problem: ol.Problem, flow: ol.AbstractFlow, dimension: int, seeds, times
 
         return jax.vmap(seen)(solution.ys)
 
-    return jax.vmap(one)(seeds)
+    return jax.vmap(one)(begin)
 
 
 def stopped(
     problem: ol.Problem,
     flow: ol.AbstractFlow,
-    starts: int,
+    count: int,
     times,
     dimension: int | None = None,
 ) -> Stops:
-    """The starts of a sweep (seed 0), followed to each of the times."""
+    """The first `count` starts of a sweep (seed 0), followed to each of the times."""
     ts = jnp.asarray(times, float)
-    run = partial(_at, problem, flow, dimension or problem.teachers)
-    parts = [
-        run(jnp.minimum(jnp.arange(at, at + _AT_ONCE), starts - 1), ts)
-        for at in range(0, starts, _AT_ONCE)
-    ]
-    loss, rates = (np.concatenate([np.asarray(p[i]) for p in parts])[:starts] for i in (0, 1))
+    parts = []
+    for at in range(0, count, _AT_ONCE):
+        seeds = np.minimum(np.arange(at, at + _AT_ONCE), count - 1)  # all parts of one size
+        begin = starts(problem, flow, 0, seeds, dimension or problem.teachers)
+        parts.append(_at(problem, flow, begin, ts))
+    loss, rates = (np.concatenate([np.asarray(p[i]) for p in parts])[:count] for i in (0, 1))
     return Stops(np.asarray(times, float), loss, rates)

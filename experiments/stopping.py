@@ -1,123 +1,151 @@
-r"""Are the paper's shares for K > M those of runs that were stopped before they had ended (Tables 1, 2, 3b)?
+r"""Are the paper's shares those of runs that were stopped before they had ended (Tables 1, 2, 3a and 3b)?
 
 Starts are followed along gradient flow to a grid of times, and sorted at each as the paper says (Appendix G):
-global if the loss is below a threshold, else none if the rates of Q and R are above another, else local.
-Told are the time T at which the share of global runs is the published one, and the threshold on the rates
-at which the share of none is: two numbers for the two shares of a row; the question is whether they are
-the same, and plausible, in all rows. (The paper prints neither for gradient flow, and says of nGD that
-thresholds were chosen by eye, for each width.)
+global if the loss is below a threshold, else none if the rates of Q and R are above another, else local. The
+share of global runs at a time is that of all starts at their ends, less those of the first `--stops` starts
+that end there but are not there yet. This is done for students in the teachers' span (d = M) and for
+d = 1,000, where they begin almost orthogonal to it (the paper gives no dimension).
+
+Told are the time T at which the share is the published one, and the threshold on the rates at which the
+share of none is. That is a number for each number, so the question is whether one serves for all: T = τ K is
+fitted, with one τ for all rows of Tables 3a and 3b, and each row is held against it in standard errors.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import odelandscape as ol
 
 from ._draw import plain
 from ._published import TABLE_1, TABLE_2, TABLE_3A, TABLE_3B, THRESHOLD_4A
-from ._report import BLUE, GREEN, ORANGE, arguments, report
-from ._stops import Stops, stopped
+from ._report import BLUE, GREEN, GREY, ORANGE, arguments, report
+from ._stops import stopped
+from ._sweeps import interval, swept
 
-_TIMES = np.geomspace(100, 4000, 60)
+_SLOWNESS = np.geomspace(12, 100, 60)  # T / K
 _LOSS = THRESHOLD_4A  # of the tables it is printed for this one only
+_LARGE = 1000
 
 
-def _rows_wanted() -> list[tuple[str, int, int, float, float | None]]:
-    """Of what table, K, M, share of global and of none in percent."""
-    wanted = [("3a", M, M, TABLE_3A[M].world, TABLE_3A[M].none) for M in (8, 10, 12, 17)]
-    wanted += [("3b", M + 1, M, row.world, row.none) for M, row in TABLE_3B.items()]
+class _Published(NamedTuple):
+    table: str
+    K: int
+    M: int
+    world: float  # global, in percent
+    none: float | None
+
+
+class _Seen(NamedTuple):
+    """Shares of global runs of one K, M, d at the times τK, and what else is known."""
+
+    share: np.ndarray  # (T,)
+    error: np.ndarray  # (T,) standard error
+    loss: np.ndarray  # (stops, T)
+    rates: np.ndarray  # (stops, T)
+    end: str
+
+
+def _wanted() -> list[_Published]:
+    rows = [_Published("3a", M, M, row.world, row.none) for M, row in TABLE_3A.items()]
+    rows += [_Published("3b", M + 1, M, row.world, row.none) for M, row in TABLE_3B.items()]
     for K, column in ((18, 1), (19, 2)):
-        wanted.append(("1", K, 17, TABLE_1[K][0], None))
-        wanted.append(("2", K, 17, TABLE_2["gd"][column], None))
-    return wanted
+        rows.append(_Published("1", K, 17, TABLE_1[K][0], None))
+        rows.append(_Published("2", K, 17, TABLE_2["gd"][column], None))
+    return rows
 
 
-def _time(share: np.ndarray, wanted: float) -> float | None:
+def _see(args, K: int, M: int, d: int) -> _Seen:
+    runs = swept(args, K, M, dimension=d)
+    world, n, few = runs.outcome == "global_minimum", len(runs), args.stops
+    seen = stopped(runs.problem, ol.GradientFlow(), few, _SLOWNESS * K, d)
+    late = (world[:few, None] & (seen.loss >= _LOSS)).sum(axis=0)
+    end, lag = world.mean(), (late + 1) / (few + 2)  # no share of none is surely none
+    error = np.sqrt(end * (1 - end) / n + lag * (1 - lag) / few)
+    print(f"K = {K}, M = {M}, d = {d}: done", flush=True)
+    return _Seen(end - late / few, error, seen.loss, seen.rates, interval(int(world.sum()), n))
+
+
+def _off(row: _Published, seen: _Seen) -> np.ndarray:
+    """Standard errors between our share and the published one, at each time."""
+    p = row.world / 100
+    return (seen.share - p) / np.sqrt(seen.error**2 + p * (1 - p) / 10_000)
+
+
+def _reached(share: np.ndarray, wanted: float, times: np.ndarray) -> float | None:
     """When a share that grows reaches the wanted one, if it does."""
     above = np.flatnonzero(share >= wanted)
     if not len(above) or above[0] == 0:
         return None
     at = above[0]
-    return float(np.interp(wanted, share[at - 1 : at + 1], _TIMES[at - 1 : at + 1]))
+    return float(np.interp(wanted, share[at - 1 : at + 1], times[at - 1 : at + 1]))
 
 
-def _row(table: str, K: int, M: int, world: float, none: float | None, seen: Stops) -> dict:
-    n = len(seen.loss)
-    share = (seen.loss < _LOSS).mean(axis=0)
-    error = np.sqrt(share * (1 - share) / n)
-    stop = _time(share, world / 100)
-    at = np.argmin(np.abs(_TIMES - stop)) if stop else None
+def _row(row: _Published, d: int, seen: _Seen, common: int | None) -> dict:
+    times, p = _SLOWNESS * row.K, row.world / 100
+    T = _reached(seen.share, p, times)
     threshold = told = None
-    if at is not None and none is not None:
-        rates = np.sort(np.where(seen.loss[:, at] < _LOSS, 0.0, seen.rates[:, at]))[::-1]
-        # So many of the runs that aren't global are none.
-        threshold = float(rates[min(n - 1, round(none / 100 * n))])
-        told = "{:.1f} / {:.1f} / {:.1f}".format(*100 * seen.shares(_LOSS, threshold)[:, at])
+    if T is not None and row.none is not None:
+        at = np.argmin(np.abs(times - T))
+        left = seen.loss[:, at] >= _LOSS
+        rates = np.sort(seen.rates[left, at])[::-1]
+        count = round(row.none / 100 * len(left))  # so many of those that aren't global are none
+        threshold = float(rates[min(count, len(rates) - 1)]) if len(rates) else 0.0
+        none = 100 * float((rates > threshold).sum()) / len(left)
+        world = 100 * float(seen.share[at])
+        told = f"{100 - world - none:.1f} / {world:.1f} / {none:.1f}"
     return {
-        "table": table,
-        "K": K,
-        "M": M,
-        "starts": n,
-        "global: paper %": world,
-        "none: paper %": none,
-        "global at t = 4,000, %": round(100 * float(share[-1]), 2),
-        "T of the paper's share": stop and round(stop, 1),
-        "from": _time(share + 1.96 * error, world / 100),
-        "to": _time(share - 1.96 * error, world / 100),
+        "table": row.table,
+        "K": row.K,
+        "M": row.M,
+        "d": d,
+        "global: paper %": row.world,
+        "at the end, % (95 %)": seen.end,
+        "T of the paper's share": T and round(T, 1),
+        "from": _reached(seen.share + 1.96 * seen.error, p, times),
+        "to": _reached(seen.share - 1.96 * seen.error, p, times),
+        "T / K": T and round(T / row.K, 1),
+        "at the common T / K, %": None if common is None else round(100 * seen.share[common], 2),
+        "off, SE": None if common is None else round(float(_off(row, seen)[common]), 1),
         "threshold on the rates": threshold,
         "local / global / none there, %": told,
     }
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "stopping",
-        __doc__,
-        argv,
-        seeds=dict(type=int, default=1000, metavar="N", help="starts of each (1,000)"),
-    )
-    wanted = _rows_wanted()
-    if args.quick:
-        wanted, args.seeds = [row for row in wanted if row[:2] == ("3b", 9)], 128
-    seen: dict[tuple[int, int], Stops] = {}
-    for _, K, M, *_ in wanted:
-        if (K, M) not in seen:
-            seen[K, M] = stopped(ol.Problem(K, M), ol.GradientFlow(), args.seeds, _TIMES)
-            print(f"K = {K}, M = {M}: done", flush=True)
-    rows = [_row(table, K, M, world, none, seen[K, M]) for table, K, M, world, none in wanted]
-    figure = Figure(figsize=(8.8, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    shown = [(K, M) for K, M in seen if K == M + 1]
-    for (K, M), shade in zip(shown, np.linspace(0.15, 1, len(shown)), strict=True):
-        share = 100 * (seen[K, M].loss < _LOSS).mean(axis=0)
-        left.plot(_TIMES, share, color=BLUE, alpha=shade, linewidth=1.2)
-        if share[-1] < 99.5:  # the others lie on each other
-            name = f" M = {M}"
-            left.annotate(name, (_TIMES[-1], share[-1]), fontsize=7, color="0.3", va="center")
-    found = [r for r in rows if r["table"] == "3b" and r["T of the paper's share"]]
-    left.plot(
-        [r["T of the paper's share"] for r in found],
-        [r["global: paper %"] for r in found],
-        "x",
-        color=ORANGE,
-        label="paper, Table 3b",
-    )
-    left.set_title("K = M + 1: global if stopped at T", fontsize=10)
+def _marks(axes: Axes, rows: list[dict], column: str) -> None:
+    """A column against K: squares Table 3a, dots Table 3b; a colour for each dimension."""
+    for dimension, colour in zip(dict.fromkeys(map(_name, rows)), (ORANGE, BLUE), strict=False):
+        for table, mark, filled in (("3a", "s", "none"), ("3b", "o", "full")):
+            some = [r for r in rows if (r["table"], _name(r)) == (table, dimension)]
+            axes.plot(
+                [r["K"] for r in some],
+                [np.nan if r[column] is None else r[column] for r in some],
+                mark,
+                color=colour,
+                fillstyle=filled,
+                markersize=5,
+                label=f"Table {table}, {dimension}",
+            )
+    axes.set_xlabel("K")
+
+
+def _different(axes: Axes, rows: list[dict], seen: dict[tuple[int, int, int], _Seen]) -> None:
+    """The paper's different shares at M = 17, on the curves for d = M."""
     for K, colour in ((18, BLUE), (19, GREEN)):
-        if (K, 17) not in seen:
+        one, times = seen[K, 17, 17], _SLOWNESS * K
+        axes.plot(times, 100 * one.share, color=colour, label=f"K = {K}, M = 17 (95 %)")
+        low, high = (100 * one.share + sign * 196 * one.error for sign in (-1, 1))
+        axes.fill_between(times, low, high, color=colour, alpha=0.2)
+    for row in rows:
+        if (row["M"], row["d"]) != (17, 17) or row["K"] == 17 or not row["T of the paper's share"]:
             continue
-        share = 100 * (seen[K, 17].loss < _LOSS).mean(axis=0)
-        error = 196 * np.sqrt(share * (100 - share) / args.seeds) / 100
-        right.plot(_TIMES, share, color=colour, label=f"K = {K}, M = 17 (95 %)")
-        right.fill_between(_TIMES, share - error, share + error, color=colour, alpha=0.2)
-    different = [r for r in rows if r["M"] == 17 and r["K"] > 17 and r["T of the paper's share"]]
-    for row in different:
         # The marks of Table 1 are named above themselves, the others below.
         above = row["table"] == "1"
         at = (row["T of the paper's share"], row["global: paper %"])
-        right.plot(*at, "x", color=ORANGE)
-        right.annotate(
+        axes.plot(*at, "x", color=ORANGE)
+        axes.annotate(
             f"Table {row['table']}: {row['global: paper %']} %",
             at,
             (-4 if above else 4, 4 if above else -4),
@@ -126,23 +154,78 @@ def main(argv=None) -> None:
             ha="right" if above else "left",
             va="bottom" if above else "top",
         )
-    right.set_title("M = 17: the paper's different shares", fontsize=10)
-    for axes in (left, right):
-        axes.set_xscale("log")
-        axes.set_xlabel("time T of the stop")
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8, loc="lower right")
-        plain(axes)
-    left.set_ylabel(f"% of the starts with loss below {_LOSS:g}")
-    times = [r["T of the paper's share"] for r in rows if r["T of the paper's share"]]
-    remarks = (
-        f"{len(times)} of {len(rows)} published global shares would be those of a stop, at T from "
-        f"{min(times):.0f} to {max(times):.0f}. A time is fitted to each share: what it says is whether the "
-        "times are alike."
-        if times
-        else "No published share is that of a stop."
+    axes.legend(frameon=False, fontsize=7, loc="lower right")
+    axes.set_xscale("log")
+    axes.set_title("M = 17: the paper's different shares", fontsize=10)
+    axes.set_xlabel("time T of the stop (d = M)")
+    axes.set_ylabel(f"% of the starts with loss below {_LOSS:g}")
+
+
+def _name(row: dict) -> str:
+    return "d = M" if row["d"] == row["M"] else f"d = {row['d']:,}"
+
+
+def main(argv=None) -> None:
+    """Runs the experiment."""
+    args = arguments(
+        "stopping",
+        __doc__,
+        argv,
+        seeds=dict(type=int, default=10_000, metavar="N", help="starts of each (10,000)"),
+        stops=dict(type=int, default=640, metavar="N", help="those that are stopped (640)"),
     )
-    report(args, rows, figure, remarks)
+    wanted, dimensions = _wanted(), (None, _LARGE)
+    if args.quick:
+        wanted, dimensions = [row for row in wanted if row[:2] == ("3b", 9)], (None,)
+        args.seeds, args.stops = 256, 64
+    rows: list[dict] = []
+    seen: dict[tuple[int, int, int], _Seen] = {}
+    fits: dict[str, float] = {}
+    remarks = []
+    for dimension in dimensions:
+        for row in wanted:
+            at = (row.K, row.M, dimension or row.M)
+            if at not in seen:
+                seen[at] = _see(args, *at)
+        fitted = [row for row in wanted if row.table in ("3a", "3b")]
+        off = np.array([_off(row, seen[row.K, row.M, dimension or row.M]) for row in fitted])
+        misfit = (off**2).mean(axis=0)
+        common = int(np.argmin(misfit))
+        some = [
+            _row(
+                row,
+                dimension or row.M,
+                seen[row.K, row.M, dimension or row.M],
+                common if row in fitted else None,
+            )
+            for row in wanted
+        ]
+        rows += some
+        name = _name(some[0])
+        fits[name] = float(_SLOWNESS[common])
+        good = int((np.abs(off[:, common]) <= 2).sum())
+        remarks.append(
+            f"{name}: stopped at T = {fits[name]:.0f} K, all of them, {good} of {len(fitted)} shares of "
+            f"Tables 3a and 3b are within 2 standard errors (mean square {misfit[common]:.1f}); followed to "
+            f"the last time {int((np.abs(off[:, -1]) <= 2).sum())} (mean square {misfit[-1]:.0f})."
+        )
+    figure = Figure(figsize=(12.5, 4.3), layout="constrained")
+    panels = figure.subplots(1, 2 if args.quick else 3)
+    _marks(panels[0], rows, "T / K")
+    for common_time, colour in zip(fits.values(), (ORANGE, BLUE), strict=False):
+        panels[0].axhline(common_time, color=colour, linestyle="--", linewidth=0.9)
+    panels[0].set_title("T / K of the paper's shares; dashed: common", fontsize=10)
+    panels[0].set_ylabel("T / K")
+    panels[0].legend(frameon=False, fontsize=7)
+    _marks(panels[1], rows, "off, SE")
+    panels[1].axhspan(-2, 2, color=GREY, alpha=0.15, linewidth=0)
+    panels[1].set_title("all stopped at the common T / K", fontsize=10)
+    panels[1].set_ylabel("here − paper, standard errors")
+    if not args.quick:
+        _different(panels[2], rows, seen)
+    for axes in panels:
+        plain(axes)
+    report(args, rows, figure, " ".join(remarks))
 
 
 if __name__ == "__main__":
