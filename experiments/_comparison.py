@@ -1,13 +1,15 @@
 """Every published number of Tables 1 to 4 beside ours, and the experiment that says why they differ."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ._published import SAFRAN_SHAMIR, SAFRAN_SHAMIR_SURPLUS
+from ._report import cell
 from ._tables import share, verdict
 
 NEEDED = ("table1", "table2", "table3a", "table3b", "table4a", "table4b", "stopping")
+BEGIN, END = "<!-- Made by python -m experiments._comparison. -->", "<!-- Its end. -->"
+
 _FATES = ("local", "global", "none")
 
 Row = dict[str, str | int | float | None]
@@ -17,8 +19,30 @@ def _rows(folder: Path, name: str) -> list[dict]:
     return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["rows"]
 
 
+class _Stops:
+    """What `stopping` says of a published share, by table, K and M."""
+
+    def __init__(self, folder: Path):
+        self.rows: dict[tuple[str, int, int], list[dict]] = {}
+        for row in _rows(folder, "stopping"):
+            self.rows.setdefault((row["table"], row["K"], row["M"]), []).append(row)
+
+    def __call__(self, table: str, K: int, M: int) -> str:
+        told = []
+        for row in self.rows[table, K, M]:
+            dimension = "d = M" if row["d"] == M else f"d = {row['d']:,}"
+            T, world, off = (row[n] for n in ("T / K", "at the common T / K, %", "off, SE"))
+            if T is None and world is None:
+                continue
+            text = "" if T is None else f"stopped at {T:.0f} K: the paper's"
+            if world is not None:
+                text += (", " if text else "") + f"at the common time {world:.2f} ({off:+.1f} SE)"
+            told.append(f"{dimension} {text}")
+        return "`stopping`: " + "; ".join(told)
+
+
 def _agrees(row: dict) -> str:
-    """Of a row's three shares: yes, or by how much those are off that our intervals don't hold."""
+    """Of a row's three shares: yes, or how far off those are that our intervals don't hold."""
     off = []
     for name in _FATES:
         count = round(share(row[f"{name}: here % (95 %)"])[0] * row["seeds"] / 100)
@@ -28,16 +52,118 @@ def _agrees(row: dict) -> str:
     return ", ".join(off) or "yes"
 
 
-def _fates(row: dict, why: str) -> Row:
-    agrees = _agrees(row)
-    told: Row = {"K": row["K"], "M": row["M"], "d": row["d"]}
-    told["paper: local / global / none"] = " / ".join(f"{row[f'{n}: paper %']:.2f}" for n in _FATES)
-    if "spurious: Safran, Shamir %" in row:
-        told["Safran, Shamir: spurious"] = row["spurious: Safran, Shamir %"]
-    told["here (95 %)"] = " / ".join(row[f"{n}: here % (95 %)"] for n in _FATES)
-    told["agrees with the paper?"] = agrees
-    if "spurious of theirs" in row:
-        inside = row["spurious of theirs"] == "inside"
-        told["with Safran, Shamir?"] = "yes" if inside else row["spurious of theirs"]
-    told["why not"] = None if agrees == "yes" else why
-    return told
+def _fates(folder: Path, name: str, why: Callable[[dict], str]) -> Iterator[Row]:
+    for row in _rows(folder, name):
+        agrees = _agrees(row)
+        told: Row = {"K": row["K"], "M": row["M"], "d": row["d"]}
+        told["paper"] = " / ".join(f"{row[f'{n}: paper %']:.2f}" for n in _FATES)
+        if "spurious: Safran, Shamir %" in row:
+            told["Safran, Shamir"] = row["spurious: Safran, Shamir %"]
+        told["here (95 %)"] = " / ".join(row[f"{n}: here % (95 %)"] for n in _FATES)
+        told["agrees?"] = agrees
+        if "spurious of theirs" in row:
+            theirs = row["spurious of theirs"]
+            told["with Safran, Shamir?"] = "yes" if theirs == "inside" else theirs
+        told["why not"] = None if agrees == "yes" else why(row)
+        yield told
+
+
+def _table_1(folder: Path, stops: _Stops) -> Iterator[Row]:
+    for row in _rows(folder, "table1"):
+        if row["paper %"] is None:
+            continue
+        K, end = row["K"], row["end"]
+        if end == "global":
+            why = stops("1", K, 17) if K > 17 else stops("3a", 17, 17)
+        else:
+            why = "`surplus_levels`" if K > 17 else "`dimension_of_starts`"
+        agrees = "yes" if row["agreement"] == "inside" else row["agreement"]
+        yield {
+            "K": K,
+            "end": end,
+            "paper": row["paper %"],
+            "here (95 %)": row["here % (95 %)"],
+            "agrees?": agrees,
+            "why not": None if agrees == "yes" else why,
+        }
+
+
+_FLOWS = {
+    "2l-gd": "a stop, as for GD (`stopping`)",
+    "ngd": "`dimension_of_starts`",
+    "ongd": "it was stopped, or projected in another way: `orthonormal_endings`",
+}
+
+
+def _table_2(folder: Path, stops: _Stops) -> Iterator[Row]:
+    for row in _rows(folder, "table2"):
+        flow, K, theirs = row["flow"], row["K"], row["paper %"]
+        agrees = "it converges" if theirs is None else row["agreement"].replace("inside", "yes")
+        why = _FLOWS.get(flow) or (stops("2", K, 17) if K > 17 else stops("3a", 17, 17))
+        yield {
+            "flow": flow,
+            "K": K,
+            "d": row["d"],
+            "paper": "not converged" if theirs is None else theirs,
+            "here (95 %)": row["below 0.1, here % (95 %)"]
+            or row["global or lowest, here % (95 %)"],
+            "agrees?": agrees,
+            "why not": None if agrees == "yes" else why,
+        }
+
+
+def compared(folder: Path) -> bool:
+    """Whether a folder holds all that is compared, in full."""
+    files = [folder / f"{name}.json" for name in NEEDED]
+    return all(
+        file.exists()
+        and json.loads(file.read_text(encoding="utf-8"))["arguments"]["quick"] == "False"
+        for file in files
+    )
+
+
+def tables(folder: Path) -> dict[str, list[Row]]:
+    """By title, of the full runs that `folder` holds: all of NEEDED."""
+    stops = _Stops(folder)
+
+    def stopped(table: str) -> Callable[[dict], str]:
+        return lambda row: stops(table, row["K"], row["M"])
+
+    def in_dimensions(_: dict) -> str:
+        return "`dimension_of_starts`"
+
+    return {
+        "Table 1, M = 17": list(_table_1(folder, stops)),
+        "Table 2, M = 17": list(_table_2(folder, stops)),
+        "Table 3a, K = M": list(_fates(folder, "table3a", stopped("3a"))),
+        "Table 3b, K = M + 1": list(_fates(folder, "table3b", stopped("3b"))),
+        "Table 4a, nGD, K = M": list(_fates(folder, "table4a", in_dimensions)),
+        "Table 4b, nGD, K = M + 1": list(_fates(folder, "table4b", in_dimensions)),
+    }
+
+
+def markdown(folder: Path) -> str:
+    """The tables as experiments/README.md shows them."""
+    lines = []
+    for title, rows in tables(folder).items():
+        head = list(rows[0])
+        lines += [f"### {title}", "", _line(head), _line(["---"] * len(head))]
+        lines += [_line(map(cell, row.values())) for row in rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def enter(readme: Path, folder: Path) -> str:
+    """The text of a README with the tables between its two marks."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{markdown(folder)}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    (here / "README.md").write_text(enter(here / "README.md", here / "results"), encoding="utf-8")

@@ -14,10 +14,15 @@ import matplotlib.image
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
+from ._comparison import compared, tables
 from ._order import SECTIONS
 from ._report import aligned, cell
 
 _DIGITS = 6
+_COMPARED = (
+    "Shares in percent, of 10,000 starts here and in the paper, of 1,000 of Safran and Shamir's "
+    "(arXiv:1712.08968); SE: standard errors between the two."
+)
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -101,6 +106,12 @@ def _page(sections: list[tuple[str, list[Entry]]], folder: Path) -> Iterator[str
         for entry in entries:
             yield f'<li><a href="#{entry.name}">{entry.name}</a></li>'
     yield "</ul></nav>"
+    if compared(folder):
+        yield "<h2>All published numbers of Tables 1 to 4</h2>"
+        yield f"<p>{_COMPARED}</p>"
+        for name, rows in tables(folder).items():
+            yield f"<h3>{name}</h3>"
+            yield from _table(rows)
     for heading, entries in sections:
         yield f"<h2>{html.escape(heading)}</h2>"
         for entry in entries:
@@ -133,14 +144,18 @@ def _sheets(entry: Entry, folder: Path) -> Iterator[Figure]:
     _text(figure, y - height - 0.01, entry.left["remarks"], 108)
     figure.text(0.07, 0.03, f"{entry.name}: {_made(entry.left)}", fontsize=8, color="0.4")
     yield figure
-    lines = ["  ".join(line) for line in aligned(entry.left["rows"], _DIGITS)]
+    yield from _table_sheets(entry.left["rows"], f"{entry.name}: table")
+
+
+def _table_sheets(rows: list[dict], title: str) -> Iterator[Figure]:
+    lines = ["  ".join(line) for line in aligned(rows, _DIGITS)]
     size = min(8.0, 1300 / max(len(lines[0]), 1))
     deep = int(400 / size)
     for at in range(1, len(lines), deep):
         sheet = Figure(figsize=(11.69, 8.27))
         part = "\n".join([lines[0], *lines[at : at + deep]])
         sheet.text(0.03, 0.96, part, va="top", fontsize=size, family="monospace")
-        sheet.text(0.03, 0.02, f"{entry.name}: table", fontsize=8, color="0.4")
+        sheet.text(0.03, 0.02, title, fontsize=8, color="0.4")
         yield sheet
 
 
@@ -156,6 +171,9 @@ def write(folder: Path) -> list[Path]:
     page, pdf = folder / "report.html", folder / "report.pdf"
     page.write_text("\n".join(_page(sections, folder)), encoding="utf-8")
     with PdfPages(pdf) as sheets:
+        for name, rows in tables(folder).items() if compared(folder) else ():
+            for sheet in _table_sheets(rows, name):
+                sheets.savefig(sheet)
         for entry in there:
             for sheet in _sheets(entry, folder):
                 sheets.savefig(sheet)

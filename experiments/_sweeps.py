@@ -15,6 +15,14 @@ FLOWS = {
     "2l-gd": ol.TwoLayerFlow(),
 }
 
+LARGE = 1000
+"""A dimension in which students begin almost orthogonal to the teachers."""
+
+
+def dimension_name(d: int | None) -> str:
+    """Of the d that `swept` is given."""
+    return "d = M" if d is None else f"d = {d:,}"
+
 
 def swept(
     args: argparse.Namespace,

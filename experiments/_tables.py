@@ -59,7 +59,7 @@ def fates_row(
     return row
 
 
-def _share(cell: str) -> tuple[float, float, float]:
+def share(cell: str) -> tuple[float, float, float]:
     """What `interval` has written, back as numbers."""
     share, rest = cell.split(" (")
     low, high = rest.rstrip(")").split(" – ")
@@ -72,7 +72,7 @@ def shares_figure(rows: list[dict], title: str, widths: str = "K") -> Figure:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     x = np.array([row[widths] for row in rows])
     for name, colour in (("global", BLUE), ("local", ORANGE), ("none", GREEN)):
-        ours = np.array([_share(row[f"{name}: here % (95 %)"]) for row in rows])
+        ours = np.array([share(row[f"{name}: here % (95 %)"]) for row in rows])
         theirs = np.array([row[f"{name}: paper %"] for row in rows])
         errors = np.abs(ours[:, 1:] - ours[:, :1]).T
         above.errorbar(

@@ -23,11 +23,10 @@ from ._draw import plain
 from ._published import TABLE_1, TABLE_2, TABLE_3A, TABLE_3B, THRESHOLD_4A
 from ._report import BLUE, GREEN, GREY, ORANGE, arguments, report
 from ._stops import stopped
-from ._sweeps import interval, swept
+from ._sweeps import LARGE, dimension_name, interval, swept
 
 _SLOWNESS = np.geomspace(12, 100, 60)  # T / K
 _LOSS = THRESHOLD_4A  # of the tables it is printed for this one only
-_LARGE = 1000
 
 
 class _Published(NamedTuple):
@@ -162,7 +161,7 @@ def _different(axes: Axes, rows: list[dict], seen: dict[tuple[int, int, int], _S
 
 
 def _name(row: dict) -> str:
-    return "d = M" if row["d"] == row["M"] else f"d = {row['d']:,}"
+    return dimension_name(None if row["d"] == row["M"] else row["d"])
 
 
 def main(argv=None) -> None:
@@ -174,7 +173,7 @@ def main(argv=None) -> None:
         seeds=dict(type=int, default=10_000, metavar="N", help="starts of each (10,000)"),
         stops=dict(type=int, default=640, metavar="N", help="those that are stopped (640)"),
     )
-    wanted, dimensions = _wanted(), (None, _LARGE)
+    wanted, dimensions = _wanted(), (None, LARGE)
     if args.quick:
         wanted, dimensions = [row for row in wanted if row[:2] == ("3b", 9)], (None,)
         args.seeds, args.stops = 256, 64
