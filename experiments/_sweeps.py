@@ -49,7 +49,7 @@ def swept(
     # Of the slowest call, which is the one that computed.
     file = folder.with_suffix(".seconds")
     before = float(file.read_text()) if file.exists() else 0.0
-    seconds = max(before, runs.seconds or 0.0)
+    seconds = round(max(before, runs.seconds or 0.0), 1)
     keep(file, f"{seconds:.1f}\n")
     return replace(runs, seconds=seconds)
 
