@@ -8,6 +8,8 @@ import time
 import traceback
 from pathlib import Path
 
+import jax
+
 from ._order import NAMES, SECTIONS
 
 
@@ -58,6 +60,7 @@ def _run(names: tuple[str, ...], out: Path, quick: bool, again: bool) -> list[st
         except Exception:
             traceback.print_exc()
             failed.append(name)
+        jax.clear_caches()  # a process can map only so many programs
         print(f"[{number}/{len(names)}] {name}: {time.perf_counter() - began:.0f} s\n", flush=True)
     return failed
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from ._report import cell
 from ._tables import share, verdict
 
-NEEDED = ("table1", "table2", "table3a", "table3b", "table4a", "table4b", "stopping")
 BEGIN, END = "<!-- Made by python -m experiments._comparison. -->", "<!-- Its end. -->"
 
 _FATES = ("local", "global", "none")
@@ -112,18 +111,17 @@ def _table_2(folder: Path, stops: _Stops) -> Iterator[Row]:
         }
 
 
-def compared(folder: Path) -> bool:
-    """Whether a folder holds all that is compared, in full."""
-    files = [folder / f"{name}.json" for name in NEEDED]
-    return all(
-        file.exists()
-        and json.loads(file.read_text(encoding="utf-8"))["arguments"]["quick"] == "False"
-        for file in files
-    )
+def _in_full(folder: Path, name: str) -> bool:
+    file = folder / f"{name}.json"
+    if not file.exists():
+        return False
+    return json.loads(file.read_text(encoding="utf-8"))["arguments"]["quick"] == "False"
 
 
 def tables(folder: Path) -> dict[str, list[Row]]:
-    """By title, of the full runs that `folder` holds: all of NEEDED."""
+    """By title, of the full runs that `folder` holds: none before `stopping` is there."""
+    if not _in_full(folder, "stopping"):
+        return {}
     stops = _Stops(folder)
 
     def stopped(table: str) -> Callable[[dict], str]:
@@ -132,14 +130,15 @@ def tables(folder: Path) -> dict[str, list[Row]]:
     def in_dimensions(_: dict) -> str:
         return "`dimension_of_starts`"
 
-    return {
-        "Table 1, M = 17": list(_table_1(folder, stops)),
-        "Table 2, M = 17": list(_table_2(folder, stops)),
-        "Table 3a, K = M": list(_fates(folder, "table3a", stopped("3a"))),
-        "Table 3b, K = M + 1": list(_fates(folder, "table3b", stopped("3b"))),
-        "Table 4a, nGD, K = M": list(_fates(folder, "table4a", in_dimensions)),
-        "Table 4b, nGD, K = M + 1": list(_fates(folder, "table4b", in_dimensions)),
+    made: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
+        "table1": ("Table 1, M = 17", lambda: _table_1(folder, stops)),
+        "table2": ("Table 2, M = 17", lambda: _table_2(folder, stops)),
+        "table3a": ("Table 3a, K = M", lambda: _fates(folder, "table3a", stopped("3a"))),
+        "table3b": ("Table 3b, K = M + 1", lambda: _fates(folder, "table3b", stopped("3b"))),
+        "table4a": ("Table 4a, nGD, K = M", lambda: _fates(folder, "table4a", in_dimensions)),
+        "table4b": ("Table 4b, nGD, K = M + 1", lambda: _fates(folder, "table4b", in_dimensions)),
     }
+    return {title: list(rows()) for name, (title, rows) in made.items() if _in_full(folder, name)}
 
 
 def markdown(folder: Path) -> str:

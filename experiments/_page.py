@@ -14,7 +14,7 @@ import matplotlib.image
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from ._comparison import compared, tables
+from ._comparison import tables
 from ._order import SECTIONS
 from ._report import aligned, cell
 
@@ -106,12 +106,13 @@ def _page(sections: list[tuple[str, list[Entry]]], folder: Path) -> Iterator[str
         for entry in entries:
             yield f'<li><a href="#{entry.name}">{entry.name}</a></li>'
     yield "</ul></nav>"
-    if compared(folder):
+    compared = tables(folder)
+    if compared:
         yield "<h2>All published numbers of Tables 1 to 4</h2>"
         yield f"<p>{_COMPARED}</p>"
-        for name, rows in tables(folder).items():
-            yield f"<h3>{name}</h3>"
-            yield from _table(rows)
+    for name, rows in compared.items():
+        yield f"<h3>{name}</h3>"
+        yield from _table(rows)
     for heading, entries in sections:
         yield f"<h2>{html.escape(heading)}</h2>"
         for entry in entries:
@@ -171,7 +172,7 @@ def write(folder: Path) -> list[Path]:
     page, pdf = folder / "report.html", folder / "report.pdf"
     page.write_text("\n".join(_page(sections, folder)), encoding="utf-8")
     with PdfPages(pdf) as sheets:
-        for name, rows in tables(folder).items() if compared(folder) else ():
+        for name, rows in tables(folder).items():
             for sheet in _table_sheets(rows, name):
                 sheets.savefig(sheet)
         for entry in there:

@@ -3,6 +3,8 @@
 import argparse
 from dataclasses import replace
 
+import jax
+
 import odelandscape as ol
 from odelandscape.summary import wilson
 
@@ -46,6 +48,7 @@ def swept(
         store=folder,
         progress=not args.quick,
     )
+    jax.clear_caches()  # each problem has programs of its own, and a process can map only so many
     # Of the slowest call, which is the one that computed.
     file = folder.with_suffix(".seconds")
     before = float(file.read_text()) if file.exists() else 0.0

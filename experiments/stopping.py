@@ -13,6 +13,7 @@ fitted, with one τ for all rows of Tables 3a and 3b, and each row is held again
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ import odelandscape as ol
 from ._draw import plain
 from ._published import TABLE_1, TABLE_2, TABLE_3A, TABLE_3B, THRESHOLD_4A
 from ._report import BLUE, GREEN, GREY, ORANGE, arguments, report
-from ._stops import stopped
+from ._stops import Stops, stopped
 from ._sweeps import LARGE, dimension_name, interval, swept
 
 _SLOWNESS = np.geomspace(12, 100, 60)  # T / K
@@ -56,10 +57,25 @@ def _wanted() -> list[_Published]:
     return rows
 
 
+def _stops(args, problem: ol.Problem, d: int) -> Stops:
+    """Computed once into the folder of --out."""
+    K, M = problem.students, problem.teachers
+    file = args.out / "sweeps" / f"stops-{K}-{M}-d{d}-{args.stops}.npz"
+    if file.exists():
+        with np.load(file) as kept:
+            return Stops(*(kept[name] for name in Stops._fields))
+    seen = stopped(problem, ol.GradientFlow(), args.stops, _SLOWNESS * K, d)
+    part = file.with_suffix(".part.npz")
+    np.savez(part, **seen._asdict())
+    part.replace(file)
+    jax.clear_caches()  # each problem has programs of its own, and a process can map only so many
+    return seen
+
+
 def _see(args, K: int, M: int, d: int) -> _Seen:
     runs = swept(args, K, M, dimension=d)
     world, n, few = runs.outcome == "global_minimum", len(runs), args.stops
-    seen = stopped(runs.problem, ol.GradientFlow(), few, _SLOWNESS * K, d)
+    seen = _stops(args, runs.problem, d)
     late = (world[:few, None] & (seen.loss >= _LOSS)).sum(axis=0)
     end, lag = world.mean(), (late + 1) / (few + 2)  # no share of none is surely none
     error = np.sqrt(end * (1 - end) / n + lag * (1 - lag) / few)

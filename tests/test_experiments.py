@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import experiments
 import odelandscape as ol
 from experiments import __main__ as command
-from experiments import _draw, _mixture, _ongd, _page, _report, _stops, _tables
+from experiments import _comparison, _draw, _mixture, _ongd, _page, _report, _stops, _tables
 from experiments._order import NAMES as ORDER
 
 
@@ -111,6 +111,27 @@ def test_the_page_holds_everything_itself(tmp_path, monkeypatch):
     assert "0.333333" in text
     assert "Not run yet: python -m experiments two" in text
     assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_the_comparison_in_the_readme_is_that_of_the_results():
+    here = Path(experiments.__path__[0])
+    told = _comparison.enter(here / "README.md", here / "results")
+    assert told == (here / "README.md").read_text(encoding="utf-8"), (
+        "run python -m experiments._comparison"
+    )
+
+
+def test_the_comparison_says_which_numbers_are_off(tmp_path):
+    row = {"K": 9, "M": 8, "d": 8, "seeds": 10_000}
+    row |= {"local: paper %": 0.07, "local: here % (95 %)": "0.00 (0.00 – 0.04)"}
+    row |= {"global: paper %": 99.97, "global: here % (95 %)": "100.00 (99.96 – 100.00)"}
+    row |= {"none: paper %": 0.0, "none: here % (95 %)": "0.00 (0.00 – 0.04)"}
+    (tmp_path / "table4b.json").write_text(json.dumps({"rows": [row]}), encoding="utf-8")
+    (told,) = _comparison._fates(tmp_path, "table4b", lambda row: f"why {row['K']}")
+    # 7 of 10,000 against none: √(2 · 3.5e-4 / 1e4) is the error of the difference.
+    assert told["agrees?"] == f"local {-7e-4 / (2 * 3.5e-4 / 1e4) ** 0.5:.1f} SE"
+    assert told["why not"] == "why 9"
+    assert told["here (95 %)"].count("/") == 2
 
 
 def test_a_published_share_is_held_against_both_errors():
