@@ -71,5 +71,6 @@ def stopped(
         seeds = np.minimum(np.arange(at, at + _AT_ONCE), count - 1)  # all parts of one size
         begin = starts(problem, flow, 0, seeds, dimension or problem.teachers)
         parts.append(_at(problem, flow, begin, ts))
+    jax.clear_caches()  # each problem has programs of its own, and a process can map only so many
     loss, rates = (np.concatenate([np.asarray(p[i]) for p in parts])[:count] for i in (0, 1))
     return Stops(np.asarray(times, float), loss, rates)

@@ -13,7 +13,6 @@ fitted, with one τ for all rows of Tables 3a and 3b, and each row is held again
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -68,7 +67,6 @@ def _stops(args, problem: ol.Problem, d: int) -> Stops:
     part = file.with_suffix(".part.npz")
     np.savez(part, **seen._asdict())
     part.replace(file)
-    jax.clear_caches()  # each problem has programs of its own, and a process can map only so many
     return seen
 
 

@@ -1,7 +1,7 @@
 r"""How often does normalised gradient flow (nGD) end in a spurious minimum for K = M (paper, Table 4a)?
 
 As Table 3a, with students of length 1. For d = M they stay in the teachers' span; for d = 1,000 they begin
-almost orthogonal to it, which fits the paper's numbers better (`stopping`, `dimension_of_starts`).
+almost orthogonal to it. The paper gives no dimension (`dimension_of_starts`).
 """
 
 from ._published import TABLE_4A
