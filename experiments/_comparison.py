@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ._report import cell
+from ._sweeps import LARGE, dimension_name
 from ._tables import share, verdict
 
 BEGIN, END = "<!-- Made by python -m experiments._comparison. -->", "<!-- Its end. -->"
@@ -75,16 +76,14 @@ def _table_1(folder: Path, stops: _Stops) -> Iterator[Row]:
         if end == "global":
             why = stops("1", K, 17) if K > 17 else stops("3a", 17, 17)
         else:
-            why = "`surplus_levels`" if K > 17 else "`dimension_of_starts`"
-        agrees = "yes" if row["agreement"] == "inside" else row["agreement"]
-        yield {
-            "K": K,
-            "end": end,
-            "paper": row["paper %"],
-            "here (95 %)": row["here % (95 %)"],
-            "agrees?": agrees,
-            "why not": None if agrees == "yes" else why,
-        }
+            why = "`surplus_levels`" if K > 17 else "the dimension"
+        told: Row = {"K": K, "end": end, "paper": row["paper %"]}
+        for name in (dimension_name(None), dimension_name(LARGE)):
+            agrees = row[f"{name}: agreement"].replace("inside", "yes")
+            told[f"{name}: here (95 %)"] = row[f"{name}: here % (95 %)"]
+            told[f"{name}: agrees?"] = agrees
+        all_agree = all(told[key] == "yes" for key in told if key.endswith("agrees?"))
+        yield told | {"why not": None if all_agree else why}
 
 
 _FLOWS = {

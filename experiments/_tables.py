@@ -96,9 +96,9 @@ def shares_figure(rows: list[dict], title: str, widths: str = "K") -> Figure:
     return figure
 
 
-def inside(rows: list[dict]) -> str:
-    """How many of the published shares that rows are compared with (`agreement`) our intervals hold."""
-    compared = [row["agreement"] for row in rows if row["agreement"]]
+def inside(rows: list[dict], column: str = "agreement") -> str:
+    """How many of the published shares that rows are compared with in a column our intervals hold."""
+    compared = [row[column] for row in rows if row[column]]
     if not compared:
         return "The small version is of another size than the paper's."
     count = compared.count("inside")
