@@ -34,10 +34,10 @@ class _Stops:
             T, world, off = (row[n] for n in ("T / K", "at the common T / K, %", "off, SE"))
             if T is None and world is None:
                 continue
-            text = "" if T is None else f"stopped at {T:.0f} K: the paper's"
+            text = [] if T is None else [f"the paper's if stopped at T = {T:.0f} K"]
             if world is not None:
-                text += (", " if text else "") + f"at the common time {world:.2f} ({off:+.1f} SE)"
-            told.append(f"{dimension} {text}")
+                text.append(f"{world:.2f} ({off:+.1f} SE) at the common T / K")
+            told.append(f"{dimension} {', '.join(text)}")
         return "`stopping`: " + "; ".join(told)
 
 

@@ -96,6 +96,10 @@ def _reached(share: np.ndarray, wanted: float, times: np.ndarray) -> float | Non
     return float(np.interp(wanted, share[at - 1 : at + 1], times[at - 1 : at + 1]))
 
 
+def _rounded(x: float | None) -> float | None:
+    return None if x is None else round(x, 1)
+
+
 def _row(row: _Published, d: int, seen: _Seen, common: int | None) -> dict:
     times, p = _SLOWNESS * row.K, row.world / 100
     T = _reached(seen.share, p, times)
@@ -116,10 +120,10 @@ def _row(row: _Published, d: int, seen: _Seen, common: int | None) -> dict:
         "d": d,
         "global: paper %": row.world,
         "at the end, % (95 %)": seen.end,
-        "T of the paper's share": T and round(T, 1),
-        "from": _reached(seen.share + 1.96 * seen.error, p, times),
-        "to": _reached(seen.share - 1.96 * seen.error, p, times),
-        "T / K": T and round(T / row.K, 1),
+        "T of the paper's share": _rounded(T),
+        "from": _rounded(_reached(seen.share + 1.96 * seen.error, p, times)),
+        "to": _rounded(_reached(seen.share - 1.96 * seen.error, p, times)),
+        "T / K": _rounded(T and T / row.K),
         "at the common T / K, %": None if common is None else round(100 * seen.share[common], 2),
         "off, SE": None if common is None else round(float(_off(row, seen)[common]), 1),
         "threshold on the rates": threshold,
@@ -169,6 +173,8 @@ def _different(axes: Axes, rows: list[dict], seen: dict[tuple[int, int, int], _S
         )
     axes.legend(frameon=False, fontsize=7, loc="lower right")
     axes.set_xscale("log")
+    axes.set_xticks([250, 500, 1000, 2000], ["250", "500", "1,000", "2,000"])
+    axes.minorticks_off()
     axes.set_title("M = 17: the paper's different shares", fontsize=10)
     axes.set_xlabel("time T of the stop (d = M)")
     axes.set_ylabel(f"% of the starts with loss below {_LOSS:g}")
