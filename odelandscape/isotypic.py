@@ -28,13 +28,28 @@ _SYMMETRIC = np.outer(_E[0] - _E[1], _E[2] - _E[3])
 _CYCLE = np.outer(_E[0], _E[1]) + np.outer(_E[1], _E[2]) + np.outer(_E[2], _E[0])
 
 
+class Pattern(NamedTuple):
+    """A direction: entries (5 | 1, 5) in the coefficients of a block of students (1 row if free) on a block
+    of teachers, both split as in the finer ansatz, and what is added on the diagonal."""
+
+    students: int
+    block: int
+    entries: np.ndarray
+    diagonal: np.ndarray | None = None
+
+
 class Component(NamedTuple):
-    """A representation: its name, the blocks it lives on, its dimension for given sizes, and one vector
-    of each copy, as parameters of the finer ansatz."""
+    """A representation: its name, the blocks it lives on, and one vector of each copy of it. All units of a
+    block from `singles` on are alike."""
 
     name: str
     blocks: tuple[int, ...]
-    vectors: list[np.ndarray]
+    patterns: list[Pattern]
+
+    @property
+    def singles(self) -> int:
+        """How many units of its blocks the vectors tell apart from the others."""
+        return {"trivial": 0, "(p−2, 2)": 4, "Λ²": 3}.get(self.name, 2)
 
     def dimension(self, sizes: np.ndarray) -> float:
         """How often each of its eigenvalues occurs; 0 where a block is too small to have it."""
@@ -51,26 +66,13 @@ class Component(NamedTuple):
 
 
 @functools.cache
-def components(blocks: int, matches: tuple[int, ...], free: int) -> tuple[Component, ...]:
+def components(matches: tuple[int, ...], blocks: int, free: int) -> tuple[Component, ...]:
     """The representations in the coefficients of an ansatz, with their vectors.
 
-    `blocks` is the number of teacher blocks, `matches` and `free` are the ansatz's `matched` and `free`.
+    `matches` and `free` are the ansatz's `matched` and `free`, `blocks` the number of its teacher blocks.
     """
     B, matched = blocks, len(matches)
-    S, fine_S = matched + free, SPLIT * matched + free
-    on_diagonal = np.arange(SPLIT * matched), list(split(matches))
-
-    def rows(s: int) -> slice:
-        start = SPLIT * s if s < matched else SPLIT * matched + s - matched
-        return slice(start, start + (SPLIT if s < matched else 1))
-
-    def vector(s: int, b: int, entries: np.ndarray, diagonal: np.ndarray | None = None):
-        const, same = np.zeros((2, fine_S, SPLIT * B))
-        columns = slice(SPLIT * b, SPLIT * (b + 1))
-        const[rows(s), columns] = entries
-        if diagonal is not None:
-            same[rows(s), columns] = np.diag(diagonal)
-        return np.concatenate([(const + same)[on_diagonal], const.ravel()])
+    S = matched + free
 
     def one(s: int) -> np.ndarray:
         return _ONE if s < matched else np.ones(1)
@@ -86,22 +88,38 @@ def components(blocks: int, matches: tuple[int, ...], free: int) -> tuple[Compon
     for s in range(S):
         group = matches[s] if s < matched else None
         for b in range(B):
-            found[0].vectors.append(vector(s, b, np.outer(one(s), _ONE)))
-            of_block[b].vectors.append(vector(s, b, np.outer(one(s), _STANDARD)))
+            found[0].patterns.append(Pattern(s, b, np.outer(one(s), _ONE)))
+            of_block[b].patterns.append(Pattern(s, b, np.outer(one(s), _STANDARD)))
             if group is None:
                 continue
-            of_block[group].vectors.append(vector(s, b, np.outer(_STANDARD, _ONE)))
+            of_block[group].patterns.append(Pattern(s, b, np.outer(_STANDARD, _ONE)))
             if group == b:
-                found[0].vectors.append(vector(s, b, zero, _ONE))
-                of_block[b].vectors.append(vector(s, b, zero, _STANDARD))
-                symmetric[b].vectors.append(vector(s, b, _SYMMETRIC + _SYMMETRIC.T))
-                alternating[b].vectors.append(vector(s, b, _CYCLE - _CYCLE.T))
+                found[0].patterns.append(Pattern(s, b, zero, _ONE))
+                of_block[b].patterns.append(Pattern(s, b, zero, _STANDARD))
+                symmetric[b].patterns.append(Pattern(s, b, _SYMMETRIC + _SYMMETRIC.T))
+                alternating[b].patterns.append(Pattern(s, b, _CYCLE - _CYCLE.T))
             else:
                 pair = (min(group, b), max(group, b))
-                of_pair[pair].vectors.append(vector(s, b, np.outer(_STANDARD, _STANDARD)))
+                of_pair[pair].patterns.append(Pattern(s, b, np.outer(_STANDARD, _STANDARD)))
     for more in (of_block, of_pair, symmetric, alternating):
-        found.extend(component for component in more.values() if component.vectors)
+        found.extend(component for component in more.values() if component.patterns)
     return tuple(found)
+
+
+def vectors(component: Component, matches: tuple[int, ...], blocks: int, free: int) -> np.ndarray:
+    """(n, P5): its patterns as parameters of the finer ansatz."""
+    matched = len(matches)
+    on_diagonal = np.arange(SPLIT * matched), list(split(matches))
+    flat = []
+    for s, b, entries, diagonal in component.patterns:
+        const, same = np.zeros((2, SPLIT * matched + free, SPLIT * blocks))
+        first = SPLIT * min(s, matched) + max(s - matched, 0)
+        rows, columns = slice(first, first + len(entries)), slice(SPLIT * b, SPLIT * (b + 1))
+        const[rows, columns] = entries
+        if diagonal is not None:
+            same[rows, columns] = np.diag(diagonal)
+        flat.append(np.concatenate([(const + same)[on_diagonal], const.ravel()]))
+    return np.stack(flat)
 
 
 @eqx.filter_jit
@@ -137,13 +155,14 @@ def hessian_spectrum(
     """
     padding = ansatz.padding()
     ansatz, z = padding.ansatz, padding.pad(z)
-    found = components(len(ansatz.sizes), ansatz.matched, ansatz.free)
-    stack = np.stack([vector for component in found for vector in component.vectors])
+    shape = ansatz.matched, len(ansatz.sizes), ansatz.free
+    found = components(*shape)
+    stack = np.concatenate([vectors(component, *shape) for component in found])
     H, G = (np.asarray(x) for x in _forms(ansatz, z, jnp.asarray(stack)))
     sizes = np.asarray(ansatz.sizes)
     result, start = [], 0
     for component in found:
-        part = slice(start, start + len(component.vectors))
+        part = slice(start, start + len(component.patterns))
         start = part.stop
         dimension = component.dimension(sizes)
         if dimension <= 1e-9:

@@ -9,7 +9,7 @@ from systems import spectrum_at_teacher
 import odelandscape as ol
 from odelandscape.ansatz import BlockAnsatz
 from odelandscape.fixed_points import FixedPoint
-from odelandscape.isotypic import components, hessian_spectrum
+from odelandscape.isotypic import components, hessian_spectrum, vectors
 from odelandscape.stability import spectrum
 
 
@@ -85,11 +85,13 @@ def test_a_thousand_units_against_hessian_vector_products():
 
     # The representative vectors written out: their images stay in their span, with these eigenvalues.
     told = hessian_spectrum(ansatz, z)  # in a padded ansatz; the vectors below: of the plain one
-    for component in components(len(ansatz.sizes), ansatz.matched, ansatz.free):
-        vectors = [
-            np.asarray(fine.expand(fine.coefficients(jnp.asarray(v)))) for v in component.vectors
+    shape = ansatz.matched, len(ansatz.sizes), ansatz.free
+    for component in components(*shape):
+        written = [
+            np.asarray(fine.expand(fine.coefficients(jnp.asarray(v))))
+            for v in vectors(component, *shape)
         ]
-        U = np.stack([v.ravel() / np.linalg.norm(v) for v in vectors])
+        U = np.stack([v.ravel() / np.linalg.norm(v) for v in written])
         HU = np.stack([np.asarray(along(jnp.asarray(u.reshape(K + 1, K)))).ravel() for u in U])
         inside, *_ = np.linalg.lstsq(U.T, HU.T, rcond=None)
         assert np.linalg.norm(HU.T - U.T @ inside) < 1e-9 * np.linalg.norm(HU)

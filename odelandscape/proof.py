@@ -1,0 +1,585 @@
+r"""Proofs that a fixed point exists, is isolated, and is a local minimum or a saddle.
+
+Ball arithmetic (Arb, Johansson 2017) encloses all rounding. A fixed point is proved by Krawczyk's test: with
+$g$ the reduced gradient, $C$ near the inverse of its Jacobian and $X$ a box about $x$, if
+$x - C g(x) + (1 - C g'(X))(X - x)$ lies inside $X$, then $X$ holds exactly one zero of $g$. The Hessian there is
+known on each representation of the symmetry as a small matrix of balls (`variations`), whose eigenvalues are
+enclosed after an approximate diagonalisation (Weyl, Ostrowski).
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+from flint import arb, arb_mat, ctx
+
+from .activations import LeakyReLU, ReLU
+from .fixed_points import FixedPoint
+from .variations import Point, Rows, Split
+
+MINIMUM, SADDLE, UNDECIDED, REFUTED = "local minimum", "saddle", "undecided", "refuted"
+
+NEAR = 1e-6
+"""How far from the given point, in the weights and as a part of their norm, the proved one may lie."""
+
+_STEPS = 10  # of Newton's method with one inverse
+
+
+class Enclosure(NamedTuple):
+    """A number that is proved to lie from `low` to `high`; `ball` is the same in decimals, often narrower."""
+
+    ball: str
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return self.ball
+
+
+class Eigenvalue(NamedTuple):
+    """Of the Hessian: where it lies, how often it occurs, and on which representation."""
+
+    value: Enclosure
+    multiplicity: float
+    representation: str
+
+
+class Statement(NamedTuple):
+    """What a proof is about, in exact numbers: an ansatz, a box of parameters, and the bits to compute with.
+
+    `names`: of the ansatz's parameters. `centre`, `radius`: 3p-2 is 3·2⁻². The box has, in each direction of the
+    ansatz, the radius over that direction's length in weight space.
+    """
+
+    sizes: tuple[float, ...]
+    matched: tuple[int, ...]
+    free: int
+    readout: tuple[float, ...]
+    teacher_readout: tuple[float, ...]
+    slope: float
+    names: tuple[str, ...]
+    centre: tuple[str, ...]
+    radius: str
+    bits: int
+
+
+def _enclosure(x: arb) -> Enclosure:
+    low, high = float(x.lower()), float(x.upper())
+    return Enclosure(x.str(40), math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
+
+
+def _exact(x: arb) -> str:
+    return "{}p{}".format(*x.man_exp())
+
+
+def _ball(told: str) -> arb:
+    man, exp = told.split("p")
+    return arb(int(man)) * arb(2) ** int(exp)
+
+
+def _students(s: Statement, y: Sequence[arb]) -> Rows:
+    """Constants and what diagonals have more, from numbers in the order of the first split."""
+    B, matched = len(s.sizes), len(s.matched)
+    const = [[arb(0)] * B for _ in range(matched + s.free)]
+    same: list = [0] * (matched + s.free)
+    rest = iter(y)
+    for row in range(matched + s.free):
+        for b in range(B):
+            const[row][b] = next(rest)
+            if row < matched and s.matched[row] == b:
+                same[row] = next(rest)
+    return Rows(const, same)
+
+
+def _at(s: Statement, y: Sequence[arb]) -> Point:
+    sizes, readout, teachers = (
+        [arb(x) for x in of] for of in (s.sizes, s.readout, s.teacher_readout)
+    )
+    return Point(sizes, s.matched, s.free, _students(s, y), readout, teachers, arb(s.slope))
+
+
+def _parameters(s: Statement, y: Sequence[arb]) -> list[arb]:
+    """As `BlockAnsatz` has them: diagonals, then constants."""
+    const, same = _students(s, y)
+    diagonal = [same[i] + const[i][b] for i, b in enumerate(s.matched)]
+    return [*diagonal, *(x for row in const for x in row)]
+
+
+def _middle(x: arb_mat) -> arb_mat:
+    return arb_mat(x.nrows(), x.ncols(), [entry.mid() for entry in x.entries()])
+
+
+def _column(x: Sequence[arb]) -> arb_mat:
+    return arb_mat([[entry] for entry in x])
+
+
+def _identity(n: int) -> arb_mat:
+    return arb_mat(n, n, [arb(int(i == j)) for i in range(n) for j in range(n)])
+
+
+def _inverse(H: arb_mat) -> arb_mat | None:
+    try:
+        return _middle(_middle(H).inv())
+    except ZeroDivisionError:
+        return None
+
+
+def krawczyk(
+    centre: list[arb], radii: list[arb], gradient: list[arb], H: arb_mat
+) -> list[arb] | None:
+    """Krawczyk's test: the image of the box if it lies inside it, else None.
+
+    - `gradient`: encloses that at the centre. `H`: encloses its Jacobian on the box.
+    """
+    C = _inverse(H)
+    if C is None:
+        return None
+    n = len(centre)
+    spread = _column([arb(0, r) for r in radii])
+    moved = (_identity(n) - C * H) * spread - C * _column(gradient)
+    if not all(abs(moved[i, 0]) < radii[i] for i in range(n)):
+        return None
+    return [x + moved[i, 0] for i, x in enumerate(centre)]
+
+
+def _numbers(x: arb_mat) -> np.ndarray:
+    return np.array([[float(entry.mid()) for entry in row] for row in x.tolist()])
+
+
+def _independent(G: arb_mat) -> list[int]:
+    """Directions, as many as are independent, by a Cholesky factor with pivots. In small blocks some copies
+    coincide."""
+    left = _numbers(G)
+    scale = np.maximum(np.diag(left), 1e-300)
+    left = left / np.sqrt(scale[:, None] * scale[None, :]) * (np.diag(left) > 0)
+    chosen = []
+    while len(chosen) < len(left):
+        k = int(np.argmax(np.diag(left)))
+        if left[k, k] < 1e-10:
+            break
+        chosen.append(k)
+        left = left - np.outer(left[k], left[k]) / left[k, k]
+    return sorted(chosen)
+
+
+def eigenvalues(H: arb_mat, G: arb_mat) -> list[arb] | None:
+    r"""Enclosures of all λ of H u = λ G u, ascending; None if G isn't proved positive definite or nothing finite
+    comes out.
+
+    With Q near the eigenvectors, the k-th eigenvalue of $S = Q^T H Q$ lies within the norm of what S has off its
+    diagonal of the k-th number on it (Weyl), and λ within factors $1 ± ε$, $ε = |Q^T G Q - 1|$, of it (Ostrowski).
+    """
+    n = H.nrows()
+    try:
+        _, found = scipy.linalg.eigh(_numbers(H), _numbers(G))
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    Q = arb_mat(found.tolist())
+    for _ in range(2):
+        Q = _sharper(Q, H, G)
+    S, R = Q.transpose() * H * Q, Q.transpose() * G * Q - _identity(n)
+    off = _norm(S - arb_mat([[S[i, j] if i == j else arb(0) for j in range(n)] for i in range(n)]))
+    error = _norm(R)
+    if not error < 1:
+        return None
+    # The k-th of numbers in balls lies between the k-th of their lower and of their upper ends.
+    ends = (
+        [x.lower() for x in (S[i, i] - off for i in range(n))],
+        [(S[i, i] + off).upper() for i in range(n)],
+    )
+    low, high = (sorted(end) for end in ends)
+    factor = (1 / (1 + error)).union(1 / (1 - error))
+    return [a.union(b) * factor for a, b in zip(low, high, strict=True)]
+
+
+def _norm(x: arb_mat) -> arb:
+    """At least that of a symmetric matrix, by its rows."""
+    rows = [sum((abs(entry) for entry in row), arb(0)).upper() for row in x.tolist()]
+    total = arb(0)
+    for row in rows:
+        total = total.max(row)
+    return total
+
+
+def _sharper(Q: arb_mat, H: arb_mat, G: arb_mat) -> arb_mat:
+    """One step of Ogita and Aishima's iteration, which doubles the digits of approximate eigenvectors."""
+    n = Q.nrows()
+    S, R = _middle(Q.transpose() * H * Q), _middle(Q.transpose() * G * Q)
+    d = [S[i, i] / R[i, i] for i in range(n)]
+    apart = 1e-8 * max(abs(float(x)) for x in d)
+
+    def entry(i: int, j: int) -> arb:
+        if i != j and abs(float(d[i] - d[j])) > apart:
+            return (S[i, j] - d[j] * R[i, j]) / (d[j] - d[i])
+        return (int(i == j) - R[i, j]) / 2
+
+    return _middle(Q + Q * arb_mat([[entry(i, j) for j in range(n)] for i in range(n)]))
+
+
+class _Undecided(Exception):
+    """Why nothing more can be said."""
+
+
+class _Matrices(NamedTuple):
+    """Of a representation: its name, its dimension, the Hessian and scalar products of some directions."""
+
+    name: str
+    many: float
+    H: arb_mat
+    G: arb_mat
+
+
+def _matrices(point: Point, splits: Sequence[Split]) -> list[_Matrices]:
+    sizes = np.array([float(x) for x in point.sizes])
+    found = []
+    for split in splits:
+        many = split.component.dimension(sizes)
+        if many > 0:
+            name = " ".join([split.component.name, *map(str, split.component.blocks)])
+            found.append(_Matrices(name, many, point.hessian(split), point.gram(split)))
+    return found
+
+
+def _box(s: Statement) -> tuple[list[arb], Point, list[_Matrices]]:
+    """Balls that hold the parameters of exactly one fixed point; all Hessians of a box about them."""
+    centre, r = [_ball(x) for x in s.centre], _ball(s.radius)
+    thin = _at(s, centre)
+    G = thin.gram(thin.splits[0])
+    radii = [r / G[k, k].sqrt() for k in range(len(centre))]
+    box = _at(s, [arb(x, radius) for x, radius in zip(centre, radii, strict=True)])
+    for index, length in enumerate(box.lengths):
+        if not length > 0:
+            raise _Undecided(f"students {index} may have length 0, where the loss has a kink")
+    matrices = _matrices(box, box.splits)
+    gradient = thin.gradient()
+    image = krawczyk(centre, radii, gradient, matrices[0].H)
+    if image is None:
+        norm = sum((x * x / G[k, k] for k, x in enumerate(gradient)), arb(0))
+        raise _Undecided(
+            "no fixed point is proved, as Krawczyk's test fails (where surplus students can be exchanged "
+            "against others, fixed points aren't isolated; or this is none, or there are too few bits). Proved of "
+            f"the box's centre: its loss is {thin.loss().str(15)}, and no derivative within the ansatz is above "
+            f"{norm.abs_upper().sqrt().str(3, radius=False)}"
+        )
+    return image, box, matrices
+
+
+def _spectrum(matrices: Sequence[_Matrices]) -> list[tuple[arb, float, str]]:
+    found = []
+    for name, many, H, G in matrices:
+        some = _independent(G)
+        if not some:
+            continue
+        H, G = (arb_mat([[x[i, j] for j in some] for i in some]) for x in (H, G))
+        values = eigenvalues(H, G)
+        if values is None:
+            raise _Undecided(f"the eigenvalues on the representation {name!r} aren't enclosed")
+        found += [(value, many, name) for value in values]
+    return sorted(found, key=lambda row: float(row[0].mid()))
+
+
+def _check_identities(s: Statement, y: Sequence[arb], point: Point, H: arb_mat, found) -> None:
+    """What the Hessian must satisfy, from other sums than those that it was made of."""
+    students = sum(s.sizes[b] for b in s.matched) + s.free
+    wanted, count = students * sum(s.sizes), sum(many for _, many, _ in found)
+    if abs(count - wanted) > 1e-9 * wanted:
+        raise _Undecided(f"{count:g} eigenvalues were found of {wanted:g}")
+    trace = sum((value * arb(many) for value, many, _ in found), arb(0))
+    if not trace.overlaps(point.trace()):
+        raise _Undecided("the eigenvalues don't add up to the Hessian's trace")
+    # Of the loss, what teachers have no part in is homogeneous of degree 2, the rest but a constant of degree 1.
+    along, wanted = H * _column(y), point.gradient(of_students=True)
+    if not all(along[i, 0].overlaps(x) for i, x in enumerate(wanted)):
+        raise _Undecided("the Hessian along the students isn't what homogeneity makes it")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proved of a fixed point (`prove` says it in words).
+
+    - `verdict`: `local minimum`, `saddle`, `undecided`, or `refuted`: no fixed point is near the one given.
+      `reason`: why it is one of the last two, or what of a saddle's index is open.
+    - `index`: how many negative eigenvalues the Hessian has at least and at most; None if no fixed point is
+      proved.
+    - `loss`, `parameters` (by the ansatz's names), `eigenvalues`: enclosures. Of d = M; `beyond`: what each
+      further input direction adds.
+    - `statement`: the ansatz and the box, in exact numbers, from which all is computed again.
+    """
+
+    verdict: str
+    reason: str
+    index: tuple[float, float] | None
+    loss: Enclosure | None
+    parameters: dict[str, Enclosure]
+    eigenvalues: tuple[Eigenvalue, ...]
+    beyond: tuple[Eigenvalue, ...]
+    statement: Statement | None
+
+    @property
+    def proved(self) -> bool:
+        """Whether it is a local minimum or a saddle."""
+        return self.verdict in (MINIMUM, SADDLE)
+
+    @property
+    def in_any_dimension(self) -> bool:
+        """Whether the verdict holds for inputs of any dimension d ≥ M."""
+        more = self.verdict == SADDLE or all(value.low > 0 for value, _, _ in self.beyond)
+        return self.proved and more
+
+    def save(self, file: str | PathLike) -> None:
+        """As JSON, which `check_certificate` reads and proves again."""
+        told = {"odelandscape": "certificate", **_plain(self)}
+        Path(file).write_text(
+            json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+    def __str__(self) -> str:
+        lines = [self.verdict + (f": {self.reason}" if self.reason else "")]
+        if self.loss is None:
+            return lines[0]
+        lines += [f"loss {self.loss}"]
+        lines += [f"{name:24} {value}" for name, value in self.parameters.items()]
+        for title, rows in (("eigenvalue", self.eigenvalues), ("beyond the teacher", self.beyond)):
+            lines += ["", f"{title}, how often, representation"]
+            lines += [f"{value}  × {many:<10.10g} {name}" for value, many, name in rows]
+        return "\n".join(lines)
+
+
+def _plain(x):
+    """Named tuples and certificates as JSON has them."""
+    if isinstance(x, Certificate):
+        return {name: _plain(value) for name, value in vars(x).items()}
+    if hasattr(x, "_asdict"):
+        return {name: _plain(value) for name, value in x._asdict().items()}
+    if isinstance(x, dict):
+        return {name: _plain(value) for name, value in x.items()}
+    return [_plain(value) for value in x] if isinstance(x, tuple | list) else x
+
+
+def _nothing(verdict: str, reason: str, statement: Statement | None = None) -> Certificate:
+    return Certificate(verdict, reason, None, None, {}, (), (), statement)
+
+
+def _rows(found: list[tuple[arb, float, str]]) -> tuple[Eigenvalue, ...]:
+    return tuple(Eigenvalue(_enclosure(value), many, name) for value, many, name in found)
+
+
+def _certify(s: Statement) -> Certificate:
+    """All that is proved of a statement."""
+    with ctx.workprec(s.bits):
+        try:
+            y, box, matrices = _box(s)
+            found = _spectrum(matrices)
+            _check_identities(s, y, box, matrices[0].H, found)
+            outside, splits = box.beyond()
+            beyond = _spectrum(_matrices(outside, splits))
+        except _Undecided as why:
+            return _nothing(UNDECIDED, str(why), s)
+        low = sum(many for value, many, _ in found if value < 0)
+        high = sum(many for value, many, _ in found if not value > 0)
+        verdict = SADDLE if low > 0 else MINIMUM if high == 0 else UNDECIDED
+        open_ = {name for value, _, name in found if not (value > 0 or value < 0)}
+        reason = f"an eigenvalue may be 0 on: {', '.join(sorted(open_))}" if open_ else ""
+        return Certificate(
+            verdict,
+            reason,
+            (low, high),
+            _enclosure(_at(s, y).loss()),
+            dict(zip(s.names, map(_enclosure, _parameters(s, y)), strict=True)),
+            _rows(found),
+            _rows(beyond),
+            s,
+        )
+
+
+def _statement(point: FixedPoint, bits: int) -> Statement:
+    """The box to be tested is still missing."""
+    ansatz = point.ansatz
+    activation = ansatz.activation
+    if not isinstance(activation, ReLU | LeakyReLU):
+        raise ValueError(f"activation must be ReLU or LeakyReLU for a proof; got {activation!r}")
+    if float(ansatz.correlation) != 0:
+        raise ValueError(
+            f"teachers must be orthonormal for a proof; got correlation {float(ansatz.correlation):g}"
+        )
+    return Statement(
+        sizes=_floats(ansatz.sizes),
+        matched=ansatz.matched,
+        free=ansatz.free,
+        readout=_floats(ansatz.readout),
+        teacher_readout=_floats(ansatz.teacher_readout),
+        slope=float(activation.slope) if isinstance(activation, LeakyReLU) else 0.0,
+        names=ansatz.names,
+        centre=(),
+        radius=f"1p{-(5 * bits // 8)}",
+        bits=bits,
+    )
+
+
+def _floats(x) -> tuple[float, ...]:
+    return tuple(float(value) for value in x)
+
+
+def _given(point: FixedPoint, s: Statement) -> list[arb]:
+    """Its parameters in the order of the first split."""
+    z, n, B = [arb(float(x)) for x in point.z], len(s.matched), len(s.sizes)
+    y = []
+    for row in range(n + s.free):
+        for b in range(B):
+            const = z[n + row * B + b]
+            y.append(const)
+            if row < n and s.matched[row] == b:
+                y.append(z[row] - const)
+    return y
+
+
+def _sharpened(s: Statement, y: list[arb]) -> list[arb]:
+    """Newton's method with one inverse, as far as it comes."""
+    at = _at(s, y)
+    C = _inverse(at.hessian(at.splits[0]))
+    if C is None:
+        return y
+    for _ in range(_STEPS):
+        gradient = at.gradient()
+        if all(x.contains(0) for x in gradient):  # a step would only be rounding, and end coincidences
+            break
+        step = C * _column(gradient)
+        y = [(x - step[i, 0]).mid() for i, x in enumerate(y)]
+        if all(abs(entry) < _ball(s.radius) / 2**8 for entry in step.entries()):
+            break
+        at = _at(s, y)
+    return y
+
+
+def _distance(s: Statement, y: list[arb], other: list[arb]) -> arb:
+    """In the full weights."""
+    at = _at(s, y)
+    difference = _column([a - b for a, b in zip(y, other, strict=True)])
+    return (difference.transpose() * at.gram(at.splits[0]) * difference)[0, 0].abs_upper().sqrt()
+
+
+def _refuted(s: Statement, y: list[arb], near: arb) -> bool:
+    """Whether no fixed point of the ansatz lies in a box about the one given."""
+    at = _at(s, y)
+    G = at.gram(at.splits[0])
+    box = _at(s, [arb(x, near / G[k, k].sqrt()) for k, x in enumerate(y)])
+    return any(not value.contains(0) for value in box.gradient() if value.is_finite())
+
+
+def prove(point: FixedPoint, bits: int = 128) -> Certificate:
+    r"""What can be proved of a numerical fixed point of gradient flow in a block ansatz.
+
+    The claims are about the population loss $L(W) = \frac12 E[(\sum_i v_i σ(w_i·x) - \sum_n v^*_n
+    σ(w^*_n·x))^2]$, x standard Gaussian, σ ReLU or leaky ReLU, orthonormal teachers, readouts v fixed, all
+    numbers of the ansatz (sizes, readouts, slope) taken as the exact binary numbers that they are. If a certificate
+    has an `index`,
+
+    1. *Existence, local uniqueness*: in the box of `statement` (in the directions of the ansatz, `radius` over
+       the length of each) there is exactly one critical point of L restricted to the ansatz, by Krawczyk's test.
+       It lies in `parameters`, its loss in `loss`. It is critical for L itself, since the ansatz is what a group of
+       permutations leaves fixed (Palais 1979), and no student has length 0 there, so L is twice continuously
+       differentiable about it.
+    2. *Hessian*: for whole sizes, each eigenvalue of the full KM × KM Hessian in W lies in its enclosure, as often
+       as told, and there are no others: their number is K·M. (For real sizes it is the continuation in them.)
+    3. *Verdict*: `local minimum` if all of them are positive: the point is then a strict local minimum for
+       d = M. `saddle` if one is negative: gradient flow leaves it from almost everywhere, and `index` counts the
+       negative ones. Else `undecided`: where units can be exchanged against each other, as surplus ones for K > M
+       may be, eigenvalues are exactly 0, and no enclosure tells 0 from a number close to it.
+    4. For d > M the Hessian has besides, for each further dimension, the eigenvalues `beyond`
+       (`in_any_dimension`).
+
+    Nothing is assumed of `point` but where to look: a certificate follows from its `statement` alone. What is
+    trusted: Arb's ball arithmetic, the formulas of `variations`, and the list of representations (`isotypic`),
+    whose dimensions are checked to add up, and whose Hessians to have the trace and the homogeneity that they
+    must have.
+
+    - `point`: from `ol.families` or `ol.fixed_point`. The proved one must be within 1e-6 of it, as a part
+      of the norm of its weights; else the verdict is `undecided`, or `refuted` if none is there.
+    - `bits`: of the arithmetic's mantissas.
+
+    Raises ValueError for other activations, for correlated teachers, and for bits that aren't a whole number of
+    at least 2; ImportError without python-flint (`pip install "odelandscape[proof]"`).
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int) or bits < 2:
+        raise ValueError(f"bits must be a whole number of at least 2; got {bits!r}")
+    s = _statement(point, bits)
+    with ctx.workprec(bits):
+        given = _given(point, s)
+        found = _sharpened(s, given)
+        s = s._replace(centre=tuple(map(_exact, found)))
+        near = NEAR * _at(s, given).norm()
+        away = _distance(s, given, found)
+        if away < near:
+            certificate = _certify(s)
+        else:
+            reason = (
+                f"Newton's method leads to a distance of {away.str(3, radius=False)} from the point"
+            )
+            certificate = _nothing(UNDECIDED, reason)
+        if certificate.index is None and _refuted(s, given, near):
+            reason = f"no fixed point of the ansatz is within {near.str(3, radius=False)} of the one given"
+            return _nothing(REFUTED, reason)
+    return certificate
+
+
+def check_certificate(file: str | PathLike) -> Certificate:
+    """Prove again what a saved certificate says, from its statement alone, with more bits.
+
+    Returns the certificate as proved now. Raises ValueError if the file is no certificate, if it proves nothing, or
+    if it claims what isn't proved: another verdict or index, or an enclosure that holds too little.
+    """
+    try:
+        told = json.loads(Path(file).read_text(encoding="utf-8"))
+        if told["odelandscape"] != "certificate":
+            raise KeyError("odelandscape")
+        s = told["statement"] and _read(told["statement"])
+        claims = [_claims(told[part]) for part in ("parameters", "eigenvalues", "beyond")]
+        loss, verdict, index = told["loss"], told["verdict"], told["index"]
+    except (ValueError, KeyError, TypeError, AttributeError) as why:
+        raise ValueError(f"{str(file)!r} isn't a certificate: {why!r}") from None
+    if s is None or index is None:
+        raise ValueError(f"{str(file)!r} proves nothing: {verdict} ({told['reason']})")
+    new = _certify(s)
+    # In a box within that one, whose enclosures are narrower than those told.
+    with ctx.workprec(s.bits):
+        radius = _exact(_ball(s.radius) / 2**8)
+    close = _certify(s._replace(radius=radius, bits=s.bits + 32))
+    wrong = []
+    if (new.verdict, _plain(new.index)) != (verdict, index) or close.index is None:
+        wrong.append(f"{verdict} of index {index}, proved is {new.verdict} of index {new.index}")
+    else:
+        proved = [_claims(_plain(x)) for x in (close.parameters, close.eigenvalues, close.beyond)]
+        same = [_claims({"loss": loss}), *claims], [_claims({"loss": _plain(close.loss)}), *proved]
+        for old, found in zip(*same, strict=True):
+            wrong += _unproved(old, found)
+    if wrong:
+        raise ValueError(f"{str(file)!r} claims what isn't proved: {'; '.join(wrong)}")
+    return new
+
+
+def _read(told: dict) -> Statement:
+    return Statement(**{k: tuple(x) if isinstance(x, list) else x for k, x in told.items()})
+
+
+def _claims(told: dict | list) -> list[tuple[str, dict]]:
+    """(what, enclosure), of parameters or of eigenvalues."""
+    if isinstance(told, dict):
+        return list(told.items())
+    return [(f"{row['multiplicity']:g} eigenvalues on {row['representation']}", row["value"]) for row in told]
+
+
+def _unproved(told: list[tuple[str, dict]], proved: list[tuple[str, dict]]) -> list[str]:
+    if [what for what, _ in told] != [what for what, _ in proved]:
+        return ["other parameters or eigenvalues than there are"]
+    wrong = []
+    for (what, old), (_, new) in zip(told, proved, strict=True):
+        inside = arb(old["ball"]).contains(arb(new["ball"]))
+        if not (inside and old["low"] <= new["low"] and new["high"] <= old["high"]):
+            wrong.append(f"{what} in {old['ball']}")
+    return wrong
