@@ -1,5 +1,6 @@
 """The loss landscape of a two-layer teacher-student network, known instead of guessed."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .activations import AbstractActivation, Erf, LeakyReLU, Quadrature, ReLU
@@ -44,15 +45,21 @@ from .workers import Workers, WorkersLostError
 
 if TYPE_CHECKING:
     from .dataset import open_sweep
+    from .proof import Certificate, check_certificate, prove
+
+# xarray takes longer to import than a small sweep to run; python-flint need not be there.
+_LATE = {
+    "open_sweep": "dataset",
+    "Certificate": "proof",
+    "check_certificate": "proof",
+    "prove": "proof",
+}
 
 
 def __getattr__(name: str):
-    # xarray, which only this needs, takes longer to import than a small sweep to run.
-    if name != "open_sweep":
+    if name not in _LATE:
         raise AttributeError(f"module 'odelandscape' has no attribute {name!r}")
-    from .dataset import open_sweep
-
-    return open_sweep
+    return getattr(import_module(f".{_LATE[name]}", __name__), name)
 
 
 __all__ = [
@@ -60,6 +67,7 @@ __all__ = [
     "AbstractFlow",
     "BlockAnsatz",
     "BranchPoint",
+    "Certificate",
     "EndStates",
     "Erf",
     "FixedPoint",
@@ -87,6 +95,7 @@ __all__ = [
     "WorkersLostError",
     "WrongNumbersError",
     "block_structure",
+    "check_certificate",
     "check_numbers",
     "continue_family",
     "critical_value",
@@ -102,6 +111,7 @@ __all__ = [
     "overlaps",
     "perturb",
     "population_loss",
+    "prove",
     "random_teacher",
     "random_weights",
     "read_sweep",

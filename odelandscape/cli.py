@@ -1,5 +1,5 @@
-"""The command line: `odelandscape sweep -K 10 -M 10 --seeds 2000`, `show DIR`, `minima -K 17 -M 17` and
-`trajectory -K 4 -M 4`."""
+"""The command line: `odelandscape sweep -K 10 -M 10 --seeds 2000`, `show DIR`, `minima -K 17 -M 17`,
+`prove -K 17 -M 17`, `check FILE` and `trajectory -K 4 -M 4`."""
 
 import argparse
 import json
@@ -81,6 +81,23 @@ examples:
 branches: compensated (the paper's: the aligned students compensate for α anti-aligned ones), hidden (α
 students reflected against their teachers), and others by the sizes of their blocks. The folder of --out
 receives minima.txt, minima.json and minima.png.
+"""
+
+_PROVE_EXAMPLES = """\
+examples:
+  odelandscape prove -K 17 -M 17 --anti-aligned 2     one family: a minimum, as a theorem
+  odelandscape prove -K 10 -M 10 --all                every family that a search finds
+  odelandscape prove -K 1000000 -M 1000000 --anti-aligned 1 --bits 256
+
+Proved are, in ball arithmetic: that exactly one fixed point lies in a small box, where its parameters and its
+loss lie, and where all eigenvalues of its Hessian do. The folder of --out receives a certificate of each
+family (JSON), which `odelandscape check FILE` proves again, and proofs.txt.
+"""
+
+_CHECK_EXAMPLES = """\
+examples:
+  odelandscape check prove-K17-M17-alpha2/compensated-2.json
+  odelandscape check prove-K10-M10/*.json
 """
 
 _TRAJECTORY_EXAMPLES = """\
@@ -251,6 +268,28 @@ def _parser() -> argparse.ArgumentParser:
     add("--all", action="store_true", help="unstable families without a name, too")
     _add_output(add, "minima-K17-M17")
     run = commands.add_parser(
+        "prove",
+        help="prove that families are minima or saddles, by ball arithmetic",
+        description="Find the families of fixed points of gradient flow, and prove of each what it is.",
+        epilog=_PROVE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = run.add_argument
+    _add_problem(add)
+    add("--anti-aligned", type=_whole(0), metavar="α", help="only families with α such students")
+    add("--bits", type=_whole(2), default=128, metavar="N", help="of the mantissas (128)")
+    add("--all", action="store_true", help="unstable families without a name, too")
+    _add_output(add, "prove-K17-M17")
+    run = commands.add_parser(
+        "check",
+        help="prove again what certificates say",
+        description="Prove again what certificates say, from the boxes that they name alone. Returns 2 if "
+        "one says what isn't proved.",
+        epilog=_CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("files", type=Path, nargs="+", metavar="FILE", help="that prove has written")
+    run = commands.add_parser(
         "trajectory",
         help="follow one random start along a flow, with networks beside it",
         description="Follow one random start along a flow: its loss, and how its students align with "
@@ -310,7 +349,8 @@ def _folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
     parts = [f"{args.command}-K{args.students}-M{args.teachers}", kind]
     if args.activation != "relu":
         parts.append(args.activation)
-    for letter, value in {"a": args.slope, "d": args.dimension, **more}.items():
+    dimension = getattr(args, "dimension", None)
+    for letter, value in {"a": args.slope, "d": dimension, **more}.items():
         if value:
             parts.append(f"{letter}{value}")
     return Path("-".join(part for part in parts if part))
@@ -446,6 +486,21 @@ def _correlated(M: int, c: float):
     return (1 - c) * np.eye(M) + c
 
 
+def _families(args: argparse.Namespace, problem: Problem, **search: int) -> list[FixedPoint]:
+    bar = tqdm(unit="ansatz", desc="searching", disable=args.quiet, delay=3)
+
+    def told(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    with bar:
+        return families(problem, args.anti_aligned, progress=told, **search)
+
+
+def _worth_telling(point: FixedPoint, of_point: Spectrum) -> bool:
+    return of_point.verdict != "unstable" or point.branch in (COMPENSATED, HIDDEN)
+
+
 def _minima(args: argparse.Namespace) -> None:
     began = time.perf_counter()
     T = _correlated(args.teachers, args.correlation)
@@ -454,21 +509,12 @@ def _minima(args: argparse.Namespace) -> None:
     check_dimension(problem, args.dimension)
     folder = _folder(args, "", alpha=args.anti_aligned, c=args.correlation)
     _writable(folder, "minima.txt")
-    bar = tqdm(unit="ansatz", desc="searching", disable=args.quiet, delay=3)
-
-    def told(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    with bar:
-        points = families(
-            problem, args.anti_aligned, blocks=args.blocks, starts=args.starts, progress=told
-        )
+    points = _families(args, problem, blocks=args.blocks, starts=args.starts)
     spectra = [spectrum(problem, point, args.dimension) for point in points]
     rows = [
         (point, of_point)
         for point, of_point in zip(points, spectra, strict=True)
-        if args.all or of_point.verdict != "unstable" or point.branch in (COMPENSATED, HIDDEN)
+        if args.all or _worth_telling(point, of_point)
     ]
     title = (
         f"K = {args.students} students, M = {args.teachers} teachers, "
@@ -495,6 +541,44 @@ def _minima(args: argparse.Namespace) -> None:
     print(as_json if args.json else table)
     if not args.quiet:
         print(f"\npicture, table and spectra: {folder}/", file=sys.stderr)
+
+
+def _prove(args: argparse.Namespace) -> None:
+    from .cli_proof import names, prove, save, table
+
+    activation = _activation(args.activation, args.slope)
+    problem = Problem(args.students, args.teachers, activation)
+    folder = _folder(args, "", alpha=args.anti_aligned)
+    _writable(folder, "proofs.txt")
+    points = _families(args, problem)
+    if not args.all:
+        points = [p for p in points if _worth_telling(p, spectrum(problem, p))]
+    bar = tqdm(points, unit="family", desc="proving", disable=args.quiet, delay=3)
+    certificates = [prove(point, args.bits) for point in bar]
+    rows = list(zip(names(points), certificates, strict=True))
+    proved = sum(certificate.proved for certificate in certificates)
+    title = (
+        f"K = {args.students} students, M = {args.teachers} teachers, {type(activation).__name__}: "
+        f"{proved} of {len(rows)} families proved"
+    )
+    told = table(title, rows)
+    try:
+        save(folder, rows)
+        write_whole(folder / "proofs.txt", told + "\n")
+    except OSError as error:
+        raise StoreError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
+    as_json = {name: certificate.as_json() for name, certificate in rows}
+    print(json.dumps(as_json, indent=1, ensure_ascii=False) if args.json else told)
+    if not args.quiet:
+        print(f"\ncertificates and table: {folder}/", file=sys.stderr)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from .proof import check_certificate
+
+    for file in args.files:
+        certificate = check_certificate(file)
+        print(f"{file}: proved, {certificate.verdict} with loss {certificate.loss}", flush=True)
 
 
 def _writable(folder: Path, file: str) -> None:
@@ -629,9 +713,16 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with _plain_warnings(args.command):
             ensure_numbers()
-            run = {"sweep": _sweep, "show": _show, "minima": _minima, "trajectory": _trajectory}
+            run = {
+                "sweep": _sweep,
+                "show": _show,
+                "minima": _minima,
+                "prove": _prove,
+                "check": _check,
+                "trajectory": _trajectory,
+            }
             run[args.command](args)
-    except (ValueError, WrongNumbersError, StoreError, WorkersLostError) as error:
+    except (ImportError, ValueError, WrongNumbersError, StoreError, WorkersLostError) as error:
         print(f"odelandscape {args.command}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     except KeyboardInterrupt:

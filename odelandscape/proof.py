@@ -2,9 +2,9 @@ r"""Proofs that a fixed point exists, is isolated, and is a local minimum or a s
 
 Ball arithmetic (Arb, Johansson 2017) encloses all rounding. A fixed point is proved by Krawczyk's test: with
 $g$ the reduced gradient, $C$ near the inverse of its Jacobian and $X$ a box about $x$, if
-$x - C g(x) + (1 - C g'(X))(X - x)$ lies inside $X$, then $X$ holds exactly one zero of $g$. The Hessian there is
-known on each representation of the symmetry as a small matrix of balls (`variations`), whose eigenvalues are
-enclosed after an approximate diagonalisation (Weyl, Ostrowski).
+$x - C g(x) + (1 - C g'(X))(X - x)$ lies inside $X$, then $X$ holds exactly one zero of $g$. The Hessian
+there is known on each representation of the symmetry as a small matrix of balls (`variations`), whose
+eigenvalues are enclosed after an approximate diagonalisation (Weyl, Ostrowski).
 """
 
 import json
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
-from flint import arb, arb_mat, ctx
 
 from .activations import LeakyReLU, ReLU
+from .balls import arb, arb_mat, column, ctx, eigenvalues, independent, inverse, krawczyk
 from .fixed_points import FixedPoint
 from .variations import Point, Rows, Split
 
@@ -41,6 +40,11 @@ class Enclosure(NamedTuple):
     def __str__(self) -> str:
         return self.ball
 
+    def short(self) -> str:
+        """Up to 18 digits."""
+        with ctx.workprec(128):
+            return arb(self.ball).str(18)
+
 
 class Eigenvalue(NamedTuple):
     """Of the Hessian: where it lies, how often it occurs, and on which representation."""
@@ -53,8 +57,8 @@ class Eigenvalue(NamedTuple):
 class Statement(NamedTuple):
     """What a proof is about, in exact numbers: an ansatz, a box of parameters, and the bits to compute with.
 
-    `names`: of the ansatz's parameters. `centre`, `radius`: 3p-2 is 3·2⁻². The box has, in each direction of the
-    ansatz, the radius over that direction's length in weight space.
+    `names`: of the ansatz's parameters. `centre`, `radius`: 3p-2 is 3·2⁻². The box has, in each direction
+    of the ansatz, the radius over that direction's length in weight space.
     """
 
     sizes: tuple[float, ...]
@@ -111,117 +115,6 @@ def _parameters(s: Statement, y: Sequence[arb]) -> list[arb]:
     return [*diagonal, *(x for row in const for x in row)]
 
 
-def _middle(x: arb_mat) -> arb_mat:
-    return arb_mat(x.nrows(), x.ncols(), [entry.mid() for entry in x.entries()])
-
-
-def _column(x: Sequence[arb]) -> arb_mat:
-    return arb_mat([[entry] for entry in x])
-
-
-def _identity(n: int) -> arb_mat:
-    return arb_mat(n, n, [arb(int(i == j)) for i in range(n) for j in range(n)])
-
-
-def _inverse(H: arb_mat) -> arb_mat | None:
-    try:
-        return _middle(_middle(H).inv())
-    except ZeroDivisionError:
-        return None
-
-
-def krawczyk(
-    centre: list[arb], radii: list[arb], gradient: list[arb], H: arb_mat
-) -> list[arb] | None:
-    """Krawczyk's test: the image of the box if it lies inside it, else None.
-
-    - `gradient`: encloses that at the centre. `H`: encloses its Jacobian on the box.
-    """
-    C = _inverse(H)
-    if C is None:
-        return None
-    n = len(centre)
-    spread = _column([arb(0, r) for r in radii])
-    moved = (_identity(n) - C * H) * spread - C * _column(gradient)
-    if not all(abs(moved[i, 0]) < radii[i] for i in range(n)):
-        return None
-    return [x + moved[i, 0] for i, x in enumerate(centre)]
-
-
-def _numbers(x: arb_mat) -> np.ndarray:
-    return np.array([[float(entry.mid()) for entry in row] for row in x.tolist()])
-
-
-def _independent(G: arb_mat) -> list[int]:
-    """Directions, as many as are independent, by a Cholesky factor with pivots. In small blocks some copies
-    coincide."""
-    left = _numbers(G)
-    scale = np.maximum(np.diag(left), 1e-300)
-    left = left / np.sqrt(scale[:, None] * scale[None, :]) * (np.diag(left) > 0)
-    chosen = []
-    while len(chosen) < len(left):
-        k = int(np.argmax(np.diag(left)))
-        if left[k, k] < 1e-10:
-            break
-        chosen.append(k)
-        left = left - np.outer(left[k], left[k]) / left[k, k]
-    return sorted(chosen)
-
-
-def eigenvalues(H: arb_mat, G: arb_mat) -> list[arb] | None:
-    r"""Enclosures of all λ of H u = λ G u, ascending; None if G isn't proved positive definite or nothing finite
-    comes out.
-
-    With Q near the eigenvectors, the k-th eigenvalue of $S = Q^T H Q$ lies within the norm of what S has off its
-    diagonal of the k-th number on it (Weyl), and λ within factors $1 ± ε$, $ε = |Q^T G Q - 1|$, of it (Ostrowski).
-    """
-    n = H.nrows()
-    try:
-        _, found = scipy.linalg.eigh(_numbers(H), _numbers(G))
-    except (ValueError, np.linalg.LinAlgError):
-        return None
-    Q = arb_mat(found.tolist())
-    for _ in range(2):
-        Q = _sharper(Q, H, G)
-    S, R = Q.transpose() * H * Q, Q.transpose() * G * Q - _identity(n)
-    off = _norm(S - arb_mat([[S[i, j] if i == j else arb(0) for j in range(n)] for i in range(n)]))
-    error = _norm(R)
-    if not error < 1:
-        return None
-    # The k-th of numbers in balls lies between the k-th of their lower and of their upper ends.
-    ends = (
-        [x.lower() for x in (S[i, i] - off for i in range(n))],
-        [(S[i, i] + off).upper() for i in range(n)],
-    )
-    low, high = (sorted(end) for end in ends)
-    factor = (1 / (1 + error)).union(1 / (1 - error))
-    return [a.union(b) * factor for a, b in zip(low, high, strict=True)]
-
-
-def _norm(x: arb_mat) -> arb:
-    """At least that of a symmetric matrix, by its rows."""
-    rows = [sum((abs(entry) for entry in row), arb(0)).upper() for row in x.tolist()]
-    total = arb(0)
-    for row in rows:
-        total = total.max(row)
-    return total
-
-
-def _sharper(Q: arb_mat, H: arb_mat, G: arb_mat) -> arb_mat:
-    """One step of Ogita and Aishima's iteration, which doubles the digits of approximate eigenvectors."""
-    n = Q.nrows()
-    S, R = _middle(Q.transpose() * H * Q), _middle(Q.transpose() * G * Q)
-    d = [S[i, i] / R[i, i] for i in range(n)]
-    apart = 1e-8 * max(abs(float(x)) for x in d)
-
-    def entry(i: int, j: int) -> arb:
-        if i != j and abs(float(d[i] - d[j])) > apart:
-            return (S[i, j] - d[j] * R[i, j]) / (d[j] - d[i])
-        return (int(i == j) - R[i, j]) / 2
-
-    return _middle(Q + Q * arb_mat([[entry(i, j) for j in range(n)] for i in range(n)]))
-
-
 class _Undecided(Exception):
     """Why nothing more can be said."""
 
@@ -263,9 +156,9 @@ def _box(s: Statement) -> tuple[list[arb], Point, list[_Matrices]]:
         norm = sum((x * x / G[k, k] for k, x in enumerate(gradient)), arb(0))
         raise _Undecided(
             "no fixed point is proved, as Krawczyk's test fails (where surplus students can be exchanged "
-            "against others, fixed points aren't isolated; or this is none, or there are too few bits). Proved of "
-            f"the box's centre: its loss is {thin.loss().str(15)}, and no derivative within the ansatz is above "
-            f"{norm.abs_upper().sqrt().str(3, radius=False)}"
+            "against others, fixed points aren't isolated; or this is none, or bits are too few). Proved "
+            f"of the box's centre: its loss is {thin.loss().str(15)}, and no derivative within the "
+            f"ansatz is above {norm.abs_upper().sqrt().str(3, radius=False)}"
         )
     return image, box, matrices
 
@@ -273,7 +166,7 @@ def _box(s: Statement) -> tuple[list[arb], Point, list[_Matrices]]:
 def _spectrum(matrices: Sequence[_Matrices]) -> list[tuple[arb, float, str]]:
     found = []
     for name, many, H, G in matrices:
-        some = _independent(G)
+        some = independent(G)
         if not some:
             continue
         H, G = (arb_mat([[x[i, j] for j in some] for i in some]) for x in (H, G))
@@ -293,8 +186,8 @@ def _check_identities(s: Statement, y: Sequence[arb], point: Point, H: arb_mat, 
     trace = sum((value * arb(many) for value, many, _ in found), arb(0))
     if not trace.overlaps(point.trace()):
         raise _Undecided("the eigenvalues don't add up to the Hessian's trace")
-    # Of the loss, what teachers have no part in is homogeneous of degree 2, the rest but a constant of degree 1.
-    along, wanted = H * _column(y), point.gradient(of_students=True)
+    # Of the loss, what teachers have no part in is homogeneous of degree 2, the rest of degree 1 and 0.
+    along, wanted = H * column(y), point.gradient(of_students=True)
     if not all(along[i, 0].overlaps(x) for i, x in enumerate(wanted)):
         raise _Undecided("the Hessian along the students isn't what homogeneity makes it")
 
@@ -332,12 +225,15 @@ class Certificate:
         more = self.verdict == SADDLE or all(value.low > 0 for value, _, _ in self.beyond)
         return self.proved and more
 
+    def as_json(self) -> dict:
+        """What `save` writes."""
+        told = {name: _plain(value) for name, value in vars(self).items()}
+        return {"odelandscape": "certificate", **told}
+
     def save(self, file: str | PathLike) -> None:
         """As JSON, which `check_certificate` reads and proves again."""
-        told = {"odelandscape": "certificate", **_plain(self)}
-        Path(file).write_text(
-            json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
+        Path(file).write_text(text + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
         lines = [self.verdict + (f": {self.reason}" if self.reason else "")]
@@ -352,9 +248,7 @@ class Certificate:
 
 
 def _plain(x):
-    """Named tuples and certificates as JSON has them."""
-    if isinstance(x, Certificate):
-        return {name: _plain(value) for name, value in vars(x).items()}
+    """Named tuples as JSON has them."""
     if hasattr(x, "_asdict"):
         return {name: _plain(value) for name, value in x._asdict().items()}
     if isinstance(x, dict):
@@ -442,14 +336,14 @@ def _given(point: FixedPoint, s: Statement) -> list[arb]:
 def _sharpened(s: Statement, y: list[arb]) -> list[arb]:
     """Newton's method with one inverse, as far as it comes."""
     at = _at(s, y)
-    C = _inverse(at.hessian(at.splits[0]))
+    C = inverse(at.hessian(at.splits[0]))
     if C is None:
         return y
     for _ in range(_STEPS):
         gradient = at.gradient()
-        if all(x.contains(0) for x in gradient):  # a step would only be rounding, and end coincidences
-            break
-        step = C * _column(gradient)
+        if all(x.contains(0) for x in gradient):
+            break  # a step would only be rounding, and part units that coincide
+        step = C * column(gradient)
         y = [(x - step[i, 0]).mid() for i, x in enumerate(y)]
         if all(abs(entry) < _ball(s.radius) / 2**8 for entry in step.entries()):
             break
@@ -460,7 +354,7 @@ def _sharpened(s: Statement, y: list[arb]) -> list[arb]:
 def _distance(s: Statement, y: list[arb], other: list[arb]) -> arb:
     """In the full weights."""
     at = _at(s, y)
-    difference = _column([a - b for a, b in zip(y, other, strict=True)])
+    difference = column([a - b for a, b in zip(y, other, strict=True)])
     return (difference.transpose() * at.gram(at.splits[0]) * difference)[0, 0].abs_upper().sqrt()
 
 
@@ -477,34 +371,35 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
 
     The claims are about the population loss $L(W) = \frac12 E[(\sum_i v_i σ(w_i·x) - \sum_n v^*_n
     σ(w^*_n·x))^2]$, x standard Gaussian, σ ReLU or leaky ReLU, orthonormal teachers, readouts v fixed, all
-    numbers of the ansatz (sizes, readouts, slope) taken as the exact binary numbers that they are. If a certificate
-    has an `index`,
+    numbers of the ansatz (sizes, readouts, slope) taken as the exact binary numbers that they are. If a
+    certificate has an `index`,
 
-    1. *Existence, local uniqueness*: in the box of `statement` (in the directions of the ansatz, `radius` over
-       the length of each) there is exactly one critical point of L restricted to the ansatz, by Krawczyk's test.
-       It lies in `parameters`, its loss in `loss`. It is critical for L itself, since the ansatz is what a group of
-       permutations leaves fixed (Palais 1979), and no student has length 0 there, so L is twice continuously
-       differentiable about it.
-    2. *Hessian*: for whole sizes, each eigenvalue of the full KM × KM Hessian in W lies in its enclosure, as often
-       as told, and there are no others: their number is K·M. (For real sizes it is the continuation in them.)
+    1. *Existence, local uniqueness*: in the box of `statement` (in the directions of the ansatz, `radius`
+       over the length of each) there is exactly one critical point of L restricted to the ansatz, by
+       Krawczyk's test. It lies in `parameters`, its loss in `loss`. It is critical for L itself, since the
+       ansatz is what a group of permutations leaves fixed (Palais 1979), and no student has length 0 there,
+       so L is twice continuously differentiable about it.
+    2. *Hessian*: for whole sizes, each eigenvalue of the full KM × KM Hessian in W lies in its enclosure,
+       as often as told, and there are no others: their number is K·M. (For real sizes it is the
+       continuation in them.)
     3. *Verdict*: `local minimum` if all of them are positive: the point is then a strict local minimum for
-       d = M. `saddle` if one is negative: gradient flow leaves it from almost everywhere, and `index` counts the
-       negative ones. Else `undecided`: where units can be exchanged against each other, as surplus ones for K > M
-       may be, eigenvalues are exactly 0, and no enclosure tells 0 from a number close to it.
+       d = M. `saddle` if one is negative: it is none; `index` counts the negative ones. Else `undecided`:
+       where units can be exchanged against each other, as surplus ones for K > M may be, eigenvalues are
+       exactly 0, and no enclosure tells 0 from a number close to it.
     4. For d > M the Hessian has besides, for each further dimension, the eigenvalues `beyond`
        (`in_any_dimension`).
 
     Nothing is assumed of `point` but where to look: a certificate follows from its `statement` alone. What is
-    trusted: Arb's ball arithmetic, the formulas of `variations`, and the list of representations (`isotypic`),
-    whose dimensions are checked to add up, and whose Hessians to have the trace and the homogeneity that they
-    must have.
+    trusted: Arb's ball arithmetic, the formulas of `variations`, and the list of representations
+    (`isotypic`), whose dimensions are checked to add up, and whose Hessians to have the trace and the
+    homogeneity that they must have.
 
     - `point`: from `ol.families` or `ol.fixed_point`. The proved one must be within 1e-6 of it, as a part
       of the norm of its weights; else the verdict is `undecided`, or `refuted` if none is there.
     - `bits`: of the arithmetic's mantissas.
 
-    Raises ValueError for other activations, for correlated teachers, and for bits that aren't a whole number of
-    at least 2; ImportError without python-flint (`pip install "odelandscape[proof]"`).
+    Raises ValueError for other activations, for correlated teachers, and for bits that aren't a whole
+    number of at least 2; ImportError without python-flint (`pip install "odelandscape[proof]"`).
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or bits < 2:
         raise ValueError(f"bits must be a whole number of at least 2; got {bits!r}")
@@ -531,8 +426,9 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
 def check_certificate(file: str | PathLike) -> Certificate:
     """Prove again what a saved certificate says, from its statement alone, with more bits.
 
-    Returns the certificate as proved now. Raises ValueError if the file is no certificate, if it proves nothing, or
-    if it claims what isn't proved: another verdict or index, or an enclosure that holds too little.
+    Returns the certificate as proved now. Raises ValueError if the file is no certificate, if it proves
+    nothing, or if it claims what isn't proved: another verdict or index, or an enclosure that holds too
+    little.
     """
     try:
         told = json.loads(Path(file).read_text(encoding="utf-8"))
@@ -564,14 +460,38 @@ def check_certificate(file: str | PathLike) -> Certificate:
 
 
 def _read(told: dict) -> Statement:
-    return Statement(**{k: tuple(x) if isinstance(x, list) else x for k, x in told.items()})
+    s = Statement(
+        sizes=_floats(told["sizes"]),
+        matched=tuple(int(b) for b in told["matched"]),
+        free=int(told["free"]),
+        readout=_floats(told["readout"]),
+        teacher_readout=_floats(told["teacher_readout"]),
+        slope=float(told["slope"]),
+        names=tuple(map(str, told["names"])),
+        centre=tuple(map(str, told["centre"])),
+        radius=str(told["radius"]),
+        bits=int(told["bits"]),
+    )
+    S, B = len(s.matched) + s.free, len(s.sizes)
+    lengths = [len(x) for x in (s.readout, s.teacher_readout, s.centre, s.names)]
+    count = len(s.matched) + S * B
+    if lengths != [S, B, count, count] or not all(size > 0 for size in s.sizes):
+        raise ValueError("the numbers of its statement don't fit together")
+    if s.free < 0 or s.bits < 2 or not all(0 <= b < B and s.sizes[b] > 1 for b in s.matched):
+        raise ValueError("its statement is of no ansatz")
+    for number in (*s.centre, s.radius):
+        _ball(number)
+    return s
 
 
 def _claims(told: dict | list) -> list[tuple[str, dict]]:
     """(what, enclosure), of parameters or of eigenvalues."""
     if isinstance(told, dict):
         return list(told.items())
-    return [(f"{row['multiplicity']:g} eigenvalues on {row['representation']}", row["value"]) for row in told]
+    return [
+        (f"{row['multiplicity']:g} eigenvalues on {row['representation']}", row["value"])
+        for row in told
+    ]
 
 
 def _unproved(told: list[tuple[str, dict]], proved: list[tuple[str, dict]]) -> list[str]:

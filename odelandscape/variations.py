@@ -3,9 +3,9 @@ r"""The loss of a block ansatz and its first and second variations, in ball arit
 Every number is a ball that contains the true one, so what is read off here is proved. Units come in
 *groups* of equal ones; a group of students has a constant on each block of teachers and a number more on the
 teacher of the same index, if it has one. With $a$ the signed readouts, the loss is
-$L = \frac12 \sum_{ij} a_i a_j f(w_i, w_j)$ over all units. For ReLU, with θ the angle between $w$ and $w'$, unit
-vectors $e$ and $e'$ along them, $n$ along $e' - \cos\theta\, e$, and $p, r$ directions of $w$, $r'$ of $w'$
-(Cho and Saul 2009; Safran and Shamir 2018),
+$L = \frac12 \sum_{ij} a_i a_j f(w_i, w_j)$ over all units. For ReLU, with θ the angle between $w$ and $w'$,
+unit vectors $e$ and $e'$ along them, $n$ along $e' - \cos\theta\, e$, and $p, r$ directions of $w$, $r'$ of
+$w'$ (Cho and Saul 2009; Safran and Shamir 2018),
 
 - $2\pi f = |w||w'| (\sin\theta + (\pi - \theta) \cos\theta)$,
 - $2\pi f[p] = (|w'|/|w|) \sin\theta\; p·w + (\pi - \theta)\; p·w'$,
@@ -13,8 +13,8 @@ vectors $e$ and $e'$ along them, $n$ along $e' - \cos\theta\, e$, and $p, r$ dir
 - $2\pi f[p, r'] = (\pi - \theta)\, p·r' + \sin\theta \cos\theta\, (p·e\; r'·e - p·n\; r'·n)
   + \sin^2\theta\, (p·e\; r'·n + p·n\; r'·e)$.
 
-They are continuous where units coincide: n has no direction there, but sin θ multiplies it, and |p·n| ≤ |p| is
-all that is needed. Leaky ReLU of slope s has $(1 - s)^2 f + s\, w·w'$.
+They are continuous where units coincide: n has no direction there, but sin θ multiplies it, and |p·n| ≤ |p|
+is all that is needed. Leaky ReLU of slope s has $(1 - s)^2 f + s\, w·w'$.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,8 +22,8 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from flint import arb, arb_mat
 
+from .balls import arb, arb_mat
 from .isotypic import Component, components
 
 Matrix = list[list[arb]]
@@ -40,8 +40,8 @@ class Rows(NamedTuple):
 class Groups(NamedTuple):
     """Students in groups and teachers in blocks.
 
-    - `sizes`: of the blocks, balls that hold positive numbers. `own`: of each group of students the block that
-      it is matched to; None for a free student, who is alone.
+    - `sizes`: of the blocks, balls that hold positive numbers. `own`: of each group of students the block
+      that it is matched to; None for a free student, who is alone.
     - `kind`: of each group, students first; at the point itself those of one kind are equal.
     """
 
@@ -230,8 +230,8 @@ class Point:
         return self._known[g, h, together]
 
     def _pairs(self, groups: Groups, g: int):
-        """Pairs with a student of group g: the other group, whether of one index, a a' times their number, and
-        the kernel."""
+        """Pairs with a student of group g: the other group, whether of one index, a a' times their number,
+        and the kernel."""
         for h in range(len(groups.block)):
             G, H = groups.kind[g], groups.kind[h]
             weight = self._a[G] * self._a[H]
@@ -288,19 +288,22 @@ class Point:
         return found
 
     def trace(self) -> arb:
-        """Of the full Hessian in the weights: f[p, p] sums to M |w'| / |w| sin θ / 2π over the unit vectors p."""
+        """Of the full Hessian in the weights: f[p, p] sums to M |w'| / |w| sin θ / 2π over the unit vectors
+        p."""
         own, _, _ = self._weights(self._groups, len(self.readout))
         return sum(self.sizes, arb(0)) * sum(own, arb(0))
 
     def _weights(
         self, groups: Groups, students: int, of_students: bool = False
     ) -> tuple[list[arb], Matrix, Matrix]:
-        """What the gradient, and the Hessian besides what bends it, has of each scalar product: of a student's
-        direction with itself, and with another unit of another, or the same, index."""
+        """What the gradient, and the Hessian besides what bends it, has of each scalar product: of a
+        student's direction with itself, and with another unit of another, or the same, index."""
         own = []
         apart, together = ([[arb(0)] * len(groups.block) for _ in range(students)] for _ in "ab")
         for g in range(students):
-            total = self._a[groups.kind[g]] * self._a[groups.kind[g]] * groups.count(g) * self._square
+            total = (
+                self._a[groups.kind[g]] * self._a[groups.kind[g]] * groups.count(g) * self._square
+            )
             for h, of_one_index, weight, k in self._pairs(groups, g):
                 if of_students and h >= students:
                     continue
@@ -392,7 +395,8 @@ def _sizes(groups: Groups, direction: Rows) -> list[arb]:
 def _inner(
     split: Split, sizes: list[arb], own: list[arb], apart: Matrix, together: Matrix
 ) -> arb_mat:
-    """Σ of weights times scalar products of what directions do to students: of each with itself, and pairs."""
+    """Σ of weights times scalar products of what directions do to students: of each with itself, and
+    pairs."""
     S = range(len(split.own))
     equal = arb_mat([[together[g][h] + (own[g] if g == h else 0) for h in S] for g in S])
     every = arb_mat([[apart[g][h] for h in S] for g in S]) + equal
