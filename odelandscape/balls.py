@@ -65,8 +65,8 @@ def independent(G: arb_mat) -> list[int]:
     """Directions, as many as are independent, by a Cholesky factor with pivots. In small blocks some copies
     coincide."""
     left = _numbers(G)
-    scale = np.maximum(np.diag(left), 1e-300)
-    left = left / np.sqrt(scale[:, None] * scale[None, :]) * (np.diag(left) > 0)
+    scale = np.where(np.diag(left) > 0, np.diag(left), np.inf)
+    left = left / np.sqrt(scale[:, None]) / np.sqrt(scale[None, :])
     chosen = []
     while len(chosen) < len(left):
         k = int(np.argmax(np.diag(left)))

@@ -51,10 +51,11 @@ class Component(NamedTuple):
         """How many units of its blocks the vectors tell apart from the others."""
         return {"trivial": 0, "(p−2, 2)": 4, "Λ²": 3}.get(self.name, 2)
 
-    def dimension(self, sizes: np.ndarray) -> float:
-        """How often each of its eigenvalues occurs; 0 where a block is too small to have it."""
-        p = [float(sizes[b]) for b in self.blocks]
-        if min(p, default=2) < 1:
+    def dimension(self, sizes):
+        """How often each of its eigenvalues occurs, in whatever numbers sizes are; 0 where a block is too
+        small to have it."""
+        p = [sizes[b] for b in self.blocks]
+        if any(size < 1 for size in p):
             return 0.0
         return {
             "trivial": lambda: 1.0,
@@ -164,7 +165,7 @@ def hessian_spectrum(
     for component in found:
         part = slice(start, start + len(component.patterns))
         start = part.stop
-        dimension = component.dimension(sizes)
+        dimension = float(component.dimension(sizes))
         if dimension <= 1e-9:
             continue
         where = "".join(f" {b}" for b in component.blocks)

@@ -15,8 +15,6 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from .activations import LeakyReLU, ReLU
 from .balls import arb, arb_mat, column, ctx, eigenvalues, independent, inverse, krawczyk
 from .fixed_points import FixedPoint
@@ -75,7 +73,8 @@ class Statement(NamedTuple):
 
 def _enclosure(x: arb) -> Enclosure:
     low, high = float(x.lower()), float(x.upper())
-    return Enclosure(x.str(40), math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
+    digits = int(0.31 * ctx.prec)
+    return Enclosure(x.str(digits), math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
 
 
 def _exact(x: arb) -> str:
@@ -101,11 +100,14 @@ def _students(s: Statement, y: Sequence[arb]) -> Rows:
     return Rows(const, same)
 
 
-def _at(s: Statement, y: Sequence[arb]) -> Point:
-    sizes, readout, teachers = (
+def _at(s: Statement, y: Sequence[arb], sizes: Sequence[arb] = ()) -> Point:
+    """`sizes`: other ones than the statement's."""
+    whole, readout, teachers = (
         [arb(x) for x in of] for of in (s.sizes, s.readout, s.teacher_readout)
     )
-    return Point(sizes, s.matched, s.free, _students(s, y), readout, teachers, arb(s.slope))
+    return Point(
+        list(sizes) or whole, s.matched, s.free, _students(s, y), readout, teachers, arb(s.slope)
+    )
 
 
 def _parameters(s: Statement, y: Sequence[arb]) -> list[arb]:
@@ -123,28 +125,32 @@ class _Matrices(NamedTuple):
     """Of a representation: its name, its dimension, the Hessian and scalar products of some directions."""
 
     name: str
-    many: float
+    many: arb
     H: arb_mat
     G: arb_mat
 
 
 def _matrices(point: Point, splits: Sequence[Split]) -> list[_Matrices]:
-    sizes = np.array([float(x) for x in point.sizes])
     found = []
     for split in splits:
-        many = split.component.dimension(sizes)
-        if many > 0:
+        many = arb(split.component.dimension(point.sizes))
+        if not many <= 0:
             name = " ".join([split.component.name, *map(str, split.component.blocks)])
             found.append(_Matrices(name, many, point.hessian(split), point.gram(split)))
     return found
+
+
+def _radii(point: Point, radius: arb) -> list[arb]:
+    """Of a box: a radius over the length of each direction of the ansatz in weight space."""
+    G = point.gram(point.splits[0])
+    return [radius / G[k, k].sqrt() for k in range(G.nrows())]
 
 
 def _box(s: Statement) -> tuple[list[arb], Point, list[_Matrices]]:
     """Balls that hold the parameters of exactly one fixed point; all Hessians of a box about them."""
     centre, r = [_ball(x) for x in s.centre], _ball(s.radius)
     thin = _at(s, centre)
-    G = thin.gram(thin.splits[0])
-    radii = [r / G[k, k].sqrt() for k in range(len(centre))]
+    radii = _radii(thin, r)
     box = _at(s, [arb(x, radius) for x, radius in zip(centre, radii, strict=True)])
     for index, length in enumerate(box.lengths):
         if not length > 0:
@@ -153,7 +159,8 @@ def _box(s: Statement) -> tuple[list[arb], Point, list[_Matrices]]:
     gradient = thin.gradient()
     image = krawczyk(centre, radii, gradient, matrices[0].H)
     if image is None:
-        norm = sum((x * x / G[k, k] for k, x in enumerate(gradient)), arb(0))
+        units = _radii(thin, arb(1))
+        norm = sum((x * x * unit * unit for x, unit in zip(gradient, units, strict=True)), arb(0))
         raise _Undecided(
             "no fixed point is proved, as Krawczyk's test fails (where surplus students can be exchanged "
             "against others, fixed points aren't isolated; or this is none, or bits are too few). Proved "
@@ -163,7 +170,7 @@ def _box(s: Statement) -> tuple[list[arb], Point, list[_Matrices]]:
     return image, box, matrices
 
 
-def _spectrum(matrices: Sequence[_Matrices]) -> list[tuple[arb, float, str]]:
+def _spectrum(matrices: Sequence[_Matrices]) -> list[tuple[arb, arb, str]]:
     found = []
     for name, many, H, G in matrices:
         some = independent(G)
@@ -179,11 +186,11 @@ def _spectrum(matrices: Sequence[_Matrices]) -> list[tuple[arb, float, str]]:
 
 def _check_identities(s: Statement, y: Sequence[arb], point: Point, H: arb_mat, found) -> None:
     """What the Hessian must satisfy, from other sums than those that it was made of."""
-    students = sum(s.sizes[b] for b in s.matched) + s.free
-    wanted, count = students * sum(s.sizes), sum(many for _, many, _ in found)
-    if abs(count - wanted) > 1e-9 * wanted:
-        raise _Undecided(f"{count:g} eigenvalues were found of {wanted:g}")
-    trace = sum((value * arb(many) for value, many, _ in found), arb(0))
+    students = sum((point.sizes[b] for b in s.matched), arb(s.free))
+    wanted, count = students * sum(point.sizes, arb(0)), sum((row[1] for row in found), arb(0))
+    if not count.overlaps(wanted):
+        raise _Undecided(f"{float(count):g} eigenvalues were found of {float(wanted):g}")
+    trace = sum((value * many for value, many, _ in found), arb(0))
     if not trace.overlaps(point.trace()):
         raise _Undecided("the eigenvalues don't add up to the Hessian's trace")
     # Of the loss, what teachers have no part in is homogeneous of degree 2, the rest of degree 1 and 0.
@@ -260,8 +267,8 @@ def _nothing(verdict: str, reason: str, statement: Statement | None = None) -> C
     return Certificate(verdict, reason, None, None, {}, (), (), statement)
 
 
-def _rows(found: list[tuple[arb, float, str]]) -> tuple[Eigenvalue, ...]:
-    return tuple(Eigenvalue(_enclosure(value), many, name) for value, many, name in found)
+def _rows(found: list[tuple[arb, arb, str]]) -> tuple[Eigenvalue, ...]:
+    return tuple(Eigenvalue(_enclosure(x), float(many), name) for x, many, name in found)
 
 
 def _certify(s: Statement) -> Certificate:
@@ -275,8 +282,8 @@ def _certify(s: Statement) -> Certificate:
             beyond = _spectrum(_matrices(outside, splits))
         except _Undecided as why:
             return _nothing(UNDECIDED, str(why), s)
-        low = sum(many for value, many, _ in found if value < 0)
-        high = sum(many for value, many, _ in found if not value > 0)
+        low = float(sum((many for value, many, _ in found if value < 0), arb(0)))
+        high = float(sum((many for value, many, _ in found if not value > 0), arb(0)))
         verdict = SADDLE if low > 0 else MINIMUM if high == 0 else UNDECIDED
         open_ = {name for value, _, name in found if not (value > 0 or value < 0)}
         reason = f"an eigenvalue may be 0 on: {', '.join(sorted(open_))}" if open_ else ""
@@ -329,13 +336,13 @@ def _given(point: FixedPoint, s: Statement) -> list[arb]:
             const = z[n + row * B + b]
             y.append(const)
             if row < n and s.matched[row] == b:
-                y.append(z[row] - const)
+                y.append((z[row] - const).mid())
     return y
 
 
-def _sharpened(s: Statement, y: list[arb]) -> list[arb]:
+def _sharpened(s: Statement, y: list[arb], sizes: Sequence[arb] = ()) -> list[arb]:
     """Newton's method with one inverse, as far as it comes."""
-    at = _at(s, y)
+    at = _at(s, y, sizes)
     C = inverse(at.hessian(at.splits[0]))
     if C is None:
         return y
@@ -344,10 +351,12 @@ def _sharpened(s: Statement, y: list[arb]) -> list[arb]:
         if all(x.contains(0) for x in gradient):
             break  # a step would only be rounding, and part units that coincide
         step = C * column(gradient)
+        if not all(entry.is_finite() for entry in step.entries()):
+            break
         y = [(x - step[i, 0]).mid() for i, x in enumerate(y)]
         if all(abs(entry) < _ball(s.radius) / 2**8 for entry in step.entries()):
             break
-        at = _at(s, y)
+        at = _at(s, y, sizes)
     return y
 
 
@@ -360,9 +369,8 @@ def _distance(s: Statement, y: list[arb], other: list[arb]) -> arb:
 
 def _refuted(s: Statement, y: list[arb], near: arb) -> bool:
     """Whether no fixed point of the ansatz lies in a box about the one given."""
-    at = _at(s, y)
-    G = at.gram(at.splits[0])
-    box = _at(s, [arb(x, near / G[k, k].sqrt()) for k, x in enumerate(y)])
+    radii = _radii(_at(s, y), near)
+    box = _at(s, [arb(x, r) for x, r in zip(y, radii, strict=True)])
     return any(not value.contains(0) for value in box.gradient() if value.is_finite())
 
 
@@ -421,6 +429,74 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
             reason = f"no fixed point of the ansatz is within {near.str(3, radius=False)} of the one given"
             return _nothing(REFUTED, reason)
     return certificate
+
+
+class _End(NamedTuple):
+    """A fixed point at some sizes: near it, and a box that holds it."""
+
+    sizes: list[arb]
+    near: list[arb]
+    box: list[arb]
+
+
+def _end(s: Statement, sizes: list[arb], y: list[arb]) -> _End | None:
+    y = _sharpened(s, y, sizes)
+    thin = _at(s, y, sizes)
+    radii = _radii(thin, _ball(s.radius))
+    wide = _at(s, [arb(x, r) for x, r in zip(y, radii, strict=True)], sizes)
+    image = krawczyk(y, radii, thin.gradient(), wide.hessian(wide.splits[0]))
+    return None if image is None else _End(sizes, y, image)
+
+
+def _joined(s: Statement, start: _End, end: _End, halvings: int) -> bool:
+    sizes = [a.union(b) for a, b in zip(start.sizes, end.sizes, strict=True)]
+    centre = [((a + b) / 2).mid() for a, b in zip(start.near, end.near, strict=True)]
+    thin = _at(s, centre, sizes)
+    gradient, C = thin.gradient(), inverse(thin.hessian(thin.splits[0]))
+    if C is not None:
+        # As wide as the ends are apart, and as the gradient for all these sizes moves the centre.
+        step = (C * column(gradient)).entries()
+        wide = [abs(x).max(abs(a - b)) for x, a, b in zip(step, start.near, end.near, strict=True)]
+        units = _radii(thin, arb(1))
+        radius = max((4 * x / unit).upper() for x, unit in zip(wide, units, strict=True))
+        radii = [radius * unit for unit in units]
+        box = [arb(x, r) for x, r in zip(centre, radii, strict=True)]
+        point = _at(s, box, sizes)
+        held = all(x.contains(y) for of in (start, end) for x, y in zip(box, of.box, strict=True))
+        if held and all(length > 0 for length in point.lengths):
+            H = point.hessian(point.splits[0])
+            if krawczyk(centre, radii, gradient, H) is not None:
+                return True
+    if halvings == 0:
+        return False
+    half = [((a + b) / 2).mid() for a, b in zip(start.sizes, end.sizes, strict=True)]
+    middle = _end(s, half, centre)
+    return middle is not None and all(
+        _joined(s, *pair, halvings - 1) for pair in ((start, middle), (middle, end))
+    )
+
+
+def prove_between(start: FixedPoint, end: FixedPoint, bits: int = 128) -> bool:
+    """Whether it is proved that one branch joins two fixed points of one family, at two sizes of its blocks.
+
+    If so, there is a fixed point in the ansatz for all sizes between theirs, which moves smoothly with them:
+    in boxes that follow one another it is the only one, by Krawczyk's test with the sizes as balls. An
+    eigenvalue that is negative at one end and positive at the other is then 0 somewhere between. The
+    interval is halved up to 8 times, so the ends must be close (a relative change of sizes of 1e-5 is).
+
+    Raises ValueError if the points are of different ansätze, and what `prove` raises.
+    """
+    s, other = _statement(start, bits), _statement(end, bits)
+    if s._replace(sizes=()) != other._replace(sizes=()) or len(s.sizes) != len(other.sizes):
+        raise ValueError(
+            "start and end must be of the same blocks of one problem, but for the sizes"
+        )
+    with ctx.workprec(bits):
+        first, last = (
+            _end(s, [arb(x) for x in of.sizes], _given(point, s))
+            for of, point in ((s, start), (other, end))
+        )
+        return first is not None and last is not None and _joined(s, first, last, halvings=8)
 
 
 def check_certificate(file: str | PathLike) -> Certificate:

@@ -26,7 +26,7 @@ import numpy as np
 from .balls import arb, arb_mat
 from .isotypic import Component, components
 
-Matrix = list[list[arb]]
+Matrix = list[list]  # of balls, or 0 and ±1
 
 
 class Rows(NamedTuple):
