@@ -26,6 +26,7 @@ DIFFERENCES = (
 BEYOND = (
     "Beyond the paper",
     (
+        "theorems",
         "critical_widths",
         "largest_alpha",
         "census",

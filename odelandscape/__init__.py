@@ -45,7 +45,7 @@ from .workers import Workers, WorkersLostError
 
 if TYPE_CHECKING:
     from .dataset import open_sweep
-    from .proof import Certificate, check_certificate, prove
+    from .proof import Certificate, check_certificate, prove, prove_between
 
 # xarray takes longer to import than a small sweep to run; python-flint need not be there.
 _LATE = {
@@ -53,6 +53,7 @@ _LATE = {
     "Certificate": "proof",
     "check_certificate": "proof",
     "prove": "proof",
+    "prove_between": "proof",
 }
 
 
@@ -112,6 +113,7 @@ __all__ = [
     "perturb",
     "population_loss",
     "prove",
+    "prove_between",
     "random_teacher",
     "random_weights",
     "read_sweep",

@@ -1,0 +1,204 @@
+r"""Which families are minima, as theorems?
+
+Every row is proved in ball arithmetic (`ol.prove`): fixed points exist, their Hessians' eigenvalues are
+enclosed and have their signs. First the named families (compensated and hidden, all α) at each width K = M,
+and the teacher itself; then the families that a search finds with one student too many. Last, for α = 1 …
+10, two widths between which the family becomes a minimum: it is proved to be a saddle at the lower and a
+minimum at the upper one, and one branch to join the two, so that the deciding eigenvalue is 0 between them.
+"""
+
+import math
+from collections.abc import Iterable
+
+from matplotlib.figure import Figure
+
+import odelandscape as ol
+
+from ._report import BLUE, GREY, ORANGE, arguments, report
+
+_WIDE = (1_000, 10_000, 1_000_000)
+_DIGITS = 6  # of a critical width
+
+
+def _runs(numbers: Iterable[int]) -> str:
+    """1, 2, 3, 5 as 1 – 3, 5."""
+    found: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if found and n == found[-1][1] + 1:
+            found[-1][1] = n
+        else:
+            found.append([n, n])
+    return ", ".join(f"{a}" if a == b else f"{a} – {b}" for a, b in found) or "none"
+
+
+def _families(K: int, M: int, points: list[ol.FixedPoint]) -> tuple[dict, list[dict]]:
+    certificates = [ol.prove(point) for point in points]
+    told = [
+        {
+            "K": K,
+            "M": M,
+            "branch": point.branch,
+            "anti_aligned": point.anti_aligned,
+            "verdict": one.verdict,
+            "index": one.index,
+            "loss": None if one.loss is None else one.loss.ball,
+            "smallest_eigenvalue": one.eigenvalues[0].value.ball if one.eigenvalues else None,
+            "reason": one.reason,
+        }
+        for point, one in zip(points, certificates, strict=True)
+    ]
+    minima = [one for one in certificates if one.verdict == "local minimum"]
+    closest = min((c.eigenvalues[0].value for c in minima), key=lambda x: x.low, default=None)
+    row = {
+        "what": "families",
+        "K": K,
+        "M": M,
+        "proved": f"{sum(one.proved for one in certificates)} of {len(points)}",
+        "minima": len(minima),
+        "saddles": sum(one.verdict == "saddle" for one in certificates),
+        "compensated, minima for α =": _alphas(told, "compensated"),
+        "hidden, minima for α =": _alphas(told, "hidden"),
+        "smallest eigenvalue of a minimum": closest and closest.short(),
+    }
+    return row, told
+
+
+def _alphas(told: list[dict], branch: str) -> str:
+    return _runs(
+        one["anti_aligned"]
+        for one in told
+        if one["branch"] == branch and one["verdict"] == "local minimum"
+    )
+
+
+def _turns(problem: ol.Problem, point: ol.FixedPoint, stop: float) -> ol.BranchPoint | None:
+    """Where the smallest eigenvalue passes 0 on the way to a width."""
+    for place in ol.continue_family(problem, point, "teachers", stop, step=0.3):
+        if place.event == "stability" and abs(place.smallest_eigenvalue) < 1e-6:
+            return place
+        if place.event == "fold":
+            break
+    return None
+
+
+def _critical(alpha: int) -> dict:
+    width = alpha + 12
+    problem = ol.Problem(width, width)
+    point = ol.fixed_point(problem, ol.family(problem, alpha))
+    # At this width it may be a minimum already, or not yet.
+    turn = _turns(problem, point, alpha + 2.0) or _turns(problem, point, 1000.0)
+    assert turn is not None
+    unit = 10.0 ** (math.floor(math.log10(turn.value)) + 1 - _DIGITS)
+    low = math.floor(turn.value / unit) * unit
+    ends = []
+    for value in (low, low + unit):
+        *_, last = ol.continue_family(problem, turn.point, "teachers", value, step=0.3)
+        ends.append(last.point)
+    below, above = (ol.prove(end) for end in ends)
+    joined = ol.prove_between(*ends)
+    signs = (below.verdict, above.verdict) == ("saddle", "local minimum")
+    first, second = (one.eigenvalues[0] for one in (below, above))
+    digits = _DIGITS - 1 - math.floor(math.log10(turn.value))
+    return {
+        "what": f"α = {alpha} becomes a minimum",
+        "K": f"{low:.{digits}f} – {low + unit:.{digits}f}",
+        "M": "= K",
+        "proved": "yes" if joined and signs else "no",
+        "minima": int(above.verdict == "local minimum"),
+        "saddles": int(below.verdict == "saddle"),
+        "compensated, minima for α =": None,
+        "hidden, minima for α =": None,
+        "smallest eigenvalue of a minimum": f"from {first.value.short()} to {second.value.short()}, "
+        f"{second.representation}",
+    }
+
+
+def _figure(told: list[dict], critical: dict[int, float]) -> Figure:
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    for axes, branch in zip(
+        figure.subplots(1, 2, sharey=True), ("compensated", "hidden"), strict=True
+    ):
+        for verdict, colour in (
+            ("local minimum", BLUE),
+            ("saddle", ORANGE),
+            ("undecided", "black"),
+        ):
+            some = [x for x in told if (x["branch"], x["verdict"]) == (branch, verdict)]
+            axes.plot(
+                [x["K"] for x in some],
+                [x["anti_aligned"] for x in some],
+                "s",
+                color=colour,
+                markersize=2,
+                label=f"proved: {verdict}" if verdict != "undecided" else verdict,
+            )
+        if branch == "compensated":
+            axes.plot(
+                list(critical.values()),
+                list(critical),
+                "|",
+                color=GREY,
+                markersize=9,
+                label="it becomes one, to 6 digits",
+            )
+        axes.set_title(f"{branch} branch", fontsize=10)
+        axes.set_xlabel("K = M")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("α, anti-aligned students")
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(),
+        frameon=False,
+        fontsize=8,
+        loc="outside lower center",
+        ncols=4,
+        markerscale=2,
+    )
+    return figure
+
+
+def main(argv=None) -> None:
+    """Runs the experiment."""
+    args = arguments(
+        "theorems",
+        __doc__,
+        argv,
+        widest=dict(type=int, default=100, metavar="K", help="all widths from 6 to this (100)"),
+        surplus=dict(type=int, default=14, metavar="M", help="K = M + 1 from M = 6 to this (14)"),
+        alphas=dict(type=int, default=10, metavar="α", help="widths of which α = 1, 2, … (10)"),
+    )
+    widths, surplus, alphas = (
+        (*range(6, args.widest + 1), *_WIDE),
+        range(6, args.surplus + 1),
+        args.alphas,
+    )
+    if args.quick:
+        widths, surplus, alphas = (6, 17, 1_000_000), (), 1
+    rows, told = [], []
+    for K in widths:
+        row, some = _families(K, K, ol.families(ol.Problem(K, K), blocks=0))
+        rows.append(row)
+        told += some
+        print(f"K = M = {K}: {row['proved']}", flush=True)
+    for M in surplus:
+        row, some = _families(M + 1, M, ol.families(ol.Problem(M + 1, M), blocks=2))
+        rows.append(row)
+        told += some
+        print(f"K = {M + 1}, M = {M}: {row['proved']}", flush=True)
+    critical = {}
+    for alpha in range(1, alphas + 1):
+        rows.append(_critical(alpha))
+        critical[alpha] = float(rows[-1]["K"].split(" – ")[0])
+        print(f"α = {alpha}: {rows[-1]['K']}", flush=True)
+    count = {x: sum(one["verdict"] == x for one in told) for x in ("local minimum", "saddle")}
+    open_ = len(told) - sum(count.values())
+    remarks = (
+        f"{len(told)} certificates: {count['local minimum']} local minima, {count['saddle']} saddles, "
+        f"{open_} undecided (the global minima of K > M, whose surplus students can be exchanged). The JSON "
+        "has all."
+    )
+    drawn = [x for x in told if x["K"] == x["M"] <= args.widest]
+    report(args, rows, _figure(drawn, critical), remarks, levels={"certificates": told})
+
+
+if __name__ == "__main__":
+    main()
