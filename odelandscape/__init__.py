@@ -44,13 +44,14 @@ from .sweep import Sweep, read_sweep, sweep, sweep_share
 from .workers import Workers, WorkersLostError
 
 if TYPE_CHECKING:
+    from .certificate import Certificate
     from .dataset import open_sweep
-    from .proof import Certificate, check_certificate, prove, prove_between
+    from .proof import check_certificate, prove, prove_between
 
 # xarray takes longer to import than a small sweep to run; python-flint need not be there.
 _LATE = {
     "open_sweep": "dataset",
-    "Certificate": "proof",
+    "Certificate": "certificate",
     "check_certificate": "proof",
     "prove": "proof",
     "prove_between": "proof",

@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
+from .certificate import Certificate
 from .fixed_points import FixedPoint
-from .proof import Certificate, prove
+from .proof import prove
 
 __all__ = ["names", "prove", "save", "table"]
 

@@ -7,83 +7,32 @@ there is known on each representation of the symmetry as a small matrix of balls
 eigenvalues are enclosed after an approximate diagonalisation (Weyl, Ostrowski).
 """
 
-import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import NamedTuple
 
 from .activations import LeakyReLU, ReLU
 from .balls import arb, arb_mat, column, ctx, eigenvalues, independent, inverse, krawczyk
+from .certificate import (
+    MINIMUM,
+    REFUTED,
+    SADDLE,
+    UNDECIDED,
+    Certificate,
+    Eigenvalue,
+    Statement,
+    ball,
+    enclosure,
+    exact,
+    read_claims,
+)
 from .fixed_points import FixedPoint
 from .variations import Point, Rows, Split
-
-MINIMUM, SADDLE, UNDECIDED, REFUTED = "local minimum", "saddle", "undecided", "refuted"
 
 NEAR = 1e-6
 """How far from the given point, in the weights and as a part of their norm, the proved one may lie."""
 
 _STEPS = 10  # of Newton's method with one inverse
-
-
-class Enclosure(NamedTuple):
-    """A number that is proved to lie from `low` to `high`; `ball` is the same in decimals, often narrower."""
-
-    ball: str
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return self.ball
-
-    def short(self) -> str:
-        """Up to 18 digits."""
-        with ctx.workprec(128):
-            return arb(self.ball).str(18)
-
-
-class Eigenvalue(NamedTuple):
-    """Of the Hessian: where it lies, how often it occurs, and on which representation."""
-
-    value: Enclosure
-    multiplicity: float
-    representation: str
-
-
-class Statement(NamedTuple):
-    """What a proof is about, in exact numbers: an ansatz, a box of parameters, and the bits to compute with.
-
-    `names`: of the ansatz's parameters. `centre`, `radius`: 3p-2 is 3·2⁻². The box has, in each direction
-    of the ansatz, the radius over that direction's length in weight space.
-    """
-
-    sizes: tuple[float, ...]
-    matched: tuple[int, ...]
-    free: int
-    readout: tuple[float, ...]
-    teacher_readout: tuple[float, ...]
-    slope: float
-    names: tuple[str, ...]
-    centre: tuple[str, ...]
-    radius: str
-    bits: int
-
-
-def _enclosure(x: arb) -> Enclosure:
-    low, high = float(x.lower()), float(x.upper())
-    digits = int(0.31 * ctx.prec)
-    return Enclosure(x.str(digits), math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
-
-
-def _exact(x: arb) -> str:
-    return "{}p{}".format(*x.man_exp())
-
-
-def _ball(told: str) -> arb:
-    man, exp = told.split("p")
-    return arb(int(man)) * arb(2) ** int(exp)
 
 
 def _students(s: Statement, y: Sequence[arb]) -> Rows:
@@ -148,7 +97,7 @@ def _radii(point: Point, radius: arb) -> list[arb]:
 
 def _box(s: Statement) -> tuple[list[arb], Point, list[_Matrices]]:
     """Balls that hold the parameters of exactly one fixed point; all Hessians of a box about them."""
-    centre, r = [_ball(x) for x in s.centre], _ball(s.radius)
+    centre, r = [ball(x) for x in s.centre], ball(s.radius)
     thin = _at(s, centre)
     radii = _radii(thin, r)
     box = _at(s, [arb(x, radius) for x, radius in zip(centre, radii, strict=True)])
@@ -199,76 +148,12 @@ def _check_identities(s: Statement, y: Sequence[arb], point: Point, H: arb_mat, 
         raise _Undecided("the Hessian along the students isn't what homogeneity makes it")
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """What is proved of a fixed point (`prove` says it in words).
-
-    - `verdict`: `local minimum`, `saddle`, `undecided`, or `refuted`: no fixed point is near the one given.
-      `reason`: why it is one of the last two, or what of a saddle's index is open.
-    - `index`: how many negative eigenvalues the Hessian has at least and at most; None if no fixed point is
-      proved.
-    - `loss`, `parameters` (by the ansatz's names), `eigenvalues`: enclosures. Of d = M; `beyond`: what each
-      further input direction adds.
-    - `statement`: the ansatz and the box, in exact numbers, from which all is computed again.
-    """
-
-    verdict: str
-    reason: str
-    index: tuple[float, float] | None
-    loss: Enclosure | None
-    parameters: dict[str, Enclosure]
-    eigenvalues: tuple[Eigenvalue, ...]
-    beyond: tuple[Eigenvalue, ...]
-    statement: Statement | None
-
-    @property
-    def proved(self) -> bool:
-        """Whether it is a local minimum or a saddle."""
-        return self.verdict in (MINIMUM, SADDLE)
-
-    @property
-    def in_any_dimension(self) -> bool:
-        """Whether the verdict holds for inputs of any dimension d ≥ M."""
-        more = self.verdict == SADDLE or all(value.low > 0 for value, _, _ in self.beyond)
-        return self.proved and more
-
-    def as_json(self) -> dict:
-        """What `save` writes."""
-        told = {name: _plain(value) for name, value in vars(self).items()}
-        return {"odelandscape": "certificate", **told}
-
-    def save(self, file: str | PathLike) -> None:
-        """As JSON, which `check_certificate` reads and proves again."""
-        text = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
-        Path(file).write_text(text + "\n", encoding="utf-8")
-
-    def __str__(self) -> str:
-        lines = [self.verdict + (f": {self.reason}" if self.reason else "")]
-        if self.loss is None:
-            return lines[0]
-        lines += [f"loss {self.loss}"]
-        lines += [f"{name:24} {value}" for name, value in self.parameters.items()]
-        for title, rows in (("eigenvalue", self.eigenvalues), ("beyond the teacher", self.beyond)):
-            lines += ["", f"{title}, how often, representation"]
-            lines += [f"{value}  × {many:<10.10g} {name}" for value, many, name in rows]
-        return "\n".join(lines)
-
-
-def _plain(x):
-    """Named tuples as JSON has them."""
-    if hasattr(x, "_asdict"):
-        return {name: _plain(value) for name, value in x._asdict().items()}
-    if isinstance(x, dict):
-        return {name: _plain(value) for name, value in x.items()}
-    return [_plain(value) for value in x] if isinstance(x, tuple | list) else x
-
-
 def _nothing(verdict: str, reason: str, statement: Statement | None = None) -> Certificate:
     return Certificate(verdict, reason, None, None, {}, (), (), statement)
 
 
 def _rows(found: list[tuple[arb, arb, str]]) -> tuple[Eigenvalue, ...]:
-    return tuple(Eigenvalue(_enclosure(x), float(many), name) for x, many, name in found)
+    return tuple(Eigenvalue(enclosure(x), float(many), name) for x, many, name in found)
 
 
 def _certify(s: Statement) -> Certificate:
@@ -291,8 +176,8 @@ def _certify(s: Statement) -> Certificate:
             verdict,
             reason,
             (low, high),
-            _enclosure(_at(s, y).loss()),
-            dict(zip(s.names, map(_enclosure, _parameters(s, y)), strict=True)),
+            enclosure(_at(s, y).loss()),
+            dict(zip(s.names, map(enclosure, _parameters(s, y)), strict=True)),
             _rows(found),
             _rows(beyond),
             s,
@@ -354,7 +239,7 @@ def _sharpened(s: Statement, y: list[arb], sizes: Sequence[arb] = ()) -> list[ar
         if not all(entry.is_finite() for entry in step.entries()):
             break
         y = [(x - step[i, 0]).mid() for i, x in enumerate(y)]
-        if all(abs(entry) < _ball(s.radius) / 2**8 for entry in step.entries()):
+        if all(abs(entry) < ball(s.radius) / 2**8 for entry in step.entries()):
             break
         at = _at(s, y, sizes)
     return y
@@ -415,7 +300,7 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
     with ctx.workprec(bits):
         given = _given(point, s)
         found = _sharpened(s, given)
-        s = s._replace(centre=tuple(map(_exact, found)))
+        s = s._replace(centre=tuple(map(exact, found)))
         near = NEAR * _at(s, given).norm()
         away = _distance(s, given, found)
         if away < near:
@@ -442,7 +327,7 @@ class _End(NamedTuple):
 def _end(s: Statement, sizes: list[arb], y: list[arb]) -> _End | None:
     y = _sharpened(s, y, sizes)
     thin = _at(s, y, sizes)
-    radii = _radii(thin, _ball(s.radius))
+    radii = _radii(thin, ball(s.radius))
     wide = _at(s, [arb(x, r) for x, r in zip(y, radii, strict=True)], sizes)
     image = krawczyk(y, radii, thin.gradient(), wide.hessian(wide.splits[0]))
     return None if image is None else _End(sizes, y, image)
@@ -506,76 +391,15 @@ def check_certificate(file: str | PathLike) -> Certificate:
     nothing, or if it claims what isn't proved: another verdict or index, or an enclosure that holds too
     little.
     """
-    try:
-        told = json.loads(Path(file).read_text(encoding="utf-8"))
-        if told["odelandscape"] != "certificate":
-            raise KeyError("odelandscape")
-        s = told["statement"] and _read(told["statement"])
-        claims = [_claims(told[part]) for part in ("parameters", "eigenvalues", "beyond")]
-        loss, verdict, index = told["loss"], told["verdict"], told["index"]
-    except (ValueError, KeyError, TypeError, AttributeError) as why:
-        raise ValueError(f"{str(file)!r} isn't a certificate: {why!r}") from None
-    if s is None or index is None:
-        raise ValueError(f"{str(file)!r} proves nothing: {verdict} ({told['reason']})")
-    new = _certify(s)
+    claims = read_claims(file)
+    s = claims.statement
+    if s is None or claims.index is None:
+        raise ValueError(f"{str(file)!r} proves nothing: {claims.verdict} ({claims.reason})")
+    certificate = _certify(s)
     # In a box within that one, whose enclosures are narrower than those told.
-    with ctx.workprec(s.bits):
-        radius = _exact(_ball(s.radius) / 2**8)
-    close = _certify(s._replace(radius=radius, bits=s.bits + 32))
-    wrong = []
-    if (new.verdict, _plain(new.index)) != (verdict, index) or close.index is None:
-        wrong.append(f"{verdict} of index {index}, proved is {new.verdict} of index {new.index}")
-    else:
-        proved = [_claims(_plain(x)) for x in (close.parameters, close.eigenvalues, close.beyond)]
-        same = [_claims({"loss": loss}), *claims], [_claims({"loss": _plain(close.loss)}), *proved]
-        for old, found in zip(*same, strict=True):
-            wrong += _unproved(old, found)
+    with ctx.workprec(s.bits + 64):
+        narrow = _certify(s._replace(radius=exact(ball(s.radius) / 2**8), bits=s.bits + 32))
+        wrong = claims.unproved(narrow if certificate.index is not None else certificate)
     if wrong:
         raise ValueError(f"{str(file)!r} claims what isn't proved: {'; '.join(wrong)}")
-    return new
-
-
-def _read(told: dict) -> Statement:
-    s = Statement(
-        sizes=_floats(told["sizes"]),
-        matched=tuple(int(b) for b in told["matched"]),
-        free=int(told["free"]),
-        readout=_floats(told["readout"]),
-        teacher_readout=_floats(told["teacher_readout"]),
-        slope=float(told["slope"]),
-        names=tuple(map(str, told["names"])),
-        centre=tuple(map(str, told["centre"])),
-        radius=str(told["radius"]),
-        bits=int(told["bits"]),
-    )
-    S, B = len(s.matched) + s.free, len(s.sizes)
-    lengths = [len(x) for x in (s.readout, s.teacher_readout, s.centre, s.names)]
-    count = len(s.matched) + S * B
-    if lengths != [S, B, count, count] or not all(size > 0 for size in s.sizes):
-        raise ValueError("the numbers of its statement don't fit together")
-    if s.free < 0 or s.bits < 2 or not all(0 <= b < B and s.sizes[b] > 1 for b in s.matched):
-        raise ValueError("its statement is of no ansatz")
-    for number in (*s.centre, s.radius):
-        _ball(number)
-    return s
-
-
-def _claims(told: dict | list) -> list[tuple[str, dict]]:
-    """(what, enclosure), of parameters or of eigenvalues."""
-    if isinstance(told, dict):
-        return list(told.items())
-    return [
-        (f"{row['multiplicity']:g} eigenvalues on {row['representation']}", row["value"])
-        for row in told
-    ]
-
-
-def _unproved(told: list[tuple[str, dict]], proved: list[tuple[str, dict]]) -> list[str]:
-    if [what for what, _ in told] != [what for what, _ in proved]:
-        return ["other parameters or eigenvalues than there are"]
-    wrong = []
-    for (what, old), (_, new) in zip(told, proved, strict=True):
-        inside = arb(old["ball"]).contains(arb(new["ball"]))
-        if not (inside and old["low"] <= new["low"] and new["high"] <= old["high"]):
-            wrong.append(f"{what} in {old['ball']}")
-    return wrong
+    return certificate

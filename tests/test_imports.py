@@ -10,8 +10,8 @@ ROOT = Path(odelandscape.__file__).parent
 ORDER = (
     "selfcheck results compiler workers activations problem flows blocks ansatz overlap_ansatz isotypic "
     "fixed_points continuation solvers lanes integrate stability newton classify families catalogue certify "
-    "stationary relax perturb store dataset summary sweep network balls variations proof cli_trajectory "
-    "cli_proof plots cli __main__"
+    "stationary relax perturb store dataset summary sweep network balls certificate variations proof "
+    "cli_trajectory cli_proof plots cli __main__"
 ).split()
 FILES = {p.relative_to(ROOT).with_suffix("").parts: p for p in ROOT.rglob("*.py")}
 
