@@ -20,11 +20,12 @@ def _rows(folder: Path, name: str) -> list[dict]:
 
 
 class _Stops:
-    """What `stopping` says of a published share, by table, K and M."""
+    """What `stopping` or `stopping_ngd` says of a published share, by table, K and M."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, name: str):
+        self.name = name
         self.rows: dict[tuple[str, int, int], list[dict]] = {}
-        for row in _rows(folder, "stopping"):
+        for row in _rows(folder, name):
             self.rows.setdefault((row["table"], row["K"], row["M"]), []).append(row)
 
     def __call__(self, table: str, K: int, M: int) -> str:
@@ -38,7 +39,7 @@ class _Stops:
             if world is not None:
                 text.append(f"{world:.2f} ({off:+.1f} SE) at the common T / K")
             told.append(f"{dimension} {', '.join(text)}")
-        return "`stopping`: " + "; ".join(told)
+        return f"`{self.name}`: " + "; ".join(told)
 
 
 def _agrees(row: dict) -> str:
@@ -118,24 +119,33 @@ def _in_full(folder: Path, name: str) -> bool:
 
 
 def tables(folder: Path) -> dict[str, list[Row]]:
-    """By title, of the full runs that `folder` holds: none before `stopping` is there."""
-    if not _in_full(folder, "stopping"):
+    """By title, of the full runs that `folder` holds: none before `stopping` and `stopping_ngd` are there."""
+    if not all(_in_full(folder, name) for name in ("stopping", "stopping_ngd")):
         return {}
-    stops = _Stops(folder)
+    stops, of_ngd = (_Stops(folder, name) for name in ("stopping", "stopping_ngd"))
 
     def stopped(table: str) -> Callable[[dict], str]:
         return lambda row: stops(table, row["K"], row["M"])
 
-    def in_dimensions(_: dict) -> str:
-        return "`dimension_of_starts`"
+    def constrained(table: str) -> Callable[[dict], str]:
+        def why(row: dict) -> str:
+            at = table, row["K"], row["M"]
+            if row["d"] == row["M"]:
+                return "`dimension_of_starts`"
+            return of_ngd(*at) if at in of_ngd.rows else "chance, or the paper's number: see below"
+
+        return why
 
     made: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
         "table1": ("Table 1, M = 17", lambda: _table_1(folder, stops)),
         "table2": ("Table 2, M = 17", lambda: _table_2(folder, stops)),
         "table3a": ("Table 3a, K = M", lambda: _fates(folder, "table3a", stopped("3a"))),
         "table3b": ("Table 3b, K = M + 1", lambda: _fates(folder, "table3b", stopped("3b"))),
-        "table4a": ("Table 4a, nGD, K = M", lambda: _fates(folder, "table4a", in_dimensions)),
-        "table4b": ("Table 4b, nGD, K = M + 1", lambda: _fates(folder, "table4b", in_dimensions)),
+        "table4a": ("Table 4a, nGD, K = M", lambda: _fates(folder, "table4a", constrained("4a"))),
+        "table4b": (
+            "Table 4b, nGD, K = M + 1",
+            lambda: _fates(folder, "table4b", constrained("4b")),
+        ),
     }
     return {title: list(rows()) for name, (title, rows) in made.items() if _in_full(folder, name)}
 

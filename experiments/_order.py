@@ -16,6 +16,7 @@ DIFFERENCES = (
     "Where the numbers differ, and why",
     (
         "stopping",
+        "stopping_ngd",
         "dimension_of_starts",
         "initialisation",
         "surplus_levels",

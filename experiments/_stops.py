@@ -12,6 +12,8 @@ import odelandscape as ol
 from odelandscape.integrate import field
 from odelandscape.sweep import starts
 
+from ._sweeps import FLOWS, interval, swept
+
 _AT_ONCE = 128
 
 
@@ -74,3 +76,65 @@ def stopped(
     jax.clear_caches()  # each problem has programs of its own, and a process can map only so many
     loss, rates = (np.concatenate([np.asarray(p[i]) for p in parts])[:count] for i in (0, 1))
     return Stops(np.asarray(times, float), loss, rates)
+
+
+class Seen(NamedTuple):
+    """Shares of global runs of one K, M, d at the times τ K, and what else is known."""
+
+    share: np.ndarray  # (T,)
+    error: np.ndarray  # (T,) standard error
+    loss: np.ndarray  # (stops, T)
+    rates: np.ndarray  # (stops, T)
+    end: str
+
+
+def _kept(args, problem: ol.Problem, flow: str, d: int, slowness: np.ndarray) -> Stops:
+    """Computed once into the folder of --out."""
+    K, M = problem.students, problem.teachers
+    kind = "" if flow == "gd" else f"{flow}-"
+    file = args.out / "sweeps" / f"stops-{kind}{K}-{M}-d{d}-{args.stops}.npz"
+    if file.exists():
+        with np.load(file) as kept:
+            return Stops(*(kept[name] for name in Stops._fields))
+    seen = stopped(problem, FLOWS[flow], args.stops, slowness * K, d)
+    part = file.with_suffix(".part.npz")
+    np.savez(part, **seen._asdict())
+    part.replace(file)
+    return seen
+
+
+def see(args, flow: str, K: int, M: int, d: int, below: float, slowness: np.ndarray) -> Seen:
+    """Global runs at the times `slowness` K: of all `args.seeds` starts those that end there, less the part
+    of the first `args.stops` that are not `below` that loss yet. Where nothing has loss 0, what ends below
+    it is global."""
+    runs = swept(args, K, M, flow, dimension=d)
+    ended = np.isin(runs.outcome, ["global_minimum", "local_minimum"])
+    nothing = flow == "ngd" and K > M
+    world = ended & (runs.loss < below) if nothing else runs.outcome == "global_minimum"
+    n, few = len(runs), args.stops
+    seen = _kept(args, runs.problem, flow, d, slowness)
+    late = (world[:few, None] & (seen.loss >= below)).sum(axis=0)
+    end, lag = world.mean(), (late + 1) / (few + 2)  # no share of none is surely none
+    error = np.sqrt(end * (1 - end) / n + lag * (1 - lag) / few)
+    print(f"K = {K}, M = {M}, d = {d}: done", flush=True)
+    return Seen(end - late / few, error, seen.loss, seen.rates, interval(int(world.sum()), n))
+
+
+def apart(percent: float, seen: Seen) -> np.ndarray:
+    """Standard errors between our share and one of 10,000 published runs, at each time."""
+    p = percent / 100
+    return (seen.share - p) / np.sqrt(seen.error**2 + p * (1 - p) / 10_000)
+
+
+def reached(share: np.ndarray, wanted: float, times: np.ndarray) -> float | None:
+    """When a share that grows reaches the wanted one, if it does."""
+    above = np.flatnonzero(share >= wanted)
+    if not len(above) or above[0] == 0:
+        return None
+    at = above[0]
+    return float(np.interp(wanted, share[at - 1 : at + 1], times[at - 1 : at + 1]))
+
+
+def rounded(x: float | None) -> float | None:
+    """To a tenth."""
+    return None if x is None else round(x, 1)

@@ -17,13 +17,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import odelandscape as ol
-
 from ._draw import plain
 from ._published import TABLE_1, TABLE_2, TABLE_3A, TABLE_3B, THRESHOLD_4A
 from ._report import BLUE, GREEN, GREY, ORANGE, arguments, report
-from ._stops import Stops, stopped
-from ._sweeps import LARGE, dimension_name, interval, swept
+from ._stops import Seen, apart, reached, rounded, see
+from ._sweeps import LARGE, dimension_name
 
 _SLOWNESS = np.geomspace(12, 100, 60)  # T / K
 _LOSS = THRESHOLD_4A  # of the tables it is printed for this one only
@@ -37,16 +35,6 @@ class _Published(NamedTuple):
     none: float | None
 
 
-class _Seen(NamedTuple):
-    """Shares of global runs of one K, M, d at the times τK, and what else is known."""
-
-    share: np.ndarray  # (T,)
-    error: np.ndarray  # (T,) standard error
-    loss: np.ndarray  # (stops, T)
-    rates: np.ndarray  # (stops, T)
-    end: str
-
-
 def _wanted() -> list[_Published]:
     rows = [_Published("3a", M, M, row.world, row.none) for M, row in TABLE_3A.items()]
     rows += [_Published("3b", M + 1, M, row.world, row.none) for M, row in TABLE_3B.items()]
@@ -56,53 +44,9 @@ def _wanted() -> list[_Published]:
     return rows
 
 
-def _stops(args, problem: ol.Problem, d: int) -> Stops:
-    """Computed once into the folder of --out."""
-    K, M = problem.students, problem.teachers
-    file = args.out / "sweeps" / f"stops-{K}-{M}-d{d}-{args.stops}.npz"
-    if file.exists():
-        with np.load(file) as kept:
-            return Stops(*(kept[name] for name in Stops._fields))
-    seen = stopped(problem, ol.GradientFlow(), args.stops, _SLOWNESS * K, d)
-    part = file.with_suffix(".part.npz")
-    np.savez(part, **seen._asdict())
-    part.replace(file)
-    return seen
-
-
-def _see(args, K: int, M: int, d: int) -> _Seen:
-    runs = swept(args, K, M, dimension=d)
-    world, n, few = runs.outcome == "global_minimum", len(runs), args.stops
-    seen = _stops(args, runs.problem, d)
-    late = (world[:few, None] & (seen.loss >= _LOSS)).sum(axis=0)
-    end, lag = world.mean(), (late + 1) / (few + 2)  # no share of none is surely none
-    error = np.sqrt(end * (1 - end) / n + lag * (1 - lag) / few)
-    print(f"K = {K}, M = {M}, d = {d}: done", flush=True)
-    return _Seen(end - late / few, error, seen.loss, seen.rates, interval(int(world.sum()), n))
-
-
-def _off(row: _Published, seen: _Seen) -> np.ndarray:
-    """Standard errors between our share and the published one, at each time."""
-    p = row.world / 100
-    return (seen.share - p) / np.sqrt(seen.error**2 + p * (1 - p) / 10_000)
-
-
-def _reached(share: np.ndarray, wanted: float, times: np.ndarray) -> float | None:
-    """When a share that grows reaches the wanted one, if it does."""
-    above = np.flatnonzero(share >= wanted)
-    if not len(above) or above[0] == 0:
-        return None
-    at = above[0]
-    return float(np.interp(wanted, share[at - 1 : at + 1], times[at - 1 : at + 1]))
-
-
-def _rounded(x: float | None) -> float | None:
-    return None if x is None else round(x, 1)
-
-
-def _row(row: _Published, d: int, seen: _Seen, common: int | None) -> dict:
+def _row(row: _Published, d: int, seen: Seen, common: int | None) -> dict:
     times, p = _SLOWNESS * row.K, row.world / 100
-    T = _reached(seen.share, p, times)
+    T = reached(seen.share, p, times)
     threshold = told = None
     if T is not None and row.none is not None:
         at = np.argmin(np.abs(times - T))
@@ -120,12 +64,12 @@ def _row(row: _Published, d: int, seen: _Seen, common: int | None) -> dict:
         "d": d,
         "global: paper %": row.world,
         "at the end, % (95 %)": seen.end,
-        "T of the paper's share": _rounded(T),
-        "from": _rounded(_reached(seen.share + 1.96 * seen.error, p, times)),
-        "to": _rounded(_reached(seen.share - 1.96 * seen.error, p, times)),
-        "T / K": _rounded(T and T / row.K),
+        "T of the paper's share": rounded(T),
+        "from": rounded(reached(seen.share + 1.96 * seen.error, p, times)),
+        "to": rounded(reached(seen.share - 1.96 * seen.error, p, times)),
+        "T / K": rounded(T and T / row.K),
         "at the common T / K, %": None if common is None else round(100 * seen.share[common], 2),
-        "off, SE": None if common is None else round(float(_off(row, seen)[common]), 1),
+        "off, SE": None if common is None else round(float(apart(row.world, seen)[common]), 1),
         "threshold on the rates": threshold,
         "local / global / none there, %": told,
     }
@@ -148,7 +92,7 @@ def _marks(axes: Axes, rows: list[dict], column: str) -> None:
     axes.set_xlabel("K")
 
 
-def _different(axes: Axes, rows: list[dict], seen: dict[tuple[int, int, int], _Seen]) -> None:
+def _different(axes: Axes, rows: list[dict], seen: dict[tuple[int, int, int], Seen]) -> None:
     """The paper's different shares at M = 17, on the curves for d = M."""
     for K, colour in ((18, BLUE), (19, GREEN)):
         one, times = seen[K, 17, 17], _SLOWNESS * K
@@ -198,16 +142,16 @@ def main(argv=None) -> None:
         wanted, dimensions = [row for row in wanted if row[:2] == ("3b", 9)], (None,)
         args.seeds, args.stops = 256, 64
     rows: list[dict] = []
-    seen: dict[tuple[int, int, int], _Seen] = {}
+    seen: dict[tuple[int, int, int], Seen] = {}
     fits: dict[str, float] = {}
     remarks = []
     for dimension in dimensions:
         for row in wanted:
             at = (row.K, row.M, dimension or row.M)
             if at not in seen:
-                seen[at] = _see(args, *at)
+                seen[at] = see(args, "gd", *at, below=_LOSS, slowness=_SLOWNESS)
         fitted = [row for row in wanted if row.table in ("3a", "3b")]
-        off = np.array([_off(row, seen[row.K, row.M, dimension or row.M]) for row in fitted])
+        off = np.array([apart(row.world, seen[row.K, row.M, dimension or row.M]) for row in fitted])
         misfit = (off**2).mean(axis=0)
         common = int(np.argmin(misfit))
         some = [
