@@ -106,11 +106,14 @@ def _kept(args, problem: ol.Problem, flow: str, d: int, slowness: np.ndarray) ->
 def see(args, flow: str, K: int, M: int, d: int, below: float, slowness: np.ndarray) -> Seen:
     """Global runs at the times `slowness` K: of all `args.seeds` starts those that end there, less the part
     of the first `args.stops` that are not `below` that loss yet. Where nothing has loss 0, what ends below
-    it is global."""
+    it is global; of 2L-GD, whose surplus students come to 0 ever more slowly, what doesn't end above it."""
     runs = swept(args, K, M, flow, dimension=d)
     ended = np.isin(runs.outcome, ["global_minimum", "local_minimum"])
-    nothing = flow == "ngd" and K > M
-    world = ended & (runs.loss < below) if nothing else runs.outcome == "global_minimum"
+    world = runs.outcome == "global_minimum"
+    if flow == "ngd" and K > M:
+        world = ended & (runs.loss < below)
+    elif flow == "2l-gd":
+        world = (runs.outcome != "local_minimum") & (runs.loss < below)
     n, few = len(runs), args.stops
     seen = _kept(args, runs.problem, flow, d, slowness)
     late = (world[:few, None] & (seen.loss >= below)).sum(axis=0)

@@ -84,6 +84,7 @@ def main(argv=None) -> None:
     right.legend(frameon=False, fontsize=8)
     for axes in (left, right):
         axes.set_xlabel("K = M + 1")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         plain(axes)
     figure.suptitle("nGD in 1,000 dimensions", fontsize=11)
     report(args, rows, figure, remarks)
