@@ -64,10 +64,10 @@ def report(
     rows: list[dict],
     figure: Figure,
     remarks: str = "",
-    levels: dict[str, list[dict]] | None = None,
+    levels: dict[str, list] | None = None,
 ) -> None:
     """Print the rows as a table and leave NAME.md, .csv, .json (with versions, seconds, and the `levels`
-    of each sweep), .png, .pdf."""
+    of each sweep, or whatever else is behind the rows), .png, .pdf."""
     head, *body = aligned(rows)
     rule = ["-" * len(name) for name in head]
     lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *body)]

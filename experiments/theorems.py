@@ -31,6 +31,17 @@ def _runs(numbers: Iterable[int]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a} – {b}" for a, b in found) or "none"
 
 
+def _in_a_line(one: ol.Certificate) -> str:
+    if one.index is None or one.loss is None:
+        return f"{one.verdict}: {one.reason}"
+    low, high = one.index
+    index = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    smallest = one.eigenvalues[0].value.short()
+    return (
+        f"{one.verdict} of index {index}, loss {one.loss.short()}, smallest eigenvalue {smallest}"
+    )
+
+
 def _families(K: int, M: int, points: list[ol.FixedPoint]) -> tuple[dict, list[dict]]:
     certificates = [ol.prove(point) for point in points]
     told = [
@@ -40,10 +51,7 @@ def _families(K: int, M: int, points: list[ol.FixedPoint]) -> tuple[dict, list[d
             "branch": point.branch,
             "anti_aligned": point.anti_aligned,
             "verdict": one.verdict,
-            "index": one.index,
-            "loss": None if one.loss is None else one.loss.ball,
-            "smallest_eigenvalue": one.eigenvalues[0].value.ball if one.eigenvalues else None,
-            "reason": one.reason,
+            "proved": _in_a_line(one),
         }
         for point, one in zip(points, certificates, strict=True)
     ]
@@ -197,7 +205,11 @@ def main(argv=None) -> None:
         "has all."
     )
     drawn = [x for x in told if x["K"] == x["M"] <= args.widest]
-    report(args, rows, _figure(drawn, critical), remarks, levels={"certificates": told})
+    kept = [
+        f"K = {x['K']}, M = {x['M']}, {x['branch']}, α = {x['anti_aligned']}: {x['proved']}"
+        for x in told
+    ]
+    report(args, rows, _figure(drawn, critical), remarks, levels={"certificates": kept})
 
 
 if __name__ == "__main__":
