@@ -137,7 +137,7 @@ def tables(folder: Path) -> dict[str, list[Row]]:
         def why(row: dict) -> str:
             at = table, row["K"], row["M"]
             if row["d"] == row["M"]:
-                return "`dimension_of_starts`"
+                return "the dimension: see d = 1,000 below"
             return of_ngd(*at) if at in of_ngd.rows else "see *The dimension* above"
 
         return why
