@@ -486,7 +486,9 @@ def _correlated(M: int, c: float):
     return (1 - c) * np.eye(M) + c
 
 
-def _families(args: argparse.Namespace, problem: Problem, **search: int) -> list[FixedPoint]:
+def _families(
+    args: argparse.Namespace, problem: Problem, blocks: int | None = None, starts: int = 64
+) -> list[FixedPoint]:
     bar = tqdm(unit="ansatz", desc="searching", disable=args.quiet, delay=3)
 
     def told(done: int, total: int) -> None:
@@ -494,7 +496,7 @@ def _families(args: argparse.Namespace, problem: Problem, **search: int) -> list
         bar.update(done - bar.n)
 
     with bar:
-        return families(problem, args.anti_aligned, progress=told, **search)
+        return families(problem, args.anti_aligned, blocks=blocks, starts=starts, progress=told)
 
 
 def _worth_telling(point: FixedPoint, of_point: Spectrum) -> bool:

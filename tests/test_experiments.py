@@ -48,8 +48,13 @@ def test_help_says_what_is_asked(name, capsys):
     assert "--quick" in text
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+# Of the others the small versions take minutes, all together.
+QUICK = {"asymptotics", "figure2", "figure7", "initialisation", "table1"}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
 def test_the_small_version_leaves_a_table_and_a_figure(name, tmp_path, capsys):
     importlib.import_module(f"experiments.{name}").main(["--quick", "--out", str(tmp_path)])
     told = capsys.readouterr().out
