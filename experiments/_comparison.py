@@ -100,7 +100,8 @@ def _table_2(folder: Path, stops: _Stops, of_ngd: _Stops) -> Iterator[Row]:
         if flow == "ongd":
             why = _ENDINGS
         elif K == 17:
-            why = "chance: Tables 3a and 4a have the same share inside"
+            same = "the dimension, as for GD in Table 1"
+            why = same if flow == "2l-gd" else "chance: Tables 3a and 4a have the same share inside"
         elif flow == "ngd":
             why = of_ngd("4b", K, 17) if K == 18 else "starts come down slowly: `stopping_ngd`"
         else:
