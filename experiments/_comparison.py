@@ -103,7 +103,11 @@ def _table_2(folder: Path, stops: _Stops, of_ngd: _Stops) -> Iterator[Row]:
             same = "the dimension, as for GD in Table 1"
             why = same if flow == "2l-gd" else "chance: Tables 3a and 4a have the same share inside"
         elif flow == "ngd":
-            why = of_ngd("4b", K, 17) if K == 18 else "starts come down slowly: `stopping_ngd`"
+            why = (
+                of_ngd("4b", K, 17)
+                if K == 18
+                else "not looked at; for K = M + 1 a stop: `stopping_ngd`"
+            )
         else:
             why = stops("2" if flow == "gd" else "2, 2l-gd", K, 17)
         yield {

@@ -3,6 +3,7 @@
 import base64
 import html
 import importlib
+import itertools
 import json
 import re
 import textwrap
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 
 from ._comparison import tables
 from ._order import SECTIONS
-from ._report import aligned, cell
+from ._report import cell
 
 _DIGITS = 6
 _COMPARED = (
@@ -120,6 +121,7 @@ def _page(sections: list[tuple[str, list[Entry]]], folder: Path) -> Iterator[str
     yield "</body></html>"
 
 
+_WIDEST = 34  # characters of a cell on a sheet
 _LINE = 0.0125  # of a sheet's height, for text of nine points
 
 
@@ -148,14 +150,33 @@ def _sheets(entry: Entry, folder: Path) -> Iterator[Figure]:
     yield from _table_sheets(entry.left["rows"], f"{entry.name}: table")
 
 
+def _wrapped(rows: list[dict]) -> list[list[str]]:
+    """Head and rows of a table, each as lines of text of one width: long cells go on below themselves."""
+    cells = [list(rows[0]), *([cell(x, _DIGITS) for x in row.values()] for row in rows)]
+    broken = [[textwrap.wrap(text, _WIDEST) or [""] for text in row] for row in cells]
+    widths = [
+        max(len(line) for text in column for line in text) for column in zip(*broken, strict=True)
+    ]
+    return [
+        [
+            "  ".join(line.rjust(n) for line, n in zip(lines, widths, strict=True))
+            for lines in itertools.zip_longest(*row, fillvalue="")
+        ]
+        for row in broken
+    ]
+
+
 def _table_sheets(rows: list[dict], title: str) -> Iterator[Figure]:
-    lines = ["  ".join(line) for line in aligned(rows, _DIGITS)]
-    size = min(8.0, 1300 / max(len(lines[0]), 1))
+    head, *body = _wrapped(rows)
+    size = min(8.0, 1300 / max(len(head[0]), 1))
     deep = int(400 / size)
-    for at in range(1, len(lines), deep):
+    while body:
+        part = list(head)
+        while body and (len(part) + len(body[0]) <= deep or part == head):
+            part += body.pop(0)
         sheet = Figure(figsize=(11.69, 8.27))
-        part = "\n".join([lines[0], *lines[at : at + deep]])
-        sheet.text(0.03, 0.96, part, va="top", fontsize=size, family="monospace")
+        text = "\n".join(part)
+        sheet.text(0.03, 0.96, text, va="top", fontsize=size, family="monospace")
         sheet.text(0.03, 0.02, title, fontsize=8, color="0.4")
         yield sheet
 

@@ -24,13 +24,6 @@ class Stops(NamedTuple):
     loss: np.ndarray
     rates: np.ndarray
 
-    def shares(self, loss: float, rates: float) -> np.ndarray:
-        """(3, T): the shares told as local, global and none. A run is global if its loss is below the
-        one threshold, none if it isn't and its rates are above the other (paper, Appendix G)."""
-        world = self.loss < loss
-        none = ~world & (self.rates > rates)
-        return np.stack([(~world & ~none).mean(0), world.mean(0), none.mean(0)])
-
 
 @eqx.filter_jit
 def _at(problem: ol.Problem, flow: ol.AbstractFlow, begin: ol.Weights, times):
@@ -138,6 +131,23 @@ def reached(share: np.ndarray, wanted: float, times: np.ndarray) -> float | None
     return float(np.interp(wanted, share[at - 1 : at + 1], times[at - 1 : at + 1]))
 
 
-def rounded(x: float | None) -> float | None:
-    """To a tenth."""
-    return None if x is None else round(x, 1)
+def told(percent: float, seen: Seen, times: np.ndarray, K: int, common: int | None) -> dict:
+    """Of a published share: when it is reached, and our share at the common time (by its index), if it is
+    one of those that this was fitted to."""
+    early, T, late = (
+        None if x is None else round(x, 1)
+        for x in (
+            reached(seen.share + sign * 1.96 * seen.error, percent / 100, times)
+            for sign in (1, 0, -1)
+        )
+    )
+    return {
+        "global: paper %": percent,
+        "at the end, % (95 %)": seen.end,
+        "T of the paper's share": T,
+        "from": early,
+        "to": late,
+        "T / K": T and round(T / K, 1),
+        "at the common T / K, %": None if common is None else round(100 * seen.share[common], 2),
+        "off, SE": None if common is None else round(float(apart(percent, seen)[common]), 1),
+    }

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from ._draw import plain
 from ._published import TABLE_1, TABLE_2, TABLE_3A, TABLE_3B, THRESHOLD_4A
 from ._report import BLUE, GREEN, GREY, ORANGE, arguments, report
-from ._stops import Seen, apart, reached, rounded, see
+from ._stops import Seen, apart, reached, see, told
 from ._sweeps import LARGE, dimension_name
 
 _SLOWNESS = np.geomspace(12, 100, 60)  # T / K
@@ -49,7 +49,7 @@ def _wanted() -> list[_Published]:
 def _row(row: _Published, d: int, seen: Seen, common: int | None) -> dict:
     times, p = _SLOWNESS * row.K, row.world / 100
     T = reached(seen.share, p, times)
-    threshold = told = None
+    threshold = fates = None
     if T is not None and row.none is not None:
         at = np.argmin(np.abs(times - T))
         left = seen.loss[:, at] >= _LOSS
@@ -58,23 +58,16 @@ def _row(row: _Published, d: int, seen: Seen, common: int | None) -> dict:
         threshold = float(rates[min(count, len(rates) - 1)]) if len(rates) else 0.0
         none = 100 * float((rates > threshold).sum()) / len(left)
         world = 100 * float(seen.share[at])
-        told = f"{100 - world - none:.1f} / {world:.1f} / {none:.1f}"
+        fates = f"{100 - world - none:.1f} / {world:.1f} / {none:.1f}"
     return {
         "table": row.table,
         "flow": row.flow,
         "K": row.K,
         "M": row.M,
         "d": d,
-        "global: paper %": row.world,
-        "at the end, % (95 %)": seen.end,
-        "T of the paper's share": rounded(T),
-        "from": rounded(reached(seen.share + 1.96 * seen.error, p, times)),
-        "to": rounded(reached(seen.share - 1.96 * seen.error, p, times)),
-        "T / K": rounded(T and T / row.K),
-        "at the common T / K, %": None if common is None else round(100 * seen.share[common], 2),
-        "off, SE": None if common is None else round(float(apart(row.world, seen)[common]), 1),
+        **told(row.world, seen, times, row.K, common),
         "threshold on the rates": threshold,
-        "local / global / none there, %": told,
+        "local / global / none there, %": fates,
     }
 
 

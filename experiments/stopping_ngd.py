@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ._draw import plain
 from ._published import TABLE_4A, TABLE_4B, THRESHOLD_4A, THRESHOLDS_4B
 from ._report import BLUE, GREY, ORANGE, arguments, report
-from ._stops import apart, reached, rounded, see
+from ._stops import apart, see, told
 from ._sweeps import LARGE
 
 _SLOWNESS = np.geomspace(20, 200, 60)  # T / K
@@ -40,26 +40,9 @@ def main(argv=None) -> None:
     misfit = (off[fitted] ** 2).mean(axis=0)
     common = int(np.argmin(misfit))
     rows = []
-    for (table, K, M, row, below), one, apart_ in zip(cases, seen, off, strict=True):
-        times, p = _SLOWNESS * K, row.world / 100
-        T = reached(one.share, p, times)
-        rows.append(
-            {
-                "table": table,
-                "K": K,
-                "M": M,
-                "d": LARGE,
-                "global if below": below,
-                "global: paper %": row.world,
-                "at the end, % (95 %)": one.end,
-                "T of the paper's share": rounded(T),
-                "from": rounded(reached(one.share + 1.96 * one.error, p, times)),
-                "to": rounded(reached(one.share - 1.96 * one.error, p, times)),
-                "T / K": rounded(T and T / K),
-                "at the common T / K, %": round(100 * float(one.share[common]), 2),
-                "off, SE": round(float(apart_[common]), 1),
-            }
-        )
+    for (table, K, M, row, below), one in zip(cases, seen, strict=True):
+        what = {"table": table, "K": K, "M": M, "d": LARGE, "global if below": below}
+        rows.append(what | told(row.world, one, _SLOWNESS * K, K, common))
     good = int((np.abs(off[fitted, common]) <= 2).sum())
     remarks = (
         f"Stopped at T = {_SLOWNESS[common]:.0f} K, all of them, {good} of {fitted.sum()} shares of Table 4b "

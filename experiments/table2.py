@@ -1,8 +1,8 @@
 r"""How often does each flow reach the global minimum at K = 17, 18 and 19, M = 17 (paper, Table 2)?
 
 GD, 2L-GD (the second layer learns too), nGD (students of length 1) and onGD (orthonormal students). Of nGD
-and onGD with K > M nothing has loss 0: told is the share that ends at the lowest level, and for nGD the one
-below 0.1, which the paper calls global. Surplus students of 2L-GD come to loss 0 ever more slowly: told is
+and onGD with K > M nothing has loss 0: told is the share that ends at the lowest level, and for nGD with K = M + 1 the
+one below 0.1, which the paper calls global. Surplus students of 2L-GD come to loss 0 ever more slowly: told is
 also the share below 0.01, at a minimum or not yet. Students have 1,000 dimensions, but those of onGD have 2M,
 and those of 2L-GD, which takes longest, M.
 """
@@ -22,7 +22,8 @@ _DIMENSIONS = {
     "ngd": (LARGE, LARGE, LARGE),
     "ongd": (34, 34, 34),
 }
-_LOW = {"ngd": 0.1, "2l-gd": THRESHOLD_4A}  # below it, with K > M, the paper calls a run global
+_LOW = {("ngd", 1): 0.1, ("2l-gd", 1): THRESHOLD_4A, ("2l-gd", 2): THRESHOLD_4A}
+"""Below it the paper calls a run global, by flow and K − M."""
 
 
 def main(argv=None) -> None:
@@ -49,9 +50,9 @@ def main(argv=None) -> None:
             if not constrained:
                 count = int((runs.outcome == "global_minimum").sum())
             low = None
-            if flow in _LOW and more:
+            if (flow, more) in _LOW:
                 counted = ended if flow == "ngd" else runs.outcome != "local_minimum"
-                low = int((counted & (runs.loss < _LOW[flow])).sum())
+                low = int((counted & (runs.loss < _LOW[flow, more])).sum())
             told = count if low is None else low
             shares.append(percent(told, n))
             theirs = published[more] if M == 17 else None

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ._report import BLUE, GREY, ORANGE, arguments, report
+from .critical_widths import is_cut, way
 
 _WIDE = (1_000, 10_000, 1_000_000)
 _DIGITS = 6  # of a critical width
@@ -81,12 +82,7 @@ def _alphas(told: list[dict], branch: str) -> str:
 
 def _turns(problem: ol.Problem, point: ol.FixedPoint, stop: float) -> ol.BranchPoint | None:
     """Where the smallest eigenvalue passes 0 on the way to a width."""
-    for place in ol.continue_family(problem, point, "teachers", stop, step=0.3):
-        if place.event == "stability" and abs(place.smallest_eigenvalue) < 1e-6:
-            return place
-        if place.event == "fold":
-            break
-    return None
+    return next(filter(is_cut, way(problem, point, stop)), None)
 
 
 def _critical(alpha: int) -> dict:
@@ -100,8 +96,7 @@ def _critical(alpha: int) -> dict:
     low = math.floor(turn.value / unit) * unit
     ends = []
     for value in (low, low + unit):
-        *_, last = ol.continue_family(problem, turn.point, "teachers", value, step=0.3)
-        ends.append(last.point)
+        ends.append(way(problem, turn.point, value)[-1].point)
     below, above = (ol.prove(end) for end in ends)
     joined = ol.prove_between(*ends)
     signs = (below.verdict, above.verdict) == ("saddle", "local minimum")

@@ -25,6 +25,7 @@ def _middle(x: arb_mat) -> arb_mat:
 
 
 def column(x: Sequence[arb]) -> arb_mat:
+    """A vector as a matrix."""
     return arb_mat([[entry] for entry in x])
 
 
@@ -33,6 +34,7 @@ def _identity(n: int) -> arb_mat:
 
 
 def inverse(H: arb_mat) -> arb_mat | None:
+    """Near that of a matrix in the balls, without a claim; None if that is singular."""
     try:
         return _middle(_middle(H).inv())
     except ZeroDivisionError:

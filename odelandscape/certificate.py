@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .balls import arb, ctx
+from .store import write_whole
 
 MINIMUM, SADDLE, UNDECIDED, REFUTED = "local minimum", "saddle", "undecided", "refuted"
 
@@ -113,8 +114,7 @@ class Certificate:
 
     def save(self, file: str | PathLike) -> None:
         """As JSON, which `check_certificate` reads and proves again."""
-        text = json.dumps(self.as_json(), indent=1, ensure_ascii=False)
-        Path(file).write_text(text + "\n", encoding="utf-8")
+        write_whole(Path(file), json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
 
     def __str__(self) -> str:
         lines = [self.verdict + (f": {self.reason}" if self.reason else "")]
@@ -205,7 +205,7 @@ class Claims(NamedTuple):
 def _claims(told: dict) -> Claims:
     rows = [
         [
-            (f"{row['multiplicity']:g} eigenvalues on {row['representation']}", row["value"])
+            (f"{row['multiplicity']!r} eigenvalues on {row['representation']}", row["value"])
             for row in told[part]
         ]
         for part in ("eigenvalues", "beyond")

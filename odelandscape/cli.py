@@ -546,7 +546,8 @@ def _minima(args: argparse.Namespace) -> None:
 
 
 def _prove(args: argparse.Namespace) -> None:
-    from .cli_proof import names, prove, save, table
+    from .cli_proof import names, save, table
+    from .proof import prove
 
     activation = _activation(args.activation, args.slope)
     problem = Problem(args.students, args.teachers, activation)

@@ -5,9 +5,6 @@ from pathlib import Path
 
 from .certificate import Certificate
 from .fixed_points import FixedPoint
-from .proof import prove
-
-__all__ = ["names", "prove", "save", "table"]
 
 
 def names(points: list[FixedPoint]) -> list[str]:

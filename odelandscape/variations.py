@@ -40,8 +40,8 @@ class Rows(NamedTuple):
 class Groups(NamedTuple):
     """Students in groups and teachers in blocks.
 
-    - `sizes`: of the blocks, balls that hold positive numbers. `own`: of each group of students the block
-      that it is matched to; None for a free student, who is alone.
+    - `sizes`: of the blocks, balls (the rest of a split block may be 0). `own`: of each group of students
+      the block that it is matched to; None for a free student, who is alone.
     - `kind`: of each group, students first; at the point itself those of one kind are equal.
     """
 
@@ -70,8 +70,8 @@ class Groups(NamedTuple):
             yield False, self.count(g) * self.count(h)
 
     def products(self, P: Rows, R: Rows) -> tuple[Matrix, Matrix]:
-        """Scalar products of rows of the first groups with rows of the first groups, for different
-        indices, and what an equal index adds."""
+        """Scalar products of P's rows with R's, both in the order of the groups, as many as they have: for
+        different indices, and what an equal index adds."""
         apart, more = [], []
         for own, p, same in zip(self.block, P.const, P.same, strict=False):
             weighted = [(b, x * d) for b, (x, d) in enumerate(zip(p, self.sizes, strict=True)) if x]

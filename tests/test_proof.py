@@ -408,6 +408,10 @@ def _verdict(told):
     told["verdict"] = "saddle"
 
 
+def _multiplicity(told):
+    told["eigenvalues"][0]["multiplicity"] += 1e-9
+
+
 def _missing(told):
     told["eigenvalues"] = told["eigenvalues"][:-1]
 
@@ -427,7 +431,19 @@ def _centre(told):
 
 
 @pytest.mark.parametrize(
-    "change", [_eigenvalue, _narrow, _loss, _index, _verdict, _missing, _parameter, _size, _centre]
+    "change",
+    [
+        _eigenvalue,
+        _narrow,
+        _loss,
+        _index,
+        _verdict,
+        _multiplicity,
+        _missing,
+        _parameter,
+        _size,
+        _centre,
+    ],
 )
 def test_a_certificate_that_claims_too_much_is_refused(file, change):
     told = json.loads(file.read_text(encoding="utf-8"))
