@@ -131,23 +131,23 @@ def reached(share: np.ndarray, wanted: float, times: np.ndarray) -> float | None
     return float(np.interp(wanted, share[at - 1 : at + 1], times[at - 1 : at + 1]))
 
 
+def _rounded(x: float | None) -> float | None:
+    return None if x is None else round(x, 1)
+
+
 def told(percent: float, seen: Seen, times: np.ndarray, K: int, common: int | None) -> dict:
     """Of a published share: when it is reached, and our share at the common time (by its index), if it is
     one of those that this was fitted to."""
     early, T, late = (
-        None if x is None else round(x, 1)
-        for x in (
-            reached(seen.share + sign * 1.96 * seen.error, percent / 100, times)
-            for sign in (1, 0, -1)
-        )
+        reached(seen.share + sign * 1.96 * seen.error, percent / 100, times) for sign in (1, 0, -1)
     )
     return {
         "global: paper %": percent,
         "at the end, % (95 %)": seen.end,
-        "T of the paper's share": T,
-        "from": early,
-        "to": late,
-        "T / K": T and round(T / K, 1),
+        "T of the paper's share": _rounded(T),
+        "from": _rounded(early),
+        "to": _rounded(late),
+        "T / K": _rounded(None if T is None else T / K),
         "at the common T / K, %": None if common is None else round(100 * seen.share[common], 2),
         "off, SE": None if common is None else round(float(apart(percent, seen)[common]), 1),
     }
