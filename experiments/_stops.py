@@ -15,6 +15,7 @@ from odelandscape.sweep import starts
 from ._sweeps import FLOWS, interval, swept
 
 _AT_ONCE = 128
+AWAY = 1e-4  # loss; levels are some 1e-2 apart
 
 
 class Stops(NamedTuple):
@@ -78,6 +79,9 @@ class Seen(NamedTuple):
     error: np.ndarray  # (T,) standard error
     loss: np.ndarray  # (stops, T)
     rates: np.ndarray  # (stops, T)
+    away: (
+        np.ndarray
+    )  # (T,) share of the stopped ones that are more than AWAY from the loss they end at
     end: str
 
 
@@ -113,7 +117,9 @@ def see(args, flow: str, K: int, M: int, d: int, below: float, slowness: np.ndar
     end, lag = world.mean(), (late + 1) / (few + 2)  # no share of none is surely none
     error = np.sqrt(end * (1 - end) / n + lag * (1 - lag) / few)
     print(f"K = {K}, M = {M}, d = {d}: done", flush=True)
-    return Seen(end - late / few, error, seen.loss, seen.rates, interval(int(world.sum()), n))
+    away = (np.abs(seen.loss - runs.loss[:few, None]) > AWAY).mean(axis=0)
+    share = end - late / few
+    return Seen(share, error, seen.loss, seen.rates, away, interval(int(world.sum()), n))
 
 
 def apart(percent: float, seen: Seen) -> np.ndarray:

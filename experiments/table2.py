@@ -18,7 +18,7 @@ from ._tables import inside, verdict
 
 _DIMENSIONS = {
     "gd": (LARGE, LARGE, LARGE),
-    "2l-gd": (17, 17, 17),
+    "2l-gd": (LARGE, 17, 17),
     "ngd": (LARGE, LARGE, LARGE),
     "ongd": (34, 34, 34),
 }
