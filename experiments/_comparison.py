@@ -111,8 +111,7 @@ def _table_2(folder: Path, stops: _Stops, of_ngd: _Stops) -> Iterator[Row]:
         if flow == "ongd":
             why = _ENDINGS
         elif K == 17:
-            same = "the dimension, as for GD in Table 1"
-            why = same if flow == "2l-gd" else "chance: Tables 3a and 4a have the same share inside"
+            why = None  # these agree
         elif flow == "ngd":
             why = of_ngd("4b", K, 17) if K == 18 else of_ngd.slow(K, 17)
         else:

@@ -20,6 +20,7 @@ from ._order import SECTIONS
 from ._report import cell
 
 _DIGITS = 6
+_SHORT = 28  # characters of a cell that stays in one line
 _COMPARED = (
     "Shares in percent, of 10,000 starts here and in the paper, of 1,000 of Safran and Shamir's "
     "(arXiv:1712.08968); SE: standard errors between the two."
@@ -28,18 +29,24 @@ _COMPARED = (
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
-  max-width: 60rem; padding: 1rem; }
+  max-width: 66rem; padding: 1rem; }
 h1 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 2px solid #0072B2; }
-h3 { margin: 2.5rem 0 .3rem; } nav ul { columns: 2 16rem; padding-left: 1.2rem; }
-a { color: #005a8e; } figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .8rem; white-space: nowrap; }
+h3 { margin: 2.5rem 0 .3rem; } a { color: #005a8e; }
+nav { columns: 2 20rem; font-size: .85rem; line-height: 1.4; }
+nav h4 { margin: .8rem 0 .2rem; break-after: avoid; } nav ul { margin: 0; padding: 0; list-style: none; }
+nav li { margin-bottom: .25rem; break-inside: avoid; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
+.wide { overflow: auto; max-height: 32rem; }
+table { border-collapse: collapse; font-size: .8rem; white-space: pre; }
 th, td { padding: .2rem .55rem; text-align: right; border-bottom: 1px solid #ddd; }
-th { background: #f2f6f9; white-space: normal; vertical-align: bottom; }
+th { background: #f2f6f9; white-space: normal; vertical-align: bottom; position: sticky; top: 0; }
+.text { white-space: pre-line; text-align: left; min-width: 9.5rem; } .long { min-width: 17rem; }
 .seen { background: #f2f6f9; border-left: 4px solid #0072B2; padding: .5rem .8rem; }
 .made { color: #555; font-size: .8rem; } .missing { color: #555; }
 @media print { body { max-width: none; font-size: 10pt; } h3 { break-after: avoid; }
-  figure, .seen { break-inside: avoid; } .wide { overflow: visible; }
-  table { font-size: 6.5pt; white-space: normal; } nav { break-after: page; } }
+  figure, .seen { break-inside: avoid; } .wide { overflow: visible; max-height: none; }
+  table { font-size: 6.5pt; white-space: pre-line; } th { position: static; }
+  .text { min-width: 0; } nav { break-after: page; } }
 """
 
 
@@ -66,12 +73,23 @@ def _prose(text: str) -> str:
 
 
 def _table(rows: list[dict]) -> Iterator[str]:
+    """Columns of numbers to the right; those of text to the left, in lines, and three intervals in three."""
+    cells = [
+        [cell(value, _DIGITS).replace(") / ", ") /\n") for value in row.values()] for row in rows
+    ]
+    kinds = []
+    for column in zip(*cells, strict=True):
+        longest = max(len(line) for text in column for line in text.split("\n"))
+        kinds.append("" if longest <= _SHORT else "text" if longest <= 2 * _SHORT else "long text")
     yield '<div class="wide"><table><thead><tr>'
-    yield "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    for name, kind in zip(rows[0], kinds, strict=True):
+        yield f'<th class="{kind}">{html.escape(name)}</th>'
     yield "</tr></thead><tbody>"
-    for row in rows:
-        cells = "".join(f"<td>{html.escape(cell(value, _DIGITS))}</td>" for value in row.values())
-        yield f"<tr>{cells}</tr>"
+    for row in cells:
+        yield "<tr>"
+        for text, kind in zip(row, kinds, strict=True):
+            yield f'<td class="{kind}">{_prose(text)}</td>'
+        yield "</tr>"
     yield "</tbody></table></div>"
 
 
@@ -102,11 +120,13 @@ def _page(sections: list[tuple[str, list[Entry]]], folder: Path) -> Iterator[str
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
     yield "<p>Figures and tables of arXiv:2604.09412 in its order, computed anew by odelandscape beside the"
-    yield " published numbers; then the experiments that say where these differ and why.</p><nav><ul>"
-    for _, entries in sections:
+    yield " published numbers; then the experiments that say where these differ and why.</p><nav>"
+    for heading, entries in sections:
+        yield f"<h4>{html.escape(heading)}</h4><ul>"
         for entry in entries:
-            yield f'<li><a href="#{entry.name}">{entry.name}</a></li>'
-    yield "</ul></nav>"
+            yield f'<li><a href="#{entry.name}">{entry.name}</a> {_prose(entry.question)}</li>'
+        yield "</ul>"
+    yield "</nav>"
     compared = tables(folder)
     if compared:
         yield "<h2>All published numbers of Tables 1 to 4</h2>"

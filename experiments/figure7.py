@@ -1,5 +1,4 @@
-r"""Are the order parameters of end states constant on blocks, with as many students as teachers and with
-one more (paper, Figure 7)?
+r"""Are Q and R of end states constant on blocks, at K = M and with one student more (paper, Figure 7)?
 
 Q and R of starts that ended in a local minimum, for K = M = 17 with α = 1, 2, 3 and for K = 18 in the
 commonest two, beside a global one. The starts are those of a sweep, which tells their fates; the numbers are
