@@ -28,7 +28,8 @@ def _away(seen: Seen, common: int) -> dict:
     """The share of starts that aren't at the loss they end at, at two times."""
     at = {f"T = {_EARLY} K": np.abs(_SLOWNESS - _EARLY).argmin(), "the common T / K": common}
     return {
-        f"off its end's loss at {name}, %": round(100 * seen.away[i], 1) for name, i in at.items()
+        f"off its end's loss at {name}, %": round(100 * float(seen.away[i]), 1)
+        for name, i in at.items()
     }
 
 
