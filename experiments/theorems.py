@@ -34,7 +34,7 @@ def _runs(numbers: Iterable[int]) -> str:
 
 
 def _in_a_line(one: ol.Certificate) -> str:
-    if one.index is None or one.loss is None:
+    if one.index is None:
         return f"{one.verdict}: {one.reason}"
     low, high = one.index
     index = f"{low:g}" if low == high else f"{low:g} to {high:g}"
@@ -64,7 +64,7 @@ def _families(K: int, M: int, points: list[ol.FixedPoint]) -> tuple[dict, list[d
         "K": K,
         "M": M,
         "proved": f"{sum(one.proved for one in certificates)} of {len(points)}",
-        "minima": len(minima),
+        "minima": sum(one.verdict.endswith("minimum") for one in certificates),
         "saddles": sum(one.verdict == "saddle" for one in certificates),
         "compensated, minima for α =": _alphas(told, "compensated"),
         "hidden, minima for α =": _alphas(told, "hidden"),
@@ -194,12 +194,13 @@ def main(argv=None) -> None:
         rows.append(_critical(alpha))
         critical[alpha] = float(rows[-1]["K"].split(" – ")[0])
         print(f"α = {alpha}: {rows[-1]['K']}", flush=True)
-    count = {x: sum(one["verdict"] == x for one in told) for x in ("local minimum", "saddle")}
+    verdicts = ("local minimum", "saddle", "global minimum")
+    count = {x: sum(one["verdict"] == x for one in told) for x in verdicts}
     open_ = len(told) - sum(count.values())
     remarks = (
         f"{len(told)} certificates: {count['local minimum']} local minima, {count['saddle']} saddles, "
-        f"{open_} undecided (the global minima of K > M, whose surplus students can be exchanged). The JSON "
-        "has all."
+        f"{count['global minimum']} global minima of K > M, whose surplus students can be exchanged, {open_} "
+        "undecided. The JSON has all."
     )
     drawn = [x for x in told if x["K"] == x["M"] <= args.widest]
     kept = [

@@ -11,6 +11,7 @@ from .balls import arb, ctx
 from .store import write_whole
 
 MINIMUM, SADDLE, UNDECIDED, REFUTED = "local minimum", "saddle", "undecided", "refuted"
+GLOBAL = "global minimum"
 
 
 class Enclosure(NamedTuple):
@@ -79,9 +80,10 @@ class Certificate:
     """What is proved of a fixed point (`prove` says it in words).
 
     - `verdict`: `local minimum`, `saddle`, `undecided`, or `refuted`: no fixed point is near the one given.
-      `reason`: why it is one of the last two, or what of a saddle's index is open.
-    - `index`: how many negative eigenvalues the Hessian has at least and at most; None if no fixed point is
-      proved.
+      `global minimum` where the loss is 0 and the Hessian singular. `reason`: why it is one of the last
+      three, or what of a saddle's index is open.
+    - `index`: how many negative eigenvalues the Hessian has at least and at most; None if no isolated
+      fixed point is proved.
     - `loss`, `parameters` (by the ansatz's names), `eigenvalues`: enclosures. Of d = M; `beyond`: what each
       further input direction adds.
     - `statement`: the ansatz and the box, in exact numbers, from which all is computed again.
@@ -98,8 +100,8 @@ class Certificate:
 
     @property
     def proved(self) -> bool:
-        """Whether it is a local minimum or a saddle."""
-        return self.verdict in (MINIMUM, SADDLE)
+        """Whether it is a minimum or a saddle."""
+        return self.verdict in (MINIMUM, SADDLE, GLOBAL)
 
     @property
     def in_any_dimension(self) -> bool:

@@ -32,8 +32,10 @@ def table(title: str, rows: list[tuple[str, Certificate]]) -> str:
 
 
 def _line(certificate: Certificate) -> str:
-    if certificate.index is None or certificate.loss is None:
+    if certificate.loss is None:
         return certificate.verdict
+    if certificate.index is None:
+        return f"{certificate.verdict:<14}{'–':>7}  {certificate.loss.short()}"
     low, high = certificate.index
     index = f"{low:g}" if low == high else f"{low:g} – {high:g}"
     smallest = certificate.eigenvalues[0].value

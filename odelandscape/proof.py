@@ -14,6 +14,7 @@ from typing import NamedTuple
 from .activations import LeakyReLU, ReLU
 from .balls import arb, arb_mat, column, ctx, eigenvalues, independent, inverse, krawczyk
 from .certificate import (
+    GLOBAL,
     MINIMUM,
     REFUTED,
     SADDLE,
@@ -32,6 +33,9 @@ from .variations import Point, Rows, Split
 NEAR = 1e-6
 """How far from the given point, in the weights and as a part of their norm, the proved one may lie."""
 
+_LEARNED = (
+    "the loss is exactly 0 at the box's centre; that no other fixed point is near isn't proved"
+)
 _STEPS = 10  # of Newton's method with one inverse
 
 
@@ -166,6 +170,8 @@ def _certify(s: Statement) -> Certificate:
             outside, splits = box.beyond()
             beyond = _spectrum(_matrices(outside, splits))
         except _Undecided as why:
+            if _at(s, [ball(x) for x in s.centre]).learns:
+                return Certificate(GLOBAL, _LEARNED, None, enclosure(arb(0)), {}, (), (), s)
             return _nothing(UNDECIDED, str(why), s)
         low = float(sum((many for value, many, _ in found if value < 0), arb(0)))
         high = float(sum((many for value, many, _ in found if not value > 0), arb(0)))
@@ -282,6 +288,10 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
     4. For d > M the Hessian has besides, for each further dimension, the eigenvalues `beyond`
        (`in_any_dimension`).
 
+    Without an `index` there is one verdict that is a proof: `global minimum` if, at the box's centre, the
+    students are exactly the teachers, some of them in several parallel parts or silent. Then L is 0, its
+    least value, for any d; where surplus students make the Hessian singular that is all that is proved.
+
     Nothing is assumed of `point` but where to look: a certificate follows from its `statement` alone. What is
     trusted: Arb's ball arithmetic, the formulas of `variations`, and the list of representations
     (`isotypic`), whose dimensions are checked to add up, and whose Hessians to have the trace and the
@@ -300,17 +310,11 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
     with ctx.workprec(bits):
         given = _given(point, s)
         found = _sharpened(s, given)
-        s = s._replace(centre=tuple(map(exact, found)))
         near = NEAR * _at(s, given).norm()
-        away = _distance(s, given, found)
-        if away < near:
-            certificate = _certify(s)
-        else:
-            reason = (
-                f"Newton's method leads to a distance of {away.str(3, radius=False)} from the point"
-            )
-            certificate = _nothing(UNDECIDED, reason)
-        if certificate.index is None and _refuted(s, given, near):
+        if not _distance(s, given, found) < near:
+            found = given  # Newton's method leads elsewhere
+        certificate = _certify(s._replace(centre=tuple(map(exact, found))))
+        if not certificate.proved and _refuted(s, given, near):
             reason = f"no fixed point of the ansatz is within {near.str(3, radius=False)} of the one given"
             return _nothing(REFUTED, reason)
     return certificate
@@ -393,13 +397,13 @@ def check_certificate(file: str | PathLike) -> Certificate:
     """
     claims = read_claims(file)
     s = claims.statement
-    if s is None or claims.index is None:
+    if s is None or not claims.loss:
         raise ValueError(f"{str(file)!r} proves nothing: {claims.verdict} ({claims.reason})")
     certificate = _certify(s)
     # In a box within that one, whose enclosures are narrower than those told.
     with ctx.workprec(s.bits + 64):
         narrow = _certify(s._replace(radius=exact(ball(s.radius) / 2**8), bits=s.bits + 32))
-        wrong = claims.unproved(narrow if certificate.index is not None else certificate)
+        wrong = claims.unproved(narrow if certificate.loss is not None else certificate)
     if wrong:
         raise ValueError(f"{str(file)!r} claims what isn't proved: {'; '.join(wrong)}")
     return certificate

@@ -242,6 +242,31 @@ class Point:
                     yield h, together, weight * count, self._kernel(G, H, together)
 
     @property
+    def learns(self) -> bool:
+        """Whether students are the teachers, some in several parts or silent, exactly: the loss is 0.
+
+        Sufficient is that a student's row has one number that isn't 0 at most, a positive one, and that over
+        each teacher these add up, times their readouts, to its own.
+        """
+        blocks = range(len(self.sizes))
+        learned = [arb(0) for _ in blocks]
+        for s, readout in enumerate(self.readout):
+            const = self.students.const[s]
+            if s < len(self.matches):  # on each teacher of its block the student of its index
+                along = [self.students.same[s] if b == self.matches[s] else arb(0) for b in blocks]
+                other = const
+            else:  # on the teacher that is a block
+                along = [
+                    x if size == 1 else arb(0) for x, size in zip(const, self.sizes, strict=True)
+                ]
+                other = [x for x, size in zip(const, self.sizes, strict=True) if not size == 1]
+            some = [x for x in along if not x == 0]
+            if len(some) > 1 or not all(x > 0 for x in some) or not all(x == 0 for x in other):
+                return False
+            learned = [sum_ + readout * x for sum_, x in zip(learned, along, strict=True)]
+        return all(x == y for x, y in zip(learned, self.teacher_readout, strict=True))
+
+    @property
     def lengths(self) -> list[arb]:
         """Of the students of each group."""
         S = len(self.readout)
