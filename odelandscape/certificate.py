@@ -125,8 +125,9 @@ class Certificate:
         lines += [f"loss {self.loss}"]
         lines += [f"{name:24} {value}" for name, value in self.parameters.items()]
         for title, rows in (("eigenvalue", self.eigenvalues), ("beyond the teacher", self.beyond)):
-            lines += ["", f"{title}, how often, representation"]
-            lines += [f"{value}  × {many:<10.10g} {name}" for value, many, name in rows]
+            if rows:
+                lines += ["", f"{title}, how often, representation"]
+                lines += [f"{value}  × {many:<10.10g} {name}" for value, many, name in rows]
         return "\n".join(lines)
 
 

@@ -25,9 +25,10 @@ def table(title: str, rows: list[tuple[str, Certificate]]) -> str:
     lines = [title, "", head, "-" * len(head)]
     for name, certificate in rows:
         lines.append(f"{name:<{width}}  {_line(certificate)}")
-    lines += [f"{name}: {certificate.reason}" for name, certificate in rows if certificate.reason]
     if len(rows) == 1 and rows[0][1].proved:
         lines += ["", str(rows[0][1])]
+    else:
+        lines += [f"{name}: {one.reason}" for name, one in rows if one.reason]
     return "\n".join(lines)
 
 
