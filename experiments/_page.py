@@ -21,6 +21,11 @@ from ._report import cell
 
 _DIGITS = 6
 _SHORT = 28  # characters of a cell that stays in one line
+_TITLE = "The loss landscape of two-layer networks, number by number"
+_ABOUT = (
+    "Figures and tables of arXiv:2604.09412 in its order, computed anew by odelandscape beside the published "
+    "numbers; then the experiments that say where these differ and why."
+)
 _COMPARED = (
     "Shares in percent, of 10,000 starts here and in the paper, of 1,000 of Safran and Shamir's "
     "(arXiv:1712.08968); SE: standard errors between the two."
@@ -72,8 +77,9 @@ def _prose(text: str) -> str:
     return re.sub("`(.*?)`", r"<code>\1</code>", html.escape(text))
 
 
-def _table(rows: list[dict]) -> Iterator[str]:
-    """Columns of numbers to the right; those of text to the left, in lines, and three intervals in three."""
+def _cells(rows: list[dict]) -> tuple[list[list[str]], list[str]]:
+    """A table's cells, three intervals in three lines; and of each column whether it is numbers (empty),
+    `text` or `long text`."""
     cells = [
         [cell(value, _DIGITS).replace(") / ", ") /\n") for value in row.values()] for row in rows
     ]
@@ -81,6 +87,11 @@ def _table(rows: list[dict]) -> Iterator[str]:
     for column in zip(*cells, strict=True):
         longest = max(len(line) for text in column for line in text.split("\n"))
         kinds.append("" if longest <= _SHORT else "text" if longest <= 2 * _SHORT else "long text")
+    return cells, kinds
+
+
+def _table(rows: list[dict]) -> Iterator[str]:
+    cells, kinds = _cells(rows)
     yield '<div class="wide"><table><thead><tr>'
     for name, kind in zip(rows[0], kinds, strict=True):
         yield f'<th class="{kind}">{html.escape(name)}</th>'
@@ -115,12 +126,10 @@ def _article(entry: Entry, folder: Path) -> Iterator[str]:
 
 
 def _page(sections: list[tuple[str, list[Entry]]], folder: Path) -> Iterator[str]:
-    title = "The loss landscape of two-layer networks, number by number"
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
-    yield "<p>Figures and tables of arXiv:2604.09412 in its order, computed anew by odelandscape beside the"
-    yield " published numbers; then the experiments that say where these differ and why.</p><nav>"
+    yield f"<title>{_TITLE}</title><style>{_STYLE}</style></head><body><h1>{_TITLE}</h1>"
+    yield f"<p>{_ABOUT}</p><nav>"
     for heading, entries in sections:
         yield f"<h4>{html.escape(heading)}</h4><ul>"
         for entry in entries:
@@ -141,63 +150,107 @@ def _page(sections: list[tuple[str, list[Entry]]], folder: Path) -> Iterator[str
     yield "</body></html>"
 
 
-_WIDEST = 34  # characters of a cell on a sheet
-_LINE = 0.0125  # of a sheet's height, for text of nine points
+_A4 = (8.27, 11.69)  # inches
+_LINE = 1.3 / 72  # inches, for each point of a text's size
+_SMALLEST = 5.5  # points of a table below its figure
+_WIDTHS = {"": 34, "text": 34, "long text": 52}  # characters of a cell on a sheet
 
 
-def _text(figure: Figure, y: float, text: str, width: int, **style) -> float:
+def _text(figure: Figure, y: float, text: str, width: int, size: float = 9, **style) -> float:
     """Text from y downwards; where it ends."""
     lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width) or [""]]
-    size = style.setdefault("fontsize", 9)
-    figure.text(0.07, y, "\n".join(lines), va="top", **style)
-    return y - (len(lines) + 0.8) * _LINE * size / 9
+    style |= {"fontsize": size, "linespacing": 1.2, "va": "top"}
+    figure.text(0.07, y, "\n".join(lines), **style)
+    return y - (len(lines) + 0.8) * _LINE * size / figure.get_figheight()
+
+
+def _cover(sections: list[tuple[str, list[Entry]]]) -> Figure:
+    figure = Figure(figsize=_A4)
+    y = _text(figure, 0.95, _TITLE, 48, 18, weight="bold")
+    y = _text(figure, y, _ABOUT, 108)
+    for heading, entries in sections:
+        y = _text(figure, y, heading, 100, weight="bold") + 0.004
+        lines = [f"{entry.name}: {entry.question}" for entry in entries if entry.left is not None]
+        y = _text(figure, y, "\n".join(lines).replace("`", ""), 130, 7.5)
+    return figure
 
 
 def _sheets(entry: Entry, folder: Path) -> Iterator[Figure]:
-    """Of the PDF: a sheet with question, figure and what was seen, and sheets of the table."""
+    """Of the PDF: a sheet with question, figure and what was seen, and the table there or on its own."""
     assert entry.left is not None
-    figure = Figure(figsize=(8.27, 11.69))
-    y = _text(figure, 0.96, entry.question, 68, fontsize=13, weight="bold")
-    y = _text(figure, y, "\n\n".join(entry.how), 108)
+    figure = Figure(figsize=_A4)
+    y = _text(figure, 0.96, entry.question, 68, 13, weight="bold")
+    y = _text(figure, y, "\n\n".join(entry.how).replace("`", ""), 108)
     picture = matplotlib.image.imread(folder / f"{entry.name}.png")
-    height = min(0.86 * 8.27 / 11.69 * picture.shape[0] / picture.shape[1], y - 0.2)
+    height = min(0.86 * _A4[0] / _A4[1] * picture.shape[0] / picture.shape[1], y - 0.2)
     axes = figure.add_axes((0.07, y - height, 0.86, height))
     axes.imshow(picture)
     axes.set_axis_off()
-    _text(figure, y - height - 0.01, entry.left["remarks"], 108)
+    y = _text(figure, y - height - 0.01, entry.left["remarks"].replace("`", ""), 108)
     figure.text(0.07, 0.03, f"{entry.name}: {_made(entry.left)}", fontsize=8, color="0.4")
+    rows = _printed(entry.left["rows"])
+    room = (y - 0.05) * _A4[1] / (_LINE * sum(map(len, rows)))
+    size = min(_size(figure, rows), room)
+    if size >= _SMALLEST:
+        _block(figure, y, rows, size)
     yield figure
-    yield from _table_sheets(entry.left["rows"], f"{entry.name}: table")
+    if size < _SMALLEST:
+        yield from _table_sheets(entry.left["rows"], f"{entry.name}: its table")
 
 
-def _wrapped(rows: list[dict]) -> list[list[str]]:
+def _printed(rows: list[dict]) -> list[list[str]]:
     """Head and rows of a table, each as lines of text of one width: long cells go on below themselves."""
-    cells = [list(rows[0]), *([cell(x, _DIGITS) for x in row.values()] for row in rows)]
-    broken = [[textwrap.wrap(text, _WIDEST) or [""] for text in row] for row in cells]
+    cells, kinds = _cells(rows)
+
+    def wrap(text: str, width: int) -> list[str]:
+        return [line for part in text.split("\n") for line in textwrap.wrap(part, width) or [""]]
+
+    body = [[wrap(x, _WIDTHS[kind]) for x, kind in zip(row, kinds, strict=True)] for row in cells]
+    longest = [
+        max(len(line) for text in column for line in text) for column in zip(*body, strict=True)
+    ]
+    head = [wrap(name, max(n, 10)) for name, n in zip(rows[0], longest, strict=True)]
+    broken = [head, *body]
     widths = [
         max(len(line) for text in column for line in text) for column in zip(*broken, strict=True)
     ]
     return [
         [
-            "  ".join(line.rjust(n) for line, n in zip(lines, widths, strict=True))
+            "  ".join(
+                line.ljust(n) if kind else line.rjust(n)
+                for line, n, kind in zip(lines, widths, kinds, strict=True)
+            ).replace("`", "")
             for lines in itertools.zip_longest(*row, fillvalue="")
         ]
         for row in broken
     ]
 
 
+def _size(figure: Figure, rows: list[list[str]]) -> float:
+    """Points at which a table is as wide as a sheet: a character has 0.602 of its size."""
+    return min(8.0, 0.86 * 72 * figure.get_figwidth() / (0.602 * max(len(rows[0][0]), 1)))
+
+
+def _block(figure: Figure, y: float, rows: list[list[str]], size: float) -> None:
+    style = {"va": "top", "fontsize": size, "family": "monospace", "linespacing": 1.2}
+    head, *body = rows
+    figure.text(0.07, y, "\n".join(head), weight="bold", **style)
+    y -= len(head) * size * _LINE / figure.get_figheight()
+    figure.text(0.07, y, "\n".join(itertools.chain.from_iterable(body)), **style)
+
+
 def _table_sheets(rows: list[dict], title: str) -> Iterator[Figure]:
-    head, *body = _wrapped(rows)
-    size = min(8.0, 1300 / max(len(head[0]), 1))
-    deep = int(400 / size)
+    head, *body = _printed(rows)
     while body:
-        part = list(head)
-        while body and (len(part) + len(body[0]) <= deep or part == head):
-            part += body.pop(0)
-        sheet = Figure(figsize=(11.69, 8.27))
-        text = "\n".join(part)
-        sheet.text(0.03, 0.96, text, va="top", fontsize=size, family="monospace")
-        sheet.text(0.03, 0.02, title, fontsize=8, color="0.4")
+        sheet = Figure(figsize=_A4[::-1])
+        y = _text(sheet, 0.95, title, 100, 11, weight="bold")
+        size = _size(sheet, [head])
+        room = (y - 0.06) * sheet.get_figheight() / (_LINE * size) - len(head)
+        part = []
+        while body and (room >= len(body[0]) or not part):
+            room -= len(body[0])
+            part.append(body.pop(0))
+        _block(sheet, y, [head, *part], size)
         yield sheet
 
 
@@ -213,6 +266,7 @@ def write(folder: Path) -> list[Path]:
     page, pdf = folder / "report.html", folder / "report.pdf"
     page.write_text("\n".join(_page(sections, folder)), encoding="utf-8")
     with PdfPages(pdf) as sheets:
+        sheets.savefig(_cover(sections))
         for name, rows in tables(folder).items():
             for sheet in _table_sheets(rows, name):
                 sheets.savefig(sheet)
