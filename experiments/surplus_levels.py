@@ -75,7 +75,7 @@ def main(argv=None) -> None:
         r for r in rows if r["teachers without aligned student"] == 1 and r["verdict"] == "stable"
     ]
     remarks = (
-        f"{len(lone)} stable levels have one teacher without an aligned student (α = 1)"
+        f"Stable levels with one teacher without an aligned student (α = 1): {len(lone)}"
         + (f", reached by {lone[0]['share % (95 %)']} % of the starts" if lone else "")
         + (
             f". The paper's shares with α = 1, 2, 3, 4: {', '.join(map(str, TABLE_1[18][1:]))} %."
