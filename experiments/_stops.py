@@ -15,7 +15,7 @@ from odelandscape.sweep import starts
 from ._sweeps import FLOWS, interval, swept
 
 _AT_ONCE = 128
-AWAY = 1e-4  # loss; levels are some 1e-2 apart
+AWAY = 1e-4  # of losses; families are some 1e-2 apart
 
 
 class Stops(NamedTuple):
@@ -79,9 +79,7 @@ class Seen(NamedTuple):
     error: np.ndarray  # (T,) standard error
     loss: np.ndarray  # (stops, T)
     rates: np.ndarray  # (stops, T)
-    away: (
-        np.ndarray
-    )  # (T,) share of the stopped ones that are more than AWAY from the loss they end at
+    away: np.ndarray  # (T,) share of the stopped ones more than AWAY from the loss they end at
     end: str
 
 

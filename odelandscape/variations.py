@@ -263,7 +263,7 @@ class Point:
             some = [x for x in along if not x == 0]
             if len(some) > 1 or not all(x > 0 for x in some) or not all(x == 0 for x in other):
                 return False
-            learned = [sum_ + readout * x for sum_, x in zip(learned, along, strict=True)]
+            learned = [so_far + readout * x for so_far, x in zip(learned, along, strict=True)]
         return all(x == y for x, y in zip(learned, self.teacher_readout, strict=True))
 
     @property
