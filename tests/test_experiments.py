@@ -118,6 +118,19 @@ def test_the_page_holds_everything_itself(tmp_path, monkeypatch):
     assert pdf.read_bytes().startswith(b"%PDF")
 
 
+def test_long_text_wraps_and_short_tables_are_below_their_figures(tmp_path):
+    row = {"three": "0.38 (0.28 – 0.52) / 99.62 (99.48 – 99.72)", "why": "a stop " * 20, "K": 17}
+    cells, kinds = _page._cells([row])
+    assert cells[0][0].split("\n") == ["0.38 (0.28 – 0.52) /", "99.62 (99.48 – 99.72)"]
+    assert kinds == ["", "long text", ""]
+    assert all(len(line) < 100 for lines in _page._printed([row]) for line in lines)
+    _leave("one", tmp_path)
+    left = json.loads((tmp_path / "one.json").read_text())
+    for rows, sheets in ((2, 1), (200, 6)):
+        entry = _page.Entry("one", "A question?", [], left | {"rows": [{"K": 17}] * rows})
+        assert len(list(_page._sheets(entry, tmp_path))) == sheets
+
+
 def test_the_comparison_in_the_readme_is_that_of_the_results():
     here = Path(experiments.__path__[0])
     told = _comparison.enter(here / "README.md", here / "results")
