@@ -58,7 +58,7 @@ def main(argv=None) -> None:
     )
     width, seeds, rates = args.width, args.seeds, _RATES
     if args.quick:
-        width, seeds, rates = 5, 12, _RATES[:2]
+        width, seeds, rates = 4, 12, _RATES[:1]
     problem = ol.Problem(width, width)
     level = float(ol.fixed_point(problem, ol.family(problem, 1)).loss)
     flow = ol.sweep(problem, ol.GradientFlow(), seeds, progress=False)

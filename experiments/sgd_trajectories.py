@@ -70,13 +70,15 @@ def main(argv=None) -> None:
         time=dict(type=float, default=20.0, metavar="t", help="to which they are trained (20)"),
     )
     d, networks, end = args.dimension, args.networks, args.time
+    activations = _ACTIVATIONS
     if args.quick:
         d, networks, end = 200, 8, 3.0
+        activations = {"ReLU": ol.ReLU()}
     times = np.concatenate([[0], np.geomspace(end / 30, end, 12)])
     rows = []
     figure = Figure(figsize=(10, 3.6), layout="constrained")
-    panels = figure.subplots(1, 3)
-    for axes, (name, activation) in zip(panels, _ACTIVATIONS.items(), strict=True):
+    panels = figure.subplots(1, len(activations), squeeze=False)[0]
+    for axes, (name, activation) in zip(panels, activations.items(), strict=True):
         problem = ol.Problem(_WIDTH, _WIDTH, activation)
         weights = start(problem, d, at=12)
         found = {}

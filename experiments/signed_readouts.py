@@ -61,13 +61,15 @@ def main(argv=None) -> None:
         networks=dict(type=int, default=48, metavar="N", help="for each mean (48)"),
     )
     d, networks, end = args.dimension, args.networks, 20.0
+    cases, names = _CASES, tuple(_ACTIVATIONS)
     if args.quick:
         d, networks, end = 200, 8, 4.0
+        cases, names = cases[:1], names[:1]
     times = np.linspace(0, end, 11)
     rows = []
     figure = Figure(figsize=(8.4, 6), layout="constrained")
-    panels = figure.subplots(2, 2)
-    settings = [(case, name) for case in _CASES for name in _ACTIVATIONS]
+    panels = figure.subplots(len(cases), len(names), squeeze=False)
+    settings = [(case, name) for case in cases for name in names]
     for axes, ((v, readout), name) in zip(panels.flat, settings, strict=True):
         problem, weights = _setting(v, readout, _ACTIVATIONS[name], d)
         pair = {}
