@@ -51,7 +51,7 @@ th { background: #f2f6f9; white-space: normal; vertical-align: bottom; position:
 @media print { body { max-width: none; font-size: 10pt; } h3 { break-after: avoid; }
   figure, .seen { break-inside: avoid; } .wide { overflow: visible; max-height: none; }
   table { font-size: 6.5pt; white-space: pre-line; } th { position: static; }
-  .text { min-width: 0; } nav { break-after: page; } }
+  .text { min-width: 0; } nav { break-after: page; font-size: 7.5pt; } }
 """
 
 
