@@ -57,7 +57,7 @@ def main(argv=None) -> None:
     )
     M, dimensions = 17, (1, 2)
     if args.quick:
-        M, dimensions, args.seeds = 5, (1,), 64
+        M, dimensions, args.seeds = 4, (1,), 32
     below = THRESHOLDS_4B.get(M, 0.1)
     figure = Figure(figsize=(11, 6.6), layout="constrained")
     grid = figure.add_gridspec(4, 2)
