@@ -49,7 +49,7 @@ def test_help_says_what_is_asked(name, capsys):
 
 
 # Of the others the small versions take minutes, all together.
-QUICK = {"asymptotics", "figure2", "figure7", "initialisation", "table1"}
+QUICK = {"asymptotics", "figure16", "initialisation", "table1", "table3b"}
 
 
 @pytest.mark.parametrize(
