@@ -128,6 +128,8 @@ def _figure(told: list[dict], critical: dict[int, float]) -> Figure:
             ("undecided", "black"),
         ):
             some = [x for x in told if (x["branch"], x["verdict"]) == (branch, verdict)]
+            if not some and verdict == "undecided":
+                continue
             axes.plot(
                 [x["K"] for x in some],
                 [x["anti_aligned"] for x in some],
@@ -149,6 +151,7 @@ def _figure(told: list[dict], critical: dict[int, float]) -> Figure:
         axes.set_xlabel("K = M")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("α, anti-aligned students")
+    figure.suptitle("Named families; where it is white none was found", fontsize=11)
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(),
         frameon=False,
