@@ -131,12 +131,14 @@ def main(argv=None) -> None:
     rows, paths, new, changes = [], {}, [], 0
     for width in (*narrow, *widths):
         minima = _minima(width, blocks=blocks)
+        known = {(point.branch, point.anti_aligned) for point in minima}
+        if args.quick:
+            minima = minima[:1]
         paths[width] = [_path(point, width) for point in minima]
         rows += [_row(point, width, path) for point, path in zip(minima, paths[width], strict=True)]
         for place in (p for path in paths[width] for p in path if p.event == "stability"):
             _check_change(width, place)
             changes += 1
-        known = {(point.branch, point.anti_aligned) for point in minima}
         for a in slopes:
             found = [(p.branch, p.anti_aligned) for p in _minima(width, a, 2)]
             new += [f"{p} at K = {width}, a = {a}" for p in found if p not in known]

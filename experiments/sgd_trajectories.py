@@ -24,7 +24,7 @@ _ACTIVATIONS = {"ReLU": ol.ReLU(), "leaky ReLU": ol.LeakyReLU(0.1), "erf": ol.Er
 def _panel(
     axes: Axes, name: str, problem: ol.Problem, weights: ol.Weights, found: dict[float, Comparison]
 ) -> None:
-    for (rate, one), colour in zip(found.items(), (BLUE, ORANGE, GREEN), strict=True):
+    for (rate, one), colour in zip(found.items(), (BLUE, ORANGE, GREEN), strict=False):
         times = np.geomspace(0.05, one.times[-1], 200)
         state = ol.overlaps(problem, weights)
         line = ol.trajectory(problem, ol.OnlineSGD(rate), state, times)
@@ -70,10 +70,10 @@ def main(argv=None) -> None:
         time=dict(type=float, default=20.0, metavar="t", help="to which they are trained (20)"),
     )
     d, networks, end = args.dimension, args.networks, args.time
-    activations = _ACTIVATIONS
+    activations, rates = _ACTIVATIONS, _RATES
     if args.quick:
         d, networks, end = 200, 8, 3.0
-        activations = {"ReLU": ol.ReLU()}
+        activations, rates = {"erf": ol.Erf()}, _RATES[:2]
     times = np.concatenate([[0], np.geomspace(end / 30, end, 12)])
     rows = []
     figure = Figure(figsize=(10, 3.6), layout="constrained")
@@ -82,7 +82,7 @@ def main(argv=None) -> None:
         problem = ol.Problem(_WIDTH, _WIDTH, activation)
         weights = start(problem, d, at=12)
         found = {}
-        for rate in _RATES:
+        for rate in rates:
             found[rate] = compare(problem, ol.OnlineSGD(rate), weights, times, networks)
             rows.append(_row(name, rate, problem, weights, found[rate]))
             print(f"{name}, η = {rate}: done", flush=True)
