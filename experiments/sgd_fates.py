@@ -67,7 +67,7 @@ def main(argv=None) -> None:
     )
     width, seeds, rates = args.width, args.seeds, _RATES
     if args.quick:
-        width, seeds, rates = 4, 12, _RATES[:1]
+        width, seeds, rates = 3, 12, _RATES[:1]
     problem = ol.Problem(width, width)
     flow = ol.sweep(problem, ol.GradientFlow(), seeds, progress=False)
     rows = [_row(width, 0.0, flow, flow)]
