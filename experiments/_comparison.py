@@ -108,10 +108,10 @@ def _table_2(folder: Path, stops: _Stops, of_ngd: _Stops) -> Iterator[Row]:
     for row in _rows(folder, "table2"):
         flow, K, theirs = row["flow"], row["K"], row["paper %"]
         agrees = "it converges" if theirs is None else row["agreement"].replace("inside", "yes")
-        if flow == "ongd":
+        if agrees == "yes":
+            why = None
+        elif flow == "ongd":
             why = _ENDINGS
-        elif K == 17:
-            why = None  # these agree
         elif flow == "ngd":
             why = of_ngd("4b", K, 17) if K == 18 else of_ngd.slow(K, 17)
         else:
@@ -124,7 +124,7 @@ def _table_2(folder: Path, stops: _Stops, of_ngd: _Stops) -> Iterator[Row]:
             "here (95 %)": row["below the threshold, here % (95 %)"]
             or row["global or lowest, here % (95 %)"],
             "agrees?": agrees,
-            "why not": None if agrees == "yes" else why,
+            "why not": why,
         }
 
 
@@ -149,7 +149,7 @@ def tables(folder: Path) -> dict[str, list[Row]]:
             at = table, row["K"], row["M"]
             if row["d"] == row["M"]:
                 return "the dimension: see d = 1,000 below"
-            return of_ngd(*at) if at in of_ngd.rows else _OUTLIER
+            return _OUTLIER if at == ("4a", 12, 12) else of_ngd(*at)
 
         return why
 

@@ -77,17 +77,22 @@ def _prose(text: str) -> str:
     return re.sub("`(.*?)`", r"<code>\1</code>", html.escape(text))
 
 
+def _longest(table: list[list[list[str]]]) -> list[int]:
+    """Of the lines in each column."""
+    columns = zip(*table, strict=True)
+    return [max(len(line) for lines in column for line in lines) for column in columns]
+
+
 def _cells(rows: list[dict]) -> tuple[list[list[str]], list[str]]:
     """A table's cells, three intervals in three lines; and of each column whether it is numbers (empty),
     `text` or `long text`."""
     cells = [
         [cell(value, _DIGITS).replace(") / ", ") /\n") for value in row.values()] for row in rows
     ]
-    kinds = []
-    for column in zip(*cells, strict=True):
-        longest = max(len(line) for text in column for line in text.split("\n"))
-        kinds.append("" if longest <= _SHORT else "text" if longest <= 2 * _SHORT else "long text")
-    return cells, kinds
+    longest = _longest([[text.split("\n") for text in row] for row in cells])
+    return cells, [
+        "" if n <= _SHORT else "text" if n <= 2 * _SHORT else "long text" for n in longest
+    ]
 
 
 def _table(rows: list[dict]) -> Iterator[str]:
@@ -156,9 +161,14 @@ _SMALLEST = 5.5  # points of a table below its figure
 _WIDTHS = {"": 34, "text": 34, "long text": 52}  # characters of a cell on a sheet
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    text = text.replace("`", "")
+    return [line for part in text.split("\n") for line in textwrap.wrap(part, width) or [""]]
+
+
 def _text(figure: Figure, y: float, text: str, width: int, size: float = 9, **style) -> float:
     """Text from y downwards; where it ends."""
-    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width) or [""]]
+    lines = _wrapped(text, width)
     style |= {"fontsize": size, "linespacing": 1.2, "va": "top"}
     figure.text(0.07, y, "\n".join(lines), **style)
     return y - (len(lines) + 0.8) * _LINE * size / figure.get_figheight()
@@ -171,7 +181,7 @@ def _cover(sections: list[tuple[str, list[Entry]]]) -> Figure:
     for heading, entries in sections:
         y = _text(figure, y, heading, 100, weight="bold") + 0.004
         lines = [f"{entry.name}: {entry.question}" for entry in entries if entry.left is not None]
-        y = _text(figure, y, "\n".join(lines).replace("`", ""), 130, 7.5)
+        y = _text(figure, y, "\n".join(lines), 130, 7.5)
     return figure
 
 
@@ -180,13 +190,13 @@ def _sheets(entry: Entry, folder: Path) -> Iterator[Figure]:
     assert entry.left is not None
     figure = Figure(figsize=_A4)
     y = _text(figure, 0.96, entry.question, 68, 13, weight="bold")
-    y = _text(figure, y, "\n\n".join(entry.how).replace("`", ""), 108)
+    y = _text(figure, y, "\n\n".join(entry.how), 108)
     picture = matplotlib.image.imread(folder / f"{entry.name}.png")
     height = min(0.86 * _A4[0] / _A4[1] * picture.shape[0] / picture.shape[1], y - 0.2)
     axes = figure.add_axes((0.07, y - height, 0.86, height))
     axes.imshow(picture)
     axes.set_axis_off()
-    y = _text(figure, y - height - 0.01, entry.left["remarks"].replace("`", ""), 108)
+    y = _text(figure, y - height - 0.01, entry.left["remarks"], 108)
     figure.text(0.07, 0.03, f"{entry.name}: {_made(entry.left)}", fontsize=8, color="0.4")
     rows = _printed(entry.left["rows"])
     room = (y - 0.05) * _A4[1] / (_LINE * sum(map(len, rows)))
@@ -201,28 +211,21 @@ def _sheets(entry: Entry, folder: Path) -> Iterator[Figure]:
 def _printed(rows: list[dict]) -> list[list[str]]:
     """Head and rows of a table, each as lines of text of one width: long cells go on below themselves."""
     cells, kinds = _cells(rows)
-
-    def wrap(text: str, width: int) -> list[str]:
-        return [line for part in text.split("\n") for line in textwrap.wrap(part, width) or [""]]
-
-    body = [[wrap(x, _WIDTHS[kind]) for x, kind in zip(row, kinds, strict=True)] for row in cells]
-    longest = [
-        max(len(line) for text in column for line in text) for column in zip(*body, strict=True)
+    body = [
+        [_wrapped(x, _WIDTHS[kind]) for x, kind in zip(row, kinds, strict=True)] for row in cells
     ]
-    head = [wrap(name, max(n, 10)) for name, n in zip(rows[0], longest, strict=True)]
-    broken = [head, *body]
-    widths = [
-        max(len(line) for text in column for line in text) for column in zip(*broken, strict=True)
-    ]
+    head = [_wrapped(name, max(n, 10)) for name, n in zip(rows[0], _longest(body), strict=True)]
+    table = [head, *body]
+    widths = _longest(table)
     return [
         [
             "  ".join(
                 line.ljust(n) if kind else line.rjust(n)
                 for line, n, kind in zip(lines, widths, kinds, strict=True)
-            ).replace("`", "")
+            )
             for lines in itertools.zip_longest(*row, fillvalue="")
         ]
-        for row in broken
+        for row in table
     ]
 
 

@@ -128,7 +128,7 @@ def _figure(told: list[dict], critical: dict[int, float]) -> Figure:
             ("undecided", "black"),
         ):
             some = [x for x in told if (x["branch"], x["verdict"]) == (branch, verdict)]
-            if not some and verdict == "undecided":
+            if not some:
                 continue
             axes.plot(
                 [x["K"] for x in some],

@@ -170,7 +170,10 @@ def _certify(s: Statement) -> Certificate:
             outside, splits = box.beyond()
             beyond = _spectrum(_matrices(outside, splits))
         except _Undecided as why:
-            if _at(s, [ball(x) for x in s.centre]).learns:
+            whole = all(
+                size.is_integer() for size in s.sizes
+            )  # else L is no mean square, and not ≥ 0
+            if whole and _at(s, [ball(x) for x in s.centre]).learns:
                 return Certificate(GLOBAL, _LEARNED, None, enclosure(arb(0)), {}, (), (), s)
             return _nothing(UNDECIDED, str(why), s)
         low = float(sum((many for value, many, _ in found if value < 0), arb(0)))
@@ -288,9 +291,10 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
     4. For d > M the Hessian has besides, for each further dimension, the eigenvalues `beyond`
        (`in_any_dimension`).
 
-    Without an `index` there is one verdict that is a proof: `global minimum` if, at the box's centre, the
-    students are exactly the teachers, some of them in several parallel parts or silent. Then L is 0, its
-    least value, for any d; where surplus students make the Hessian singular that is all that is proved.
+    Without an `index` there is one verdict that is a proof: `global minimum` if, at the box's centre (and
+    for whole sizes), the students are exactly the teachers, some of them in several parallel parts or
+    silent. Then L is 0, its least value, for any d; where surplus students make the Hessian singular that
+    is all that is proved.
 
     Nothing is assumed of `point` but where to look: a certificate follows from its `statement` alone. What is
     trusted: Arb's ball arithmetic, the formulas of `variations`, and the list of representations

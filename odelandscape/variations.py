@@ -245,25 +245,21 @@ class Point:
     def learns(self) -> bool:
         """Whether students are the teachers, some in several parts or silent, exactly: the loss is 0.
 
-        Sufficient is that a student's row has one number that isn't 0 at most, a positive one, and that over
-        each teacher these add up, times their readouts, to its own.
+        Sufficient is that each student is a multiple, at least 0 times, of one teacher, and that over each
+        teacher these multiples, times their readouts, add up to its own readout.
         """
-        blocks = range(len(self.sizes))
-        learned = [arb(0) for _ in blocks]
-        for s, readout in enumerate(self.readout):
-            const = self.students.const[s]
-            if s < len(self.matches):  # on each teacher of its block the student of its index
-                along = [self.students.same[s] if b == self.matches[s] else arb(0) for b in blocks]
-                other = const
-            else:  # on the teacher that is a block
-                along = [
-                    x if size == 1 else arb(0) for x, size in zip(const, self.sizes, strict=True)
-                ]
-                other = [x for x, size in zip(const, self.sizes, strict=True) if not size == 1]
-            some = [x for x in along if not x == 0]
-            if len(some) > 1 or not all(x > 0 for x in some) or not all(x == 0 for x in other):
+        learned = [arb(0) for _ in self.sizes]
+        for s, (const, readout) in enumerate(zip(self.students.const, self.readout, strict=True)):
+            there = [b for b, x in enumerate(const) if not x == 0]
+            if s < len(self.matches):  # each student on the teacher of its index
+                alone, parts = not there, [(self.matches[s], self.students.same[s])]
+            else:
+                alone = len(there) <= 1 and all(self.sizes[b] == 1 for b in there)
+                parts = [(b, const[b]) for b in there]
+            if not alone or not all(x >= 0 for _, x in parts):
                 return False
-            learned = [so_far + readout * x for so_far, x in zip(learned, along, strict=True)]
+            for b, x in parts:
+                learned[b] += readout * x
         return all(x == y for x, y in zip(learned, self.teacher_readout, strict=True))
 
     @property

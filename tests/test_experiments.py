@@ -126,9 +126,16 @@ def test_long_text_wraps_and_short_tables_are_below_their_figures(tmp_path):
     assert all(len(line) < 100 for lines in _page._printed([row]) for line in lines)
     _leave("one", tmp_path)
     left = json.loads((tmp_path / "one.json").read_text())
-    for rows, sheets in ((2, 1), (200, 6)):
-        entry = _page.Entry("one", "A question?", [], left | {"rows": [{"K": 17}] * rows})
-        assert len(list(_page._sheets(entry, tmp_path))) == sheets
+    for count, alone in ((2, False), (200, True)):
+        entry = _page.Entry("one", "A question?", [], left | {"rows": [{"K": 17}] * count})
+        first, *others = _page._sheets(entry, tmp_path)
+        assert bool(others) == alone
+        told = [text for sheet in (first, *others) for text in sheet.texts]
+        assert sum(text.get_text().split("\n").count("17") for text in told) == count
+        for text in told:  # nothing runs off its sheet
+            box = text.get_window_extent().transformed(text.figure.transFigure.inverted())
+            assert box.y0 > 0
+            assert box.x1 < 1
 
 
 def test_the_comparison_in_the_readme_is_that_of_the_results():

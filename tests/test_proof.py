@@ -195,9 +195,18 @@ def exchanged(first=0.5, second=0.5, elsewhere=0.0):
     return eqx.tree_at(lambda p: p.z, point, jnp.array(z, float))
 
 
+def fifty_digit_loss(point):
+    W = np.asarray(point.weights.W)
+    with mp.workdps(50):
+        rows = [[mp.mpf(x) for x in row] for row in W.tolist() if any(row)]
+        return loss(rows, mp.eye(W.shape[1]).tolist())
+
+
 @pytest.mark.parametrize("parts", [(0.5, 0.5), (0.25, 0.75), (1.0, 0.0)])
 def test_a_global_minimum_with_surplus_students_is_proved_to_be_one(parts, tmp_path):
-    certificate = ol.prove(exchanged(*parts))
+    point = exchanged(*parts)
+    assert abs(fifty_digit_loss(point)) < 1e-45
+    certificate = ol.prove(point)
     assert (certificate.verdict, certificate.index) == ("global minimum", None)
     assert certificate.loss.low <= 0 <= certificate.loss.high
     assert certificate.proved
@@ -214,8 +223,17 @@ def test_a_global_minimum_with_surplus_students_is_proved_to_be_one(parts, tmp_p
 @pytest.mark.parametrize("parts", [(0.5, 0.25), (1.5, -0.5), (0.5, 0.5, 1e-12)])
 def test_students_that_are_almost_the_teachers_prove_nothing(parts):
     # In the second the parts have the right sum, but ReLU doesn't add up what points opposite ways.
-    certificate = ol.prove(exchanged(*parts))
+    point = exchanged(*parts)
+    assert fifty_digit_loss(point) > 1e-26
+    certificate = ol.prove(point)
     assert certificate.verdict in ("undecided", "refuted")
+
+
+def test_at_real_sizes_no_loss_is_the_least():
+    point = exchanged()
+    point = eqx.tree_at(lambda p: p.ansatz.sizes, point, jnp.array([4.5, 1.0]))
+    certificate = ol.prove(point)
+    assert (certificate.verdict, certificate.index) == ("undecided", None)
 
 
 def test_of_surplus_units_that_can_be_exchanged_is_told_what_is_proved():
