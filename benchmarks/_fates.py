@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 import odelandscape as ol
-from odelandscape import results
-from odelandscape.classify import count_anti_aligned
+from odelandscape.model.alignment import count_anti_aligned
+from odelandscape.relaxation import outcomes
 
 END = 20_000.0  # flow time after which a start is given up
 SETTLED = 1e-6  # norm of the rates at which LSODA, vmap and the reference stop
@@ -76,7 +76,7 @@ def reference_fates(width: int, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     N = len(W)
     W = W.copy()
     open_, target = np.ones(N, bool), np.full(N, SETTLED)
-    outcome = np.full(N, results.NOT_CONVERGED, dtype="<U14")
+    outcome = np.full(N, outcomes.NOT_CONVERGED, dtype="<U14")
     loss = np.full(N, np.inf)
     with progress(N, f"K = {width}: reference") as bar:
         t0 = 0.0
@@ -96,12 +96,12 @@ def reference_fates(width: int, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
                 outcome[chosen] = np.select(
                     [~np.isfinite(level), ~calm, zero, stable],
                     [
-                        results.FAILED,
-                        results.NOT_CONVERGED,
-                        results.GLOBAL_MINIMUM,
-                        results.LOCAL_MINIMUM,
+                        outcomes.FAILED,
+                        outcomes.NOT_CONVERGED,
+                        outcomes.GLOBAL_MINIMUM,
+                        outcomes.LOCAL_MINIMUM,
                     ],
-                    results.SADDLE,
+                    outcomes.SADDLE,
                 )
                 ends = ~np.isfinite(level) | (calm & (zero | stable))
                 open_[chosen[ends]] = False
@@ -129,7 +129,7 @@ def run_fates(width: int, seeds: int) -> dict:
         "agree": int(agree.sum()),
         "percent": 100 * float(agree.mean()),
         "reference_seconds": seconds,
-        "reference_not_converged": int((outcome == results.NOT_CONVERGED).sum()),
+        "reference_not_converged": int((outcome == outcomes.NOT_CONVERGED).sum()),
         "disagree": [
             {
                 "seed": int(i),

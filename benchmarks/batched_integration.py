@@ -26,7 +26,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import odelandscape as ol
-from odelandscape import results
+from odelandscape.relaxation import outcomes
 
 from ._fates import END, REFERENCE, SAME, SETTLED, progress, run_fates, starts
 from ._report import emit, machine, table
@@ -56,7 +56,9 @@ def run_relax(width: int, seeds: int) -> tuple[ol.EndStates, dict]:
         "seconds": seconds[1],
         "seconds_compiling": max(seconds[0] - seconds[1], 0.0),
         "seeds_per_second": seeds / seconds[1],
-        "not_converged": int(np.isin(runs.outcome, (results.NOT_CONVERGED, results.FAILED)).sum()),
+        "not_converged": int(
+            np.isin(runs.outcome, (outcomes.NOT_CONVERGED, outcomes.FAILED)).sum()
+        ),
     }
 
 

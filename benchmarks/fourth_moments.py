@@ -26,7 +26,7 @@ from scipy.special import erf
 from tqdm import tqdm
 
 import odelandscape as ol
-from odelandscape.activations import _homogeneous
+from odelandscape.activations import homogeneous
 
 from ._report import emit, machine, table
 
@@ -39,7 +39,7 @@ ORDER = np.array([1, 0, 3, 2])  # leaves I4 as it is
 def _kinked(low: float) -> tuple:
     value = lambda x: np.maximum(x, low * x)  # noqa: E731
     slope = lambda x: np.where(x > 0, 1.0, low)  # noqa: E731
-    exact = lambda C: _homogeneous.fourth_moment((1 + low) / 2, (1 - low) / 2, C, EXACT)  # noqa: E731
+    exact = lambda C: homogeneous.fourth_moment((1 + low) / 2, (1 - low) / 2, C, EXACT)  # noqa: E731
     return value, slope, exact
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import jax
 
 import odelandscape as ol
-from odelandscape.sweep import CHUNK
+from odelandscape.sweeps.tasks import CHUNK
 
 from ._report import emit, machine, table
 

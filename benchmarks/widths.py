@@ -15,7 +15,6 @@ Each part runs in a process of its own. At last, the exponents of the growth.
 """
 
 import argparse
-import importlib
 import json
 import math
 import os
@@ -33,8 +32,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import odelandscape as ol
-from odelandscape.activations import _angle
-from odelandscape.compiler import OPTIONS
+from odelandscape.activations import angles
+from odelandscape.relaxation import pool
+from odelandscape.runtime.compiler import COMPILER_OPTIONS
 
 from ._fates import starts
 from ._report import emit, machine, table
@@ -62,7 +62,7 @@ def time_c(width: int) -> dict:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return {"c": math.nan, "c_error": math.nan}
-    series = ",".join(map(repr, _angle._P))
+    series = ",".join(map(repr, angles._P))
     flags = ["-O3", "-march=native", "-ffast-math", "-mprefer-vector-width=512"]
     with tempfile.TemporaryDirectory() as folder:
         program = str(Path(folder) / "field")
@@ -89,14 +89,18 @@ def time_field(width: int) -> dict:
     """Microseconds per evaluation of the rates in a compiled loop, laid out as `relax` does it."""
     _one_core()
     problem, flow = jax.tree.map(jnp.asarray, (ol.Problem(width, width), ol.GradientFlow()))
-    side_by_side = importlib.import_module("odelandscape.relax")._width(width * (width + 1), LANES)
+    side_by_side = pool._width(width * (width + 1), LANES)
     W = starts(problem, LANES).W.reshape(-1, side_by_side, width, width)
     W, v = jnp.moveaxis(W, 1, -1), jnp.ones((LANES // side_by_side, width, side_by_side))
 
     def euler(_, W):
-        return W + 1e-6 * jax.vmap(lambda W, v: flow.lanes(ol.Weights(W, v), problem).W)(W, v)
+        return W + 1e-6 * jax.vmap(lambda W, v: flow.batched_rates(ol.Weights(W, v), problem).W)(
+            W, v
+        )
 
-    loop = jax.jit(lambda W: jax.lax.fori_loop(0, STEPS, euler, W), compiler_options=OPTIONS)
+    loop = jax.jit(
+        lambda W: jax.lax.fori_loop(0, STEPS, euler, W), compiler_options=COMPILER_OPTIONS
+    )
     jax.block_until_ready(loop(W))
     seconds = []
     for _ in range(41):
@@ -108,17 +112,16 @@ def time_field(width: int) -> dict:
 
 def time_relax(width: int) -> dict:
     """Seconds of the second call, and what became of its evaluations."""
-    module = importlib.import_module("odelandscape.relax")
-    plain_round, rounds = module._round, []
+    plain_round, rounds = pool._round, []
 
-    def counted(given, pool):
+    def counted(given, lanes):
         began = time.perf_counter()
-        result = jax.block_until_ready(plain_round(given, pool))
-        evaluations = len(given[3]) * (module._EVALUATIONS + 1)
+        result = jax.block_until_ready(plain_round(given, lanes))
+        evaluations = len(given[3]) * (pool._EVALUATIONS + 1)
         rounds.append((evaluations, time.perf_counter() - began))
         return result
 
-    module._round = counted
+    pool._round = counted
     seeds = SEEDS[width][0]
     runs, ours = run_relax(width, seeds)
     needed = int(runs.evaluations.sum())
@@ -130,7 +133,7 @@ def time_relax(width: int) -> dict:
         "evaluations": needed / seeds,
         "lane_use": needed / made,
         "round_us": 1e6 * spent / made,
-        "in_rounds": spent / len(module._places()) / ours["seconds"],
+        "in_rounds": spent / len(pool._places()) / ours["seconds"],
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "losses": runs.loss[: max(SEEDS[width][1:])].tolist(),
     }

@@ -19,8 +19,12 @@ import numpy as np
 import pytest
 from scipy.special import erf, expit
 
-from odelandscape.activations import AbstractActivation, Erf, LeakyReLU, Quadrature, ReLU
-from odelandscape.problem import Problem, Weights
+from odelandscape.activations.base import AbstractActivation
+from odelandscape.activations.erf import Erf
+from odelandscape.activations.quadrature import Quadrature
+from odelandscape.activations.relu import LeakyReLU, ReLU
+from odelandscape.model.problem import Problem
+from odelandscape.model.state import Weights
 
 SAMPLES = 400_000
 
@@ -299,3 +303,34 @@ def within(value, estimate, sigmas: float = 5.0) -> None:
     mean, error = estimate
     z = np.max(np.abs((np.asarray(value) - mean) / error))
     assert z < sigmas, f"{z:.1f} standard errors from Monte Carlo"
+
+
+def relu_loss_in_digits(M, z):
+    """The loss of M − 1 matched students and one free one (z as in `BlockAnsatz`), in mpmath: I2 summed
+    over all pairs, class by class."""
+    a, b, to_last, row, e = (x if isinstance(x, mp.mpf) else mp.mpf(float(x)) for x in z)
+    p = mp.mpf(M - 1)
+
+    def I2(n1, n2, c12):
+        c = c12 / (n1 * n2)
+        theta = mp.acos(c)
+        return n1 * n2 * (mp.sin(theta) + (mp.pi - theta) * c) / (2 * mp.pi)
+
+    n = mp.sqrt(a**2 + (p - 1) * b**2 + to_last**2)
+    f = mp.sqrt(p * row**2 + e**2)
+    one = mp.mpf(1)
+    student_student = (
+        p * n**2 / 2
+        + p * (p - 1) * I2(n, n, 2 * a * b + (p - 2) * b**2 + to_last**2)
+        + 2 * p * I2(n, f, a * row + (p - 1) * b * row + to_last * e)
+        + f**2 / 2
+    )
+    student_teacher = (
+        p * I2(n, one, a)
+        + p * (p - 1) * I2(n, one, b)
+        + p * I2(n, one, to_last)
+        + p * I2(f, one, row)
+        + I2(f, one, e)
+    )
+    teacher_teacher = M * one / 2 + M * (mp.mpf(M) - 1) / (2 * mp.pi)
+    return (student_student - 2 * student_teacher + teacher_teacher) / 2

@@ -8,13 +8,12 @@ $$E[\sigma'(u)\, v\, \sigma(w)] = p\, c_{uv} + s\, c_{vw}, \qquad
   p = E[\sigma''(u)\sigma(w)] = 2\,\partial I_2/\partial c_{uu}, \quad
   s = E[\sigma'(u)\sigma'(w)] = \partial I_2/\partial c_{uw}.$$
 
-The derivatives on the right are Price's theorem. A new activation gives `second_moment` and `mixing`
+The derivatives on the right are Price's theorem. A new activation gives `second_moment` and `mixing_scalars`
 elementwise, and has all of these flows, losses and Hessians. The noise of SGD at a finite learning rate needs
 $I_4 = E[\sigma'(u)\sigma'(v)\sigma(s)\sigma(t)]$ as well.
 """
 
 import abc
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,37 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-
-class GroupedUnits(NamedTuple):
-    """Units (students and teachers) in groups whose members are interchangeable, by their overlaps.
-
-    A *type* of unit, one row here, stands for as many units as its group has members: the students
-    matched to a block of teachers and these teachers are two types of one group. Sizes are numbers and may
-    be real. Differences that lose digits if they are taken afterwards are given as such: the norm over
-    the group's reference (a teacher's norm, where the group has teachers), and the squared distance of
-    units of one group at the same index.
-    """
-
-    a: Float[Array, " U"]  # readouts; the teachers' with a minus
-    member: np.ndarray  # (U, G) 1 where the type is in the group
-    size: Float[Array, " G"]
-    reference: np.ndarray  # (G,) norm that `excess` is measured from
-    excess: Float[Array, " U"]  # |w| − reference of its group
-    off: Float[Array, "U U"]  # overlaps at different indices
-    same: Float[Array, "U U"]  # overlaps at the same index, for types of one group
-    gap: Float[Array, "U U"]  # |w_u − w_u'|² at the same index, for types of one group
-    total: Float[Array, ""]  # |Σ a_l w_l|² over all units
-
-    @property
-    def norm(self) -> Float[Array, " U"]:
-        """|w| of each type."""
-        return self.excess + self.member @ self.reference
-
-    def pairs(self) -> tuple[Float[Array, "U U"], Float[Array, "U U"]]:
-        """How many ordered pairs there are of each two types, at different indices and at the same."""
-        size = jnp.asarray(self.member) @ self.size
-        same = jnp.asarray(self.member @ self.member.T) * size[:, None]
-        return size[:, None] * size[None, :] - same, same
+from .grouped_units import GroupedUnits
 
 
 class AbstractActivation(eqx.Module):
@@ -74,7 +43,7 @@ class AbstractActivation(eqx.Module):
         """I2 = E[σ(u) σ(w)] elementwise, for covariances that broadcast against each other."""
 
     @abc.abstractmethod
-    def mixing(
+    def mixing_scalars(
         self, c11: Float[Array, "..."], c12: Float[Array, "..."], c22: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """(p, s) elementwise; where `c11` is 0, p is finite (it multiplies a weight that is 0)."""
@@ -140,5 +109,5 @@ class AbstractActivation(eqx.Module):
 
     def I3(self, C: Float[Array, "3 3"]) -> Float[Array, ""]:
         """E[σ'(u) v σ(w)] of three zero-mean Gaussians (u, v, w) with covariance C (paper, Eq. 25)."""
-        p, s = self.mixing(C[0, 0], C[0, 2], C[2, 2])
+        p, s = self.mixing_scalars(C[0, 0], C[0, 2], C[2, 2])
         return p * C[0, 1] + s * C[1, 2]

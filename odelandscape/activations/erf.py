@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._angle import arcsine
+from .angles import arcsine
 from .base import AbstractActivation
 
 
@@ -24,7 +24,7 @@ class Erf(AbstractActivation):
     def second_moment(self, c11, c12, c22):
         return (2 / np.pi) * arcsine(c12 / jnp.sqrt((1 + c11) * (1 + c22)))
 
-    def mixing(self, c11, c12, c22):
+    def mixing_scalars(self, c11, c12, c22):
         s = (2 / np.pi) / jnp.sqrt((1 + c11) * (1 + c22) - c12 * c12)
         return -c12 / (1 + c11) * s, s
 

@@ -6,19 +6,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..compiler import once
-from . import _homogeneous
-from ._angle import (
-    BULGE_AT_ONE,
+from ..runtime.compiler import materialize
+from . import homogeneous
+from .angles import (
+    ARCCOS_REMAINDER_AT_ONE,
+    arccos_remainder,
+    arccos_remainder_deficit,
     arcsine,
-    bulge,
-    bulge_defect,
     cosine,
-    inverse,
     norm,
+    safe_reciprocal,
     sine_with_slope,
 )
-from .base import AbstractActivation, GroupedUnits
+from .base import AbstractActivation
+from .grouped_units import GroupedUnits
 
 
 class ReLU(AbstractActivation):
@@ -40,23 +41,23 @@ class ReLU(AbstractActivation):
 
     def second_moment(self, c11, c12, c22):
         n1, n2 = norm(c11), norm(c22)
-        return c12 / 4 + n1 * n2 * (1 + bulge(cosine(c12, n1, n2))) / (2 * np.pi)
+        return c12 / 4 + n1 * n2 * (1 + arccos_remainder(cosine(c12, n1, n2))) / (2 * np.pi)
 
-    def mixing(self, c11, c12, c22):
+    def mixing_scalars(self, c11, c12, c22):
         # Divisions are made once a unit and not once a pair.
-        n1, n2 = once(norm(c11)), once(norm(c22))
-        over = once(inverse(n1))
-        c = c12 * (over * once(inverse(n2)))
+        n1, n2 = materialize(norm(c11)), materialize(norm(c22))
+        over = materialize(safe_reciprocal(n1))
+        c = c12 * (over * materialize(safe_reciprocal(n2)))
         return sine_with_slope(c) * (n2 * over / (2 * np.pi)), 0.25 + arcsine(c) / (2 * np.pi)
 
     def I4(self, C):
         """Algebra, arcsines and one integral (`_signs`): to 1e-12, near and at coincident units too, as far
         as the covariance decides it. (For u and v at an angle ε that is 2e-16/ε; below 1e-7 they are one.)
         """
-        return _homogeneous.fourth_moment(0.5, 0.5, C)
+        return homogeneous.fourth_moment(0.5, 0.5, C)
 
     def slope_products(self, a, covariance, students, tolerance):
-        return _homogeneous.slope_products(0.5, 0.5, a, covariance, students, tolerance)
+        return homogeneous.slope_products(0.5, 0.5, a, covariance, students, tolerance)
 
     def quadratic_form(self, a, covariance):
         # The parts of I2 that are products sum to squares: (Σ a n)²/2π and |Σ a w|²/4. Only g is
@@ -64,7 +65,7 @@ class ReLU(AbstractActivation):
         c = jnp.diagonal(covariance)
         an = a * norm(c)
         n = norm(c)
-        g = bulge(cosine(covariance, n[:, None], n[None, :]))
+        g = arccos_remainder(cosine(covariance, n[:, None], n[None, :]))
         return (jnp.sum(an) ** 2 + an @ g @ an) / (2 * np.pi) + (a @ covariance @ a) / 4
 
     def grouped_quadratic_form(self, units: GroupedUnits):
@@ -79,8 +80,14 @@ class ReLU(AbstractActivation):
         net = net + units.reference * (units.a @ units.member)
         excess = units.excess[:, None] - units.excess[None, :]
         versine = cosine((units.gap - excess**2) / 2, n[:, None], n[None, :])
-        g = off * bulge(cosine(units.off, n[:, None], n[None, :])) - same * bulge_defect(versine)
-        bent = (units.size @ net) ** 2 + BULGE_AT_ONE * (units.size @ net**2) + jnp.sum(aa * nn * g)
+        g = off * arccos_remainder(
+            cosine(units.off, n[:, None], n[None, :])
+        ) - same * arccos_remainder_deficit(versine)
+        bent = (
+            (units.size @ net) ** 2
+            + ARCCOS_REMAINDER_AT_ONE * (units.size @ net**2)
+            + jnp.sum(aa * nn * g)
+        )
         return bent / (2 * np.pi) + units.total / 4
 
 
@@ -105,8 +112,8 @@ class LeakyReLU(AbstractActivation):
     def second_moment(self, c11, c12, c22):
         return self.slope * c12 + (1 - self.slope) ** 2 * ReLU().second_moment(c11, c12, c22)
 
-    def mixing(self, c11, c12, c22):
-        p, s = ReLU().mixing(c11, c12, c22)
+    def mixing_scalars(self, c11, c12, c22):
+        p, s = ReLU().mixing_scalars(c11, c12, c22)
         return (1 - self.slope) ** 2 * p, self.slope + (1 - self.slope) ** 2 * s
 
     @property
@@ -115,10 +122,10 @@ class LeakyReLU(AbstractActivation):
 
     def I4(self, C):
         """As ReLU's, of which it is a polynomial in the slope."""
-        return _homogeneous.fourth_moment(*self._halves, C)
+        return homogeneous.fourth_moment(*self._halves, C)
 
     def slope_products(self, a, covariance, students, tolerance):
-        return _homogeneous.slope_products(*self._halves, a, covariance, students, tolerance)
+        return homogeneous.slope_products(*self._halves, a, covariance, students, tolerance)
 
     def quadratic_form(self, a, covariance):
         bent = ReLU().quadratic_form(a, covariance)

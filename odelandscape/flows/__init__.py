@@ -1,19 +1,10 @@
-"""Flows on the population loss."""
+"""Vector fields Ẇ = −X W − Y W*; a new flow is one file here."""
 
-from .base import AbstractFlow, Mixing
-from .gradient import GradientFlow
-from .normalised import NormalisedFlow
-from .online_sgd import OnlineSGD, largest_learning_rate
-from .orthonormal import OrthonormalFlow
-from .two_layer import TwoLayerFlow
-
-__all__ = [
-    "AbstractFlow",
-    "GradientFlow",
-    "Mixing",
-    "NormalisedFlow",
-    "OnlineSGD",
-    "OrthonormalFlow",
-    "TwoLayerFlow",
-    "largest_learning_rate",
-]
+BY_NAME = {
+    "gd": "odelandscape.flows.gradient:GradientFlow",
+    "ngd": "odelandscape.flows.normalised:NormalisedFlow",
+    "ongd": "odelandscape.flows.orthonormal:OrthonormalFlow",
+    "2l-gd": "odelandscape.flows.two_layer:TwoLayerFlow",
+    "sgd": "odelandscape.flows.online_sgd:OnlineSGD",
+}
+"""Where the flows are that the command line offers, by their names there."""

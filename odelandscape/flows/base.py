@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..problem import OrderParameters, Problem, State, Weights, overlaps
+from ..model.problem import Problem
+from ..model.state import OrderParameters, State, Weights, overlaps, pack, unpack
 
 
 class Mixing(NamedTuple):
@@ -35,7 +36,7 @@ class AbstractFlow(eqx.Module):
     """
 
     @property
-    def noisy(self) -> bool:
+    def stochastic(self) -> bool:
         """Whether noise adds to Q: then weights don't say where the flow goes, and order parameters do."""
         return False
 
@@ -44,7 +45,7 @@ class AbstractFlow(eqx.Module):
         """The mixing at these order parameters."""
 
     @abc.abstractmethod
-    def admit(self, weights: Weights) -> Weights:
+    def project_initial(self, weights: Weights) -> Weights:
         """The start that the flow's constraint allows nearest to `weights`; itself if there is none."""
 
     @abc.abstractmethod
@@ -52,18 +53,18 @@ class AbstractFlow(eqx.Module):
         """Back onto the flow's constraint from very near it: undoes what a step's error has moved.
 
         Costs no more than a few evaluations of the flow; itself if there is no constraint. Lanes may be
-        behind, as in `lanes`.
+        behind, as in `batched_rates`.
         """
 
     @abc.abstractmethod
-    def frozen_directions(self, weights: Weights, problem: Problem) -> Float[Array, "n K D"]:
+    def neutral_directions(self, weights: Weights, problem: Problem) -> Float[Array, "n K D"]:
         """Directions in [W | v] that decide nothing at a fixed point, as rows of a stack.
 
         They are forbidden by the constraint (normals), not moved by the flow (an untrained readout) or
         change no network (rescalings): stability is judged on their complement.
         """
 
-    def lanes(self, weights: Weights, problem: Problem) -> Weights:
+    def batched_rates(self, weights: Weights, problem: Problem) -> Weights:
         """The rates of many weights at once, lanes on the last axis: W (K, d, n), v (K, n).
 
         Vector registers then hold one number of several lanes, whatever K is. A flow overrides it where
@@ -78,7 +79,7 @@ class AbstractFlow(eqx.Module):
     def __call__(self, t, state: State, problem: Problem) -> State:
         del t  # autonomous
         if isinstance(state, Weights):
-            if self.noisy:
+            if self.stochastic:
                 raise ValueError(
                     f"{type(self).__name__} acts on order parameters, not on weights, which have no room "
                     "for its noise: give it ol.overlaps(problem, weights)"
@@ -98,3 +99,12 @@ class AbstractFlow(eqx.Module):
 def readout_directions(K: int, d: int) -> Float[Array, "{K} {K} {d}+1"]:
     """The K unit directions of an untrained readout in [W | v]."""
     return jnp.zeros((K, K, d + 1)).at[jnp.arange(K), jnp.arange(K), d].set(1.0)
+
+
+def packed_rates(
+    flow: AbstractFlow, problem: Problem, y: Float[Array, "K D *lanes"]
+) -> Float[Array, "K D *lanes"]:
+    """The flow's rates of [W | v], of one or of many with lanes behind."""
+    if y.ndim == 2:
+        return pack(flow(0.0, unpack(y), problem))
+    return pack(flow.batched_rates(unpack(y), problem))

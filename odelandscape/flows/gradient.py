@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
-from ..compiler import once, total
-from ..problem import OrderParameters, Problem, Weights
+from ..model.problem import Problem
+from ..model.state import OrderParameters, Weights
+from ..runtime.compiler import materialize, sum_in_chunks
 from .base import AbstractFlow, Mixing, readout_directions
 
 
@@ -18,8 +19,8 @@ def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
     T = jnp.ones(problem.teachers) if problem.teacher_overlaps is None else jnp.diagonal(problem.T)
     a = -problem.readout
     # Two blocks and not one of both: joining them would cost as much as what is joined.
-    p, s = problem.activation.mixing(q[:, None], Q, q[None, :])
-    p_teacher, s_teacher = problem.activation.mixing(q[:, None], R, T[None, :])
+    p, s = problem.activation.mixing_scalars(q[:, None], Q, q[None, :])
+    p_teacher, s_teacher = problem.activation.mixing_scalars(q[:, None], R, T[None, :])
     stretch = v * (jnp.sum(p * v[None, :], axis=1) + jnp.sum(p_teacher * a[None, :], axis=1))
     X = v[:, None] * v[None, :] * s + jnp.diag(stretch)
     return Mixing(X, v[:, None] * a[None, :] * s_teacher, jnp.zeros_like(v))
@@ -32,22 +33,22 @@ _WIDEST = 22
 class GradientFlow(AbstractFlow):
     """dw_i/dt = −∂L/∂w_i with the readout fixed (paper, Eq. 4)."""
 
-    def lanes(self, weights: Weights, problem: Problem) -> Weights:
+    def batched_rates(self, weights: Weights, problem: Problem) -> Weights:
         W, v = weights.W, weights.v
         K, d, _ = W.shape
         M = problem.teachers
         if max(K, d) > _WIDEST or problem.teacher_overlaps is not None:
-            return super().lanes(weights, problem)
+            return super().batched_rates(weights, problem)
         # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes behind. A product of
         # matrices is a sum over the first axis, which XLA's CPU compiler makes one loop of.
         columns = jnp.swapaxes(W, 0, 1)
         Q = jnp.sum(columns[:, :, None] * columns[:, None], axis=0)
         q = jnp.sum(W * W, axis=1)
         a = -problem.readout[None, :, None]
-        p, s = problem.activation.mixing(q[:, None], Q, q[None])
-        p_teacher, s_teacher = problem.activation.mixing(q[:, None], W[:, :M], jnp.ones_like(a))
-        stretch = v * (total(p * v[None], 1) + total(p_teacher * a, 1))
-        X = once(v[:, None] * v[None] * s)
+        p, s = problem.activation.mixing_scalars(q[:, None], Q, q[None])
+        p_teacher, s_teacher = problem.activation.mixing_scalars(q[:, None], W[:, :M], jnp.ones_like(a))
+        stretch = v * (sum_in_chunks(p * v[None], 1) + sum_in_chunks(p_teacher * a, 1))
+        X = materialize(v[:, None] * v[None] * s)
         Y = jnp.pad(v[:, None] * a * s_teacher, ((0, 0), (0, d - M), (0, 0)))
         XW = jnp.sum(X[:, :, None] * W[:, None], axis=0)  # X is symmetric
         return Weights(-(XW + stretch[:, None] * W + Y), jnp.zeros_like(v))
@@ -55,11 +56,11 @@ class GradientFlow(AbstractFlow):
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         return gradient_mixing(state, problem)
 
-    def admit(self, weights: Weights) -> Weights:
+    def project_initial(self, weights: Weights) -> Weights:
         return weights
 
     def retract(self, weights: Weights) -> Weights:
         return weights
 
-    def frozen_directions(self, weights: Weights, problem: Problem):
+    def neutral_directions(self, weights: Weights, problem: Problem):
         return readout_directions(*weights.W.shape)

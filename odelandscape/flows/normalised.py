@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from ..problem import OrderParameters, Problem, Weights
+from ..model.problem import Problem
+from ..model.state import OrderParameters, Weights
 from .base import AbstractFlow, Mixing, readout_directions
 from .gradient import gradient_mixing
 
@@ -24,14 +25,14 @@ class NormalisedFlow(AbstractFlow):
         X, Y = jnp.where(positive[:, None], X, 0), jnp.where(positive[:, None], Y, 0)
         return Mixing(X - jnp.diag(share), Y, dv)
 
-    def admit(self, weights: Weights) -> Weights:
+    def project_initial(self, weights: Weights) -> Weights:
         n = jnp.linalg.norm(weights.W, axis=1, keepdims=True)
         return Weights(weights.W / jnp.where(n > 0, n, 1), weights.v)
 
     def retract(self, weights: Weights) -> Weights:
-        return self.admit(weights)
+        return self.project_initial(weights)
 
-    def frozen_directions(self, weights: Weights, problem: Problem):
+    def neutral_directions(self, weights: Weights, problem: Problem):
         K = problem.students
         rows = jnp.pad(weights.W, ((0, 0), (0, 1)))
         radial = jnp.eye(K)[:, :, None] * rows[None, :, :]

@@ -4,7 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ..problem import OrderParameters, Problem, Weights
+from ..model.problem import Problem
+from ..model.state import OrderParameters, Weights
 from .base import AbstractFlow, Mixing, readout_directions
 from .gradient import gradient_mixing
 
@@ -35,7 +36,7 @@ class OrthonormalFlow(AbstractFlow):
         within = (GW + GW.T) / 2 if self.metric == "euclidean" else GW.T
         return Mixing(X - within, Y, dv)
 
-    def admit(self, weights: Weights) -> Weights:
+    def project_initial(self, weights: Weights) -> Weights:
         K, d = weights.W.shape
         if K > d:
             raise ValueError(
@@ -50,7 +51,7 @@ class OrthonormalFlow(AbstractFlow):
         products = jnp.einsum("im...,jm...->ij...", W, W)
         return Weights(W - (jnp.einsum("ij...,jm...->im...", products, W) - W) / 2, weights.v)
 
-    def frozen_directions(self, weights: Weights, problem: Problem):
+    def neutral_directions(self, weights: Weights, problem: Problem):
         i, j = np.triu_indices(problem.students)
         K, n = problem.students, len(i)
         S = jnp.zeros((n, K, K)).at[jnp.arange(n), i, j].set(1.0)

@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from ..problem import OrderParameters, Problem, Weights
+from ..model.problem import Problem
+from ..model.state import OrderParameters, Weights
 from .base import AbstractFlow, Mixing
 from .gradient import gradient_mixing
 
@@ -26,13 +27,13 @@ class TwoLayerFlow(AbstractFlow):
         )
         return Mixing(X, Y, -(moments @ a))
 
-    def admit(self, weights: Weights) -> Weights:
+    def project_initial(self, weights: Weights) -> Weights:
         return weights
 
     def retract(self, weights: Weights) -> Weights:
         return weights
 
-    def frozen_directions(self, weights: Weights, problem: Problem):
+    def neutral_directions(self, weights: Weights, problem: Problem):
         K, d = weights.W.shape
         if not problem.activation.positively_homogeneous:
             return jnp.zeros((0, K, d + 1))

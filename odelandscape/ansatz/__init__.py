@@ -1,0 +1,1 @@
+"""Block-symmetric states with few parameters, at any width."""

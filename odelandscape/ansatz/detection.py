@@ -1,0 +1,213 @@
+"""Which family an end state belongs to.
+
+Permuting students changes no network, so end states are first aligned: each teacher is given one
+student so that the sum of absolute overlaps is largest (paper, Appendix B.1). A student is
+*anti-aligned* if its overlap with its teacher is negative. The number of anti-aligned students and
+the level of the loss name the family.
+
+`block_structure` finds the blocks that an end state lies in, so that it can be solved for as a fixed
+point of a few numbers (`ansatz`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from ..model.problem import Problem
+from ..model.state import Weights
+from .block_ansatz import BlockAnsatz
+
+
+class BlockStructure(NamedTuple):
+    r"""An end state in blocks.
+
+    - `ansatz`: the blocks, with the parameters as its `start`.
+    - `students` (K,), `teachers` (M,): its order. With A the coefficients of $w_i = \sum_n A_{in} w^*_n$,
+      `A[students][:, teachers]` is what the ansatz writes out.
+    - `problem`: the problem with its teachers in that order; another one only if their readouts differ.
+    """
+
+    ansatz: BlockAnsatz
+    problem: Problem
+    students: np.ndarray
+    teachers: np.ndarray
+
+
+def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5) -> BlockStructure:
+    """The coarsest blocks of an end state, in whatever order its students and teachers are.
+
+    Two teachers are of one block if exchanging them does no more than permute students. That may need
+    students that are neither matched to teachers nor free (one for each pair of them, say); then teachers
+    are taken out of the block, one at a time, until the rest needs none. At the latest, each teacher is a
+    block. Blocks with students along their teachers come first, then those with students against them, then
+    single teachers; of each kind, large ones before small ones.
+
+    - `weights`: W (K, d). Coordinates beyond the M of the teachers are left out and must be 0.
+    - `tolerance`: numbers closer than this are one number. The blocks give v, and W's coefficients in the
+      teachers, to within it.
+
+    Raises ValueError if `weights` and the problem don't fit, are not finite or reach beyond the teachers,
+    `tolerance` is not positive, or T is not (1 − c) I + c 11ᵀ.
+    """
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be positive; got {tolerance!r}")
+    A, v = _coefficients(problem, weights, tolerance), np.asarray(weights.v)
+    basis = problem.teacher_weights(problem.teachers)
+    blocks = _interchangeable(A, v, np.asarray(problem.readout), tolerance)
+    while True:
+        blocks = sorted(blocks, key=lambda block: _rank(A, block, tolerance))
+        matched, free = _arrange(A, v, blocks, tolerance)
+        teachers = np.concatenate(blocks)
+        students = np.concatenate([*(members for _, members in matched), free])
+        ordered = problem
+        if problem.teacher_readout is not None:
+            ordered = replace(problem, teacher_readout=problem.teacher_readout[teachers])
+        ansatz = BlockAnsatz(
+            ordered,
+            tuple(len(block) for block in blocks),
+            tuple(b for b, _ in matched),
+            len(free),
+            readout=[*(v[members].mean() for _, members in matched), *v[free]],
+        )
+        given = A[np.ix_(students, teachers)]
+        z = ansatz.restrict(Weights(jnp.asarray(given) @ basis, jnp.asarray(v[students])))
+        lifted = np.asarray(ansatz.expand(ansatz.coefficients(z)))
+        missed = np.abs(
+            np.column_stack([lifted - given, np.asarray(ansatz.lift(z).v) - v[students]])
+        )
+        if missed.max() <= tolerance:
+            return BlockStructure(ansatz.replace(start=z), ordered, students, teachers)
+        home = np.repeat([*ansatz.matched, -1], [*(len(m) for _, m in matched), len(free)])
+        blocks = _split(blocks, home, missed > tolerance)
+
+
+def _coefficients(problem: Problem, weights: Weights, tolerance: float) -> np.ndarray:
+    """A (K, M) of the students in the teachers."""
+    K, M = problem.students, problem.teachers
+    W = np.asarray(weights.W)
+    if W.shape[0] != K or W.shape[1] < M:
+        raise ValueError(f"weights must be (K = {K}, d ≥ M = {M}); got {W.shape}")
+    if not (np.isfinite(W).all() and np.isfinite(np.asarray(weights.v)).all()):
+        raise ValueError("weights must be finite to have blocks")
+    beyond = np.abs(W[:, M:]).max(initial=0)
+    if beyond > tolerance:
+        raise ValueError(
+            f"weights must lie in the span of the M = {M} teachers to have blocks; "
+            f"a coordinate beyond it is {beyond:.3g}"
+        )
+    L = np.asarray(problem.teacher_weights(M))
+    return solve_triangular(L.T, W[:, :M].T, lower=False).T
+
+
+def _interchangeable(
+    A: np.ndarray, v: np.ndarray, readout: np.ndarray, tolerance: float
+) -> list[np.ndarray]:
+    """Teachers in blocks. If exchanging m and n permutes students, and n and k too, so does m and k:
+    each needs to be compared with the first of its block only."""
+    values = np.sort(A, axis=0)
+    rows = np.column_stack([A, v])
+
+    def alike(m: int, n: int) -> bool:
+        if readout[m] != readout[n] or np.abs(values[:, m] - values[:, n]).max() > tolerance:
+            return False
+        moved = rows[np.abs(A[:, m] - A[:, n]) > tolerance]
+        exchanged = moved.copy()
+        exchanged[:, [m, n]] = moved[:, [n, m]]
+        far = cdist(moved, exchanged, "chebyshev") > tolerance
+        return not far[linear_sum_assignment(far)].any()
+
+    blocks: list[list[int]] = []
+    for n in range(A.shape[1]):
+        home = next((block for block in blocks if alike(block[0], n)), None)
+        if home is None:
+            blocks.append([n])
+        else:
+            home.append(n)
+    return [np.array(block) for block in blocks]
+
+
+def _rank(A: np.ndarray, block: np.ndarray, tolerance: float) -> tuple:
+    """What blocks are ordered by: a single teacher or not, the sign of its strongest coefficient, size.
+
+    Of students that tell the block's teachers apart, where there are such: a free one that overlaps all
+    of them says nothing of those matched to them.
+    """
+    telling = np.ptp(A[:, block], axis=1) > tolerance
+    column = A[telling if telling.any() else slice(None), block[0]]
+    strongest = column[np.argmax(np.abs(column))]
+    return len(block) == 1, strongest < -tolerance, -len(block), -strongest
+
+
+def _arrange(
+    A: np.ndarray, v: np.ndarray, blocks: list[np.ndarray], tolerance: float
+) -> tuple[list[tuple[int, np.ndarray]], np.ndarray]:
+    """Students that can be matched, as (block, students in the order of its teachers), and the others."""
+    varying = np.stack([np.ptp(A[:, block], axis=1) for block in blocks], axis=1) > tolerance
+    # What is left of a student when teachers are permuted within their blocks.
+    invariant = np.column_stack([*(np.sort(A[:, block], axis=1) for block in blocks), v])
+    matched = []
+    for b, block in enumerate(blocks):
+        members = np.flatnonzero(varying[:, b] & (varying.sum(axis=1) == 1))
+        for cluster in _clusters(invariant[members], tolerance):
+            alike = members[cluster]
+            copies, rest = divmod(len(alike), len(block))
+            if rest:
+                continue
+            odd = A[np.ix_(alike, block)]
+            # Of two numbers either may be the odd one: the larger is, as in `align`.
+            odd = np.abs(odd - (np.median(odd, axis=1, keepdims=True) if len(block) > 2 else 0))
+            _, teacher = linear_sum_assignment(-np.tile(odd, copies))
+            in_order = alike[np.argsort(teacher)]
+            matched += [(b, students) for students in np.split(in_order, copies)]
+    matched.sort(key=lambda pair: (pair[0], -A[pair[1], blocks[pair[0]]].mean()))
+    free = np.setdiff1d(np.arange(len(A)), [i for _, students in matched for i in students])
+    # Free students in the order of the block that they have most of, those along it first.
+    mean = np.stack([A[free][:, block].mean(axis=1) for block in blocks], axis=1)
+    most = np.argmax(np.abs(mean), axis=1)
+    return matched, free[np.lexsort([-mean[np.arange(len(free)), most], most])]
+
+
+def _clusters(points: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
+    """Indices of points that are, in every coordinate, within `tolerance` of the first of them."""
+    left = np.arange(len(points))
+    while len(left):
+        near = np.abs(points[left] - points[left[0]]).max(axis=1) <= tolerance
+        yield left[near]
+        left = left[~near]
+
+
+def _split(blocks: list[np.ndarray], home: np.ndarray, wrong: np.ndarray) -> list[np.ndarray]:
+    """One teacher taken out of the smallest block that has a part in what is wrong.
+
+    `home` (K,): the block that each student is matched to, −1 if none; `wrong` (K, M + 1): which
+    coefficients, and readouts, the blocks do not give. Both in the order of the blocks.
+    """
+    block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+    blamed = {*block_of[wrong[:, :-1].any(axis=0)], *home[wrong.any(axis=1)]}
+    # A single teacher is never to blame: a mean of one number is that number.
+    choice = [b for b in blamed if b >= 0 and len(blocks[b]) > 1]
+    b = min(choice, key=lambda b: (len(blocks[b]), b))
+    worst = np.argmax(wrong[:, :-1].sum(axis=0)[block_of == b])
+    apart = [blocks[b][[worst]], np.delete(blocks[b], worst)]
+    return [*blocks[:b], *apart, *blocks[b + 1 :]]
+
+
+def describe(ansatz: BlockAnsatz) -> str:
+    """The blocks in words, such as `15+1+1: matched 15, free 3`: the sizes of the teacher blocks, which
+    of them have students matched to them, and how many students are free."""
+    sizes = [f"{size:.12g}" for size in np.asarray(ansatz.sizes)]
+    runs = [(size, len(list(run))) for size, run in groupby(sizes)]
+    # Many single teachers are counted and not written out.
+    written = "+".join(f"{n}×{size}" if n > 4 else "+".join([size] * n) for size, n in runs)
+    copies = [(sizes[b], ansatz.matched.count(b)) for b in dict.fromkeys(ansatz.matched)]
+    students = [f"{size} ×{n}" if n > 1 else size for size, n in copies]
+    parts = [f"matched {', '.join(students)}"] if students else []
+    parts += [f"free {ansatz.free}"] if ansatz.free else []
+    return f"{written}: {', '.join(parts)}"

@@ -1,0 +1,210 @@
+r"""Every eigenvalue of the Hessian at a block point, from a few numbers.
+
+The Hessian at a block point commutes with the permutations inside the blocks, so it acts alike on all
+copies of an irreducible representation and mixes equal ones only (Schur). The coefficients of students
+matched to a block of p teachers, on that block, are 2 trivial, 3 standard, one $(p-2,2)$ and one
+$\Lambda^2$ representation; on another block or for free students they are products of trivial and
+standard ones. One vector of each copy, chosen so that it changes only the first four units of a block, lies
+in the finer ansatz; second derivatives of the reduced loss between such vectors are small matrices, whose
+eigenvalues are those of the full Hessian, as often as the representation has dimensions.
+"""
+
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .block_ansatz import PARTS_PER_BLOCK, BlockAnsatz, split_matches
+from .block_matrix import Blocks
+
+_E = np.eye(PARTS_PER_BLOCK)
+
+
+_ONE = np.ones(PARTS_PER_BLOCK)
+
+
+_STANDARD = _E[0] - _E[1]
+
+
+_SYMMETRIC = np.outer(_E[0] - _E[1], _E[2] - _E[3])
+
+
+_CYCLE = np.outer(_E[0], _E[1]) + np.outer(_E[1], _E[2]) + np.outer(_E[2], _E[0])
+
+
+class Pattern(NamedTuple):
+    """A direction: entries (5 | 1, 5) in the coefficients of a block of students (1 row if free) on a block
+    of teachers, both split as in the finer ansatz, and what is added on the diagonal."""
+
+    students: int
+    block: int
+    entries: np.ndarray
+    diagonal: np.ndarray | None = None
+
+
+class Component(NamedTuple):
+    """A representation: its name, the blocks it lives on, and one vector of each copy of it. All units of a
+    block from `singles` on are alike."""
+
+    name: str
+    blocks: tuple[int, ...]
+    patterns: list[Pattern]
+
+    @property
+    def singles(self) -> int:
+        """How many units of its blocks the vectors tell apart from the others."""
+        return {"trivial": 0, "(p−2, 2)": 4, "Λ²": 3}.get(self.name, 2)
+
+    def dimension(self, sizes):
+        """How often each of its eigenvalues occurs, in whatever numbers sizes are; 0 where a block is too
+        small to have it."""
+        p = [sizes[b] for b in self.blocks]
+        if any(size < 1 for size in p):
+            return 0.0
+        return {
+            "trivial": lambda: 1.0,
+            "standard": lambda p: p - 1,
+            "standard ⊗ standard": lambda p, q: (p - 1) * (q - 1),
+            "(p−2, 2)": lambda p: p * (p - 3) / 2,
+            "Λ²": lambda p: (p - 1) * (p - 2) / 2,
+        }[self.name](*p)
+
+
+@functools.cache
+def components(matches: tuple[int, ...], blocks: int, free: int) -> tuple[Component, ...]:
+    """The representations in the coefficients of an ansatz, with their vectors.
+
+    `matches` and `free` are the ansatz's `matched` and `free`, `blocks` the number of its teacher blocks.
+    """
+    B, matched = blocks, len(matches)
+    S = matched + free
+
+    def one(s: int) -> np.ndarray:
+        return _ONE if s < matched else np.ones(1)
+
+    zero = np.zeros((PARTS_PER_BLOCK, PARTS_PER_BLOCK))
+    found = [Component("trivial", (), [])]
+    of_block = {b: Component("standard", (b,), []) for b in range(B)}
+    of_pair = {
+        (a, b): Component("standard ⊗ standard", (a, b), []) for b in range(B) for a in range(b)
+    }
+    symmetric = {b: Component("(p−2, 2)", (b,), []) for b in range(B)}
+    alternating = {b: Component("Λ²", (b,), []) for b in range(B)}
+    for s in range(S):
+        group = matches[s] if s < matched else None
+        for b in range(B):
+            found[0].patterns.append(Pattern(s, b, np.outer(one(s), _ONE)))
+            of_block[b].patterns.append(Pattern(s, b, np.outer(one(s), _STANDARD)))
+            if group is None:
+                continue
+            of_block[group].patterns.append(Pattern(s, b, np.outer(_STANDARD, _ONE)))
+            if group == b:
+                found[0].patterns.append(Pattern(s, b, zero, _ONE))
+                of_block[b].patterns.append(Pattern(s, b, zero, _STANDARD))
+                symmetric[b].patterns.append(Pattern(s, b, _SYMMETRIC + _SYMMETRIC.T))
+                alternating[b].patterns.append(Pattern(s, b, _CYCLE - _CYCLE.T))
+            else:
+                pair = (min(group, b), max(group, b))
+                of_pair[pair].patterns.append(Pattern(s, b, np.outer(_STANDARD, _STANDARD)))
+    for more in (of_block, of_pair, symmetric, alternating):
+        found.extend(component for component in more.values() if component.patterns)
+    return tuple(found)
+
+
+def vectors(component: Component, matches: tuple[int, ...], blocks: int, free: int) -> np.ndarray:
+    """(n, P5): its patterns as parameters of the finer ansatz."""
+    matched = len(matches)
+    on_diagonal = np.arange(PARTS_PER_BLOCK * matched), list(split_matches(matches))
+    flat = []
+    for s, b, entries, diagonal in component.patterns:
+        const, same = np.zeros((2, PARTS_PER_BLOCK * matched + free, PARTS_PER_BLOCK * blocks))
+        first = PARTS_PER_BLOCK * min(s, matched) + max(s - matched, 0)
+        rows, columns = (
+            slice(first, first + len(entries)),
+            slice(PARTS_PER_BLOCK * b, PARTS_PER_BLOCK * (b + 1)),
+        )
+        const[rows, columns] = entries
+        if diagonal is not None:
+            same[rows, columns] = np.diag(diagonal)
+        flat.append(np.concatenate([(const + same)[on_diagonal], const.ravel()]))
+    return np.stack(flat)
+
+
+@eqx.filter_jit
+def _forms(ansatz: BlockAnsatz, z: Float[Array, " P"], vectors: Float[Array, "n P5"]):
+    """Second derivatives of the loss, and scalar products in weight space, between finer directions."""
+    fine, at = ansatz.finer(), ansatz.refine(z)
+    half_square = fine.half_square
+    bent = jax.vmap(lambda u: jax.jvp(jax.grad(fine.loss), (at,), (u,))[1])(vectors)
+    flat = jax.vmap(jax.grad(half_square))(vectors)
+    return vectors @ bent.T, vectors @ flat.T
+
+
+def _eigenvalues(H: np.ndarray, G: np.ndarray) -> np.ndarray:
+    """Of H u = λ G u. What has no length in G is left out: in small blocks some copies coincide, and in
+    blocks of one or none some have no coefficient (where there is one, its length is of order 1)."""
+    there = np.diag(G) > 1e-6
+    H, G = H[np.ix_(there, there)], G[np.ix_(there, there)]
+    scale = 1 / np.sqrt(np.diag(G))
+    lengths, U = np.linalg.eigh(scale[:, None] * G * scale[None, :])
+    keep = lengths > 1e-10
+    U = scale[:, None] * U[:, keep] / np.sqrt(lengths[keep])[None, :]
+    H = U.T @ H @ U
+    return np.linalg.eigvalsh((H + H.T) / 2)
+
+
+def hessian_spectrum(
+    ansatz: BlockAnsatz, z: Float[Array, " P"], beyond: int = 0
+) -> list[tuple[float, float, str]]:
+    """(eigenvalue, multiplicity, representation) of the Hessian in the weights at a block point.
+
+    `beyond` is the number of input directions that the teacher doesn't span, d − M: each adds the
+    eigenvalues of X once.
+    """
+    padding = ansatz.padding()
+    ansatz, z = padding.ansatz, padding.pad(z)
+    shape = ansatz.matched, len(ansatz.sizes), ansatz.free
+    found = components(*shape)
+    stack = np.concatenate([vectors(component, *shape) for component in found])
+    H, G = (np.asarray(x) for x in _forms(ansatz, z, jnp.asarray(stack)))
+    sizes = np.asarray(ansatz.sizes)
+    result, start = [], 0
+    for component in found:
+        part = slice(start, start + len(component.patterns))
+        start = part.stop
+        dimension = float(component.dimension(sizes))
+        if dimension <= 1e-9:
+            continue
+        where = "".join(f" {b}" for b in component.blocks)
+        for value in _eigenvalues(H[part, part], G[part, part]):
+            result.append((float(value), dimension, component.name + where))
+    if beyond:
+        for value, count, name in _mixing_spectrum(ansatz, z):
+            result.append((value, count * beyond, f"beyond the teacher, {name}"))
+    return sorted(result)
+
+
+@eqx.filter_jit
+def _mixing(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> Blocks:
+    return ansatz.mixing(*ansatz.overlaps(z))[0]
+
+
+def _mixing_spectrum(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> list[tuple[float, float, str]]:
+    """Eigenvalues of X with multiplicities: X + the identity's part on block-constant vectors, and the
+    diagonal numbers alone on what sums to zero in a block."""
+    X = jax.tree.map(np.asarray, _mixing(ansatz, z))
+    n, own, sizes = np.asarray(ansatz.student_sizes), ansatz.own, np.asarray(ansatz.sizes)
+    there = n > 0
+    root = np.sqrt(n)
+    whole = (X.const * root[:, None] * root[None, :] + X.same)[np.ix_(there, there)]
+    result = [(float(x), 1.0, "trivial") for x in np.linalg.eigvalsh((whole + whole.T) / 2)]
+    for b in range(len(sizes)):
+        rows = np.flatnonzero(own[:, b])
+        if len(rows) and sizes[b] > 1 + 1e-9:
+            part = X.same[np.ix_(rows, rows)]
+            result += [(float(x), sizes[b] - 1, f"standard {b}") for x in np.linalg.eigvalsh(part)]
+    return result

@@ -1,0 +1,131 @@
+"""One start, followed along the flow: order parameters and loss at the times asked for."""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..flows.base import AbstractFlow
+from ..model.loss import population_loss
+from ..model.problem import Problem
+from ..model.state import OrderParameters, State, Weights, check_weights, overlaps, weights_of
+from .projected_state import ProjectedState, diverged, stochastic_rates
+
+
+class Trajectory(eqx.Module):
+    """Order parameters and loss along a flow.
+
+    `times` (T,); `states`: OrderParameters with T in front, .Q (T, K, K), .R (T, K, M), .v (T, K);
+    `loss` (T,); `result`: diffrax's word on the integration. Times that were not reached hold inf, such as
+    those after which the noise of a too large learning rate has made students 100 times as long as teachers.
+    """
+
+    times: Float[Array, " T"]
+    states: OrderParameters
+    loss: Float[Array, " T"]
+    result: diffrax.RESULTS
+
+
+def constrained_rates(t, weights: Weights, args) -> Weights:
+    """The rates of a flow; `args` are flow and problem.
+
+    The constraint of nGD and onGD is kept by the flow but repels what rounding has put beside it: the rates
+    are taken on it, and the difference decays at rate 1. Nothing is added for GD.
+    """
+    flow, problem = args
+    kept = flow.retract(weights)
+    rates = flow(t, kept, problem)
+    return jax.tree.map(lambda rate, on, off: rate + (on - off), rates, kept, weights)
+
+
+@eqx.filter_jit
+def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
+    start = flow.project_initial(weights)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(stochastic_rates if flow.stochastic else constrained_rates),
+        diffrax.Tsit5(),
+        t0=jnp.zeros_like(times[0]),
+        t1=times[-1],
+        dt0=None,
+        y0=ProjectedState.of(problem, start) if flow.stochastic else start,
+        args=(flow, problem),
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        max_steps=max_steps,
+        event=diffrax.Event(diverged) if flow.stochastic else None,
+        throw=False,
+    )
+    assert solution.ys is not None  # SaveAt asked for them
+    reached = jnp.isfinite(jax.vmap(lambda y: sum(map(jnp.sum, jax.tree.leaves(y))))(solution.ys))
+    # Unreached rows would turn into NaN in the overlaps: they are computed from zeros and marked inf.
+    found = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), solution.ys)
+    if flow.stochastic:
+        states = jax.vmap(lambda y: y.realisable().overlaps(problem))(found)
+    else:
+        states = jax.vmap(lambda w: overlaps(problem, w))(found)
+    loss = jax.vmap(lambda state: population_loss(problem, state))(states)
+
+    def mark(x):
+        return jnp.where(reached.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.inf)
+
+    return Trajectory(times, jax.tree.map(mark, states), mark(loss), solution.result)
+
+
+def check_times(times) -> np.ndarray:
+    """The times as an array. Raises ValueError unless they are finite, not negative and increase."""
+    ts = np.asarray(times, float)
+    if ts.ndim != 1 or len(ts) == 0 or not np.isfinite(ts).all():
+        raise ValueError(f"times must be a list of finite numbers; got {times!r}")
+    if ts[0] < 0 or (np.diff(ts) <= 0).any():
+        raise ValueError("times must start at 0 or later and increase")
+    return ts
+
+
+def trajectory(
+    problem: Problem,
+    flow: AbstractFlow,
+    state: State,
+    times,
+    *,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    max_steps: int = 1_000_000,
+) -> Trajectory:
+    """Follow `flow` from `state` at time 0; the order parameters and the loss at `times`.
+
+    - `state`: Weights, or OrderParameters, from which weights are made. It is the weights that are
+      integrated (order parameters drift off what weights can have), carried to the flow's constraint
+      first; for a flow with noise their coordinates in the teacher's span, and the overlaps beside it.
+    - `times` (T,): in increasing order, not negative.
+    - `rtol`, `atol`: error per step of the weights (Tsit5).
+    - `max_steps`: after that many steps the rest of the times is left at inf, and `result` says so.
+
+    Raises ValueError for a state of another shape than the problem's, for order parameters that no
+    weights have, for times out of order, and for an `rtol` below what the dtype can give.
+    """
+    K, M = problem.students, problem.teachers
+    if isinstance(state, OrderParameters):
+        if state.Q.shape != (K, K) or state.R.shape != (K, M) or state.v.shape != (K,):
+            raise ValueError(
+                f"state must have Q {(K, K)}, R {(K, M)} and v {(K,)}; "
+                f"got {state.Q.shape}, {state.R.shape} and {state.v.shape}"
+            )
+        state = weights_of(problem, state)
+    check_weights(problem, state)
+    ts = check_times(times)
+    dtype = state.W.dtype
+    least = 10 * float(jnp.finfo(dtype).eps)
+    if not rtol >= least:
+        raise ValueError(
+            f"rtol must be at least {least:.1g} in {dtype}; got {rtol!r}"
+            + (
+                ""
+                if dtype == jnp.float64
+                else '; jax.config.update("jax_enable_x64", True) gives more'
+            )
+        )
+    problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
+    ts, rtol_, atol_ = (jnp.asarray(x, dtype) for x in (ts, rtol, atol))
+    return _solve(problem, flow, state, ts, rtol_, atol_, max_steps)

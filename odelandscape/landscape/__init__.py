@@ -1,0 +1,1 @@
+"""Fixed points without sampling: their geometry, their branches, and the search for them."""

@@ -1,0 +1,184 @@
+r"""Every family of fixed points, by name or by looking for it.
+
+At K = M a family is named by its branch and its number α of anti-aligned students. On the paper's branch,
+`compensated`, the M − α others compensate for them: the loss falls like 1/K. On the `hidden` one α
+students are reflected against their teachers, almost a problem of α units of its own, and the loss stays.
+Both are followed from a point at K = M = 10. Other families are looked for from many starts inside block
+ansätze of up to three blocks; they are named by their blocks.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..ansatz.block_ansatz import BlockAnsatz
+from ..ansatz.detection import describe
+from ..model.problem import Problem
+from .fixed_points import COMPENSATED, CONVERGED, HIDDEN, FixedPoint, solve
+from .homotopy import carry, check_arrival
+
+EXTRA, SPLIT_UNIT = "extra student", "split student"
+
+
+BRANCHES = (COMPENSATED, HIDDEN, EXTRA, SPLIT_UNIT)
+
+
+ZERO_LOSS = 1e-12  # a loss below this is the teacher's
+
+
+class _Anchor(NamedTuple):
+    """A point at a small width that a branch is followed from; its parameters are to four digits."""
+
+    sizes: tuple[int, ...]
+    matched: tuple[int, ...]
+    free: int
+    z: tuple[float, ...]
+
+    def ansatz(self) -> BlockAnsatz:
+        """Its blocks, the point as their start."""
+        students = sum(self.sizes[b] for b in self.matched) + self.free
+        problem = Problem(students, sum(self.sizes))
+        return BlockAnsatz(problem, self.sizes, self.matched, self.free, start=self.z)
+
+
+_COMPENSATED_ONE = _Anchor((9, 1), (0,), 1, (1.0044, -0.0158, 0.1824, 0.1260, -0.6990))
+
+
+_COMPENSATED = _Anchor((8, 2), (0, 1), 0, (0.9976, -0.7298, -0.0374, 0.1910, 0.1355, 0.1533))
+
+
+_HIDDEN_ALL = _Anchor((10,), (0,), 0, (-0.8003, 0.1985))
+
+
+_HIDDEN_BUT_ONE = _Anchor((1, 9), (1,), 1, (-0.7745, -0.0079, 0.2179, 1.0646, 0.0194))
+
+
+_HIDDEN = _Anchor((4, 6), (0, 1), 0, (1.0516, -0.6473, 0.0008, 0.0135, -0.0093, 0.3174))
+
+
+_EXTRA = _Anchor((14, 3), (0, 1), 1, (1.002, -0.639, -0.001, 0.058, 0.023, 0.165, -0.063, 0.469))
+
+
+_SPLIT_ONE = _Anchor((16, 1), (0,), 2, (0.998, -0.006, 0.111, 0.037, -0.633, 0.054, -0.182))
+
+
+def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[int, ...]]:
+    """Where to follow from, and the block sizes to follow to; ValueError where there is no such family."""
+    M, surplus = problem.teachers, problem.students - problem.teachers
+    wanted = {COMPENSATED: 0, HIDDEN: 0, EXTRA: 1, SPLIT_UNIT: 1}[branch]
+    if surplus != wanted:
+        raise ValueError(
+            f"branch {branch!r} is one of K = M{' + 1' if wanted else ''}; got K = {problem.students}, "
+            f"M = {M} (ol.families looks for others)"
+        )
+    if branch == COMPENSATED:
+        if alpha > M - 3:
+            raise ValueError(
+                f"anti_aligned must be at most M − 3 = {M - 3} on the compensated branch: at M − 2 its "
+                "two aligned students have changed places, and it is the hidden family α = M"
+            )
+        return (_COMPENSATED_ONE if alpha == 1 else _COMPENSATED), (M - alpha, alpha)
+    if branch == HIDDEN:
+        if alpha < 3:
+            raise ValueError(
+                f"anti_aligned must be at least 3 on the hidden branch; got {alpha}: two students "
+                "reflected against their teachers are these teachers, changed over"
+            )
+        if alpha == M:
+            return _HIDDEN_ALL, (M,)
+        return (_HIDDEN_BUT_ONE if alpha == M - 1 else _HIDDEN), (M - alpha, alpha)
+    if branch == EXTRA:
+        if not 2 <= alpha <= M - 2:
+            raise ValueError(
+                f"anti_aligned must be from 2 to M − 2 = {M - 2} with an extra student; got {alpha}"
+            )
+        return _EXTRA, (M - alpha, alpha)
+    if alpha != 2 or M < 3:
+        raise ValueError(
+            "anti_aligned must be 2 (the two parts) where an anti-aligned student is split, and "
+            f"M at least 3; got {alpha} and M = {M}"
+        )
+    return _SPLIT_ONE, (M - 1, 1)
+
+
+def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> BlockAnsatz:
+    """The ansatz of a named family, with the family's point as its `start`.
+
+    - `anti_aligned`: α, from 0 (the teacher itself) to M.
+    - `branch`: `compensated` (the paper's; the default for K = M) or `hidden`; for K = M + 1 `extra student`
+      (α anti-aligned students and one more that overlaps their teachers; the default) or `split student`
+      (one anti-aligned student in two parts). See the module's docstring.
+
+    The point is followed from a known one at small width, through LeakyReLU slopes and teacher correlations
+    too; a fold on the way is an error and not another branch. Sources: paper, Sec. 3.1 and Appendix B;
+    Arjevani and Field (2019).
+
+    Raises ValueError if there is no such family, saying where it ends.
+    """
+    M = problem.teachers
+    if isinstance(anti_aligned, bool) or not 0 <= anti_aligned <= M:
+        raise ValueError(
+            f"anti_aligned must be a whole number from 0 to M = {M}; got {anti_aligned!r}"
+        )
+    if branch is None:
+        branch = EXTRA if problem.students == M + 1 else COMPENSATED
+    if branch not in BRANCHES:
+        raise ValueError(f"branch must be one of {', '.join(BRANCHES)}; got {branch!r}")
+    if anti_aligned == 0:
+        return teacher_family(problem)
+    anchor, sizes = _anchor(problem, int(anti_aligned), branch)
+    what = f"the {branch} family with {anti_aligned} anti-aligned"
+    target = BlockAnsatz(problem, sizes, anchor.matched, anchor.free)
+    here = anchor.ansatz()
+    # One block after the other, so that where it stops short is where the family ends: hidden families live
+    # at narrow widths and reach this α there, the others at wide ones.
+    first, then = (anchor.sizes, sizes) if branch == HIDDEN else (sizes, anchor.sizes)
+    turn = jnp.array([*first[:1], *then[1:]], dtype=float)
+    for leg in (target.replace(sizes=turn), target) if sizes[1:] != anchor.sizes[1:] else (target,):
+        assert here.start is not None
+        path = carry(here, leg, here.start)
+        check_arrival(path, here, leg, what)
+        here = leg.replace(start=path.z)
+    named = branch if branch in (COMPENSATED, HIDDEN) else describe(target)
+    return here.replace(branch=named)
+
+
+def teacher_family(problem: Problem) -> BlockAnsatz:
+    """The students that equal the teacher; where there are more, the last teacher's share it."""
+    M, surplus = problem.teachers, problem.students - problem.teachers
+    if surplus < 0:
+        raise ValueError(f"anti_aligned = 0 needs K ≥ M; got K = {problem.students}, M = {M}")
+    if M == 1 or surplus:
+        sizes, matched, free = (
+            ((M - 1, 1), (0,), surplus + 1) if M > 2 else ((1,) * M, (), M + surplus)
+        )
+        ansatz = BlockAnsatz(problem, sizes, matched, free)
+        shared = np.zeros((free, len(sizes)))
+        last = len(sizes) - 1
+        shared[: len(sizes) - 1 - len(matched), :last] = np.eye(last)[len(matched) :]
+        shared[len(sizes) - 1 - len(matched) :, last] = 1 / (surplus + 1)
+        head = [1.0, 0.0, 0.0] if matched else []
+        ansatz = ansatz.replace(start=jnp.asarray([*head, *shared.ravel()]))
+    else:
+        ansatz = BlockAnsatz(problem, (M,), (0,), 0, start=(1.0, 0.0))
+    return ansatz.replace(branch=describe(ansatz))
+
+
+def named_points(problem: Problem, alphas: Iterable[int]) -> tuple[list[FixedPoint], list[str]]:
+    """The points of the named families that exist, hidden ones first, and why others don't."""
+    found, reasons = [], []
+    surplus = problem.students - problem.teachers
+    for branch in {0: (HIDDEN, COMPENSATED), 1: (EXTRA, SPLIT_UNIT)}.get(surplus, ()):
+        for alpha in alphas:
+            try:
+                ansatz = family(problem, alpha, branch)
+            except ValueError as error:
+                reasons.append(str(error))
+                continue
+            assert ansatz.start is not None
+            point = solve(ansatz, ansatz.start)
+            if point.result == CONVERGED and float(point.loss) > ZERO_LOSS:
+                found.append(point)
+    return found, reasons

@@ -1,0 +1,187 @@
+"""Families of fixed points found from many starts in block ansätze."""
+
+from collections.abc import Callable, Iterable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..ansatz.block_ansatz import BlockAnsatz
+from ..ansatz.detection import block_structure, describe
+from ..model.alignment import INACTIVE_NORM
+from ..model.problem import Problem
+from .fixed_points import CONVERGED, FixedPoint, solve
+from .named_families import ZERO_LOSS, named_points, teacher_family
+
+_SAME = 1e-7  # mean difference of coefficients
+
+
+_WIDEST_SEARCH = 24  # teachers up to which three blocks are searched
+
+
+_WIDEST_PAIRS = 100  # and two
+
+
+@eqx.filter_jit
+def _minimise(ansatz: BlockAnsatz, starts: Float[Array, "n P"]) -> Float[Array, "n P"]:
+    unit = ansatz.unit
+
+    def one(z):
+        found = optx.minimise(
+            lambda x, ansatz: ansatz.loss(x / unit),
+            optx.BFGS(rtol=1e-9, atol=1e-9),
+            z * unit,
+            args=ansatz,
+            max_steps=400,
+            throw=False,
+        )
+        return found.value / unit
+
+    return jax.vmap(one)(starts)
+
+
+def _starts(ansatz: BlockAnsatz, key: PRNGKeyArray, count: int) -> Float[Array, "n P"]:
+    """Diagonals of order 1; constants whose row on a block has length of order 1 / 2."""
+    S = ansatz.own.shape[0]
+    on_blocks = jnp.broadcast_to(0.7 / jnp.sqrt(ansatz.sizes)[None, :], (S, len(ansatz.sizes)))
+    scale = jnp.concatenate([jnp.ones(len(ansatz.matched)), on_blocks.ravel()])
+    return scale[None, :] * jax.random.normal(key, (count, ansatz.count))
+
+
+def explore(
+    problem: Problem, ansatz: BlockAnsatz, key: PRNGKeyArray, starts: int = 64
+) -> list[FixedPoint]:
+    """The fixed points in an ansatz that many random starts lead to, one of each, lowest loss first.
+
+    Starts descend by BFGS to minima within the ansatz (in the full space these may be saddles) and are
+    polished by Newton's method. Each is told in its own, possibly coarser blocks.
+
+    Raises ValueError if ansatz and problem don't fit, or the students are too many to be written out.
+    """
+    ansatz = ansatz.of(problem)
+    padding = ansatz.padding()
+    ends = padding.strip(_minimise(padding.ansatz, padding.pad(_starts(ansatz, key, starts))))
+    ends = np.asarray(ends)
+    ends = ends[np.isfinite(ends).all(axis=1)]
+    rough = [solve(ansatz, jnp.asarray(z)) for z in ends]
+    found = []
+    for point in distinct(p for p in rough if p.result == CONVERGED and _loud(p)):
+        if float(point.loss) > ZERO_LOSS:
+            structure = block_structure(problem, point.weights)
+            own = structure.ansatz.replace(branch=describe(structure.ansatz))
+            assert own.start is not None
+            found.append(solve(own, own.start))
+    return distinct(found)
+
+
+def _loud(point: FixedPoint) -> bool:
+    """Whether no student has length 0, where the loss has a kink."""
+    Q, _ = point.ansatz.overlaps(point.z)
+    return bool(np.diagonal(np.asarray(Q.diagonal)).min() > INACTIVE_NORM**2)
+
+
+def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
+    """Of points that differ by a permutation the first, lowest loss first.
+
+    Permuting students or teachers changes neither the loss nor how the coefficients are distributed; two
+    points are one if both agree, the distributions by their Wasserstein distance.
+    """
+    from scipy.stats import wasserstein_distance  # a fifth of all that this package loads
+
+    kept: list[tuple[float, np.ndarray, np.ndarray, FixedPoint]] = []
+    for point in points:
+        loss, z, n = (np.asarray(x) for x in (point.loss, point.z, point.ansatz.multiplicity))
+        z, n = z[n > 0], n[n > 0]
+        if not any(
+            abs(loss - other) < 1e-9 and wasserstein_distance(z, values, n, counts) < _SAME
+            for other, values, counts, _ in kept
+        ):
+            kept.append((float(loss), z, n, point))
+    return sorted((point for *_, point in kept), key=lambda point: float(point.loss))
+
+
+def _partitions(total: int, parts: int, least: int = 1) -> list[tuple[int, ...]]:
+    """Ways to write `total` as that many parts, largest first."""
+    if parts == 1:
+        return [(total,)] if total >= least else []
+    return [
+        (*head, last)
+        for last in range(least, total // parts + 1)
+        for head in _partitions(total - last, parts - 1, last)
+    ]
+
+
+def structures(problem: Problem, blocks: int = 3) -> list[BlockAnsatz]:
+    """The block ansätze of that many blocks: students matched to each block of two or more teachers,
+    the others free; where K < M one more block of M − K teachers has no students."""
+    M, K = problem.teachers, problem.students
+    missing = max(M - K, 0)
+    found = []
+    for sizes in _partitions(M - missing, min(blocks, M - missing)):
+        matched = tuple(b for b, size in enumerate(sizes) if size > 1)
+        free = K - sum(sizes[b] for b in matched)
+        whole = (*sizes, missing) if missing else sizes
+        found.append(BlockAnsatz(problem, whole, matched, free))
+    return found
+
+
+def families(
+    problem: Problem,
+    anti_aligned: int | None = None,
+    *,
+    blocks: int | None = None,
+    starts: int = 64,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FixedPoint]:
+    """Every family of fixed points of gradient flow for (K, M), lowest loss first.
+
+    The teacher, the named branches, and what `explore` finds in the ansätze of up to `blocks` blocks;
+    two answers that differ by a permutation are one. What is found is not proved to be all.
+
+    - `anti_aligned`: only families with this α. Where K = M these are the named ones, and nothing is
+      searched.
+    - `blocks`: blocks of the ansätze that are searched: 3 up to M = 24, 2 up to 100, none above, unless
+      given. Where K = M is so wide, the named branches are told up to α = 30.
+    - `starts`: in each ansatz; `seed`: of these starts.
+    - `progress`: called with the number of ansätze searched and of all.
+
+    Raises ValueError if there is no family with this α, saying where the branches end.
+    """
+    M = problem.teachers
+    if blocks is None:
+        blocks = 3 if M <= _WIDEST_SEARCH else 2 if M <= _WIDEST_PAIRS else 0
+    if anti_aligned is not None and not 0 <= anti_aligned <= M:
+        raise ValueError(f"anti_aligned must be from 0 to M = {M}; got {anti_aligned!r}")
+    teacher = []
+    if problem.students >= M:
+        whole = teacher_family(problem)
+        assert whole.start is not None
+        teacher = [solve(whole, whole.start)]
+    if anti_aligned == 0:
+        return teacher
+    if anti_aligned is not None and problem.students == M:
+        found, reasons = named_points(problem, [int(anti_aligned)])
+        if not found:
+            raise ValueError("; ".join(reasons))
+        return distinct(found)
+    found, _ = named_points(problem, range(1, (M if M <= _WIDEST_PAIRS else 30) + 1))
+    todo = [ansatz for b in range(blocks, 0, -1) for ansatz in structures(problem, b)]
+    for index, ansatz in enumerate(todo):
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        found.extend(explore(problem, ansatz, key, starts))
+        if progress is not None:
+            progress(index + 1, len(todo))
+    points = distinct([*teacher, *found])
+    if anti_aligned is None:
+        return points
+    kept = [point for point in points if point.anti_aligned == anti_aligned]
+    if not kept:
+        raise ValueError(
+            f"no family with anti_aligned = {anti_aligned} was found for K = {problem.students}, M = {M}; "
+            f"those found have {sorted({point.anti_aligned for point in points})}"
+        )
+    return kept

@@ -1,0 +1,23 @@
+"""The population loss."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .problem import Problem
+from .state import State, Weights, overlaps
+
+
+def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
+    r"""$L = \frac12 E[(\sum_i v_i \sigma(\lambda_i) - \sum_n v^*_n \sigma(\rho_n))^2]$ (paper, Eq. 28)."""
+    if isinstance(state, Weights):
+        state = overlaps(problem, state)
+    a = jnp.concatenate([state.v, -problem.readout])
+    covariance = jnp.block([[state.Q, state.R], [state.R.T, problem.T]])
+    return problem.activation.quadratic_form(a, covariance) / 2
+
+
+@eqx.filter_jit
+def teacher_power(problem: Problem) -> Float[Array, ""]:
+    """½E[f*²], the loss of a student that is silent."""
+    return problem.activation.quadratic_form(problem.readout, problem.T) / 2

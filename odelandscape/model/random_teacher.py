@@ -1,0 +1,22 @@
+"""Teachers whose rows are random, and therefore correlated."""
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from .problem import Problem, check_dimension
+
+
+def random_teacher(
+    key: PRNGKeyArray, teachers: int, dimension: int, activation=None, students: int | None = None
+) -> Problem:
+    """A problem whose teacher has rows drawn from N(0, I_d / d), so that T = I + O(1/√d) (paper, Appendix C).
+
+    `students`: K, as many as teachers unless given.
+
+    Raises ValueError for a dimension below the number of teachers, in which T would be singular.
+    """
+    K = teachers if students is None else students
+    d = check_dimension(Problem(K, teachers), dimension)
+    rows = jax.random.normal(key, (teachers, d)) / np.sqrt(d)
+    return Problem(K, teachers, activation, rows @ rows.T)

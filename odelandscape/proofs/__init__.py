@@ -1,0 +1,1 @@
+"""Fixed points proved in ball arithmetic, as certificates that can be checked."""

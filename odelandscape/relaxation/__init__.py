@@ -1,0 +1,1 @@
+"""Many starts followed to certified end states."""

@@ -1,0 +1,206 @@
+"""What a fixed point does when it is pushed: noise on its weights, and the flow from there.
+
+The paper's test of stability (Sec. 3.1, Fig. 3 and Appendix D): a stable point takes the flow back to its
+loss, from a saddle the loss falls. With one more student (an *embedding*) a minimum of K students becomes
+a point of K + 1, and may cease to be a minimum.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..flows.base import AbstractFlow
+from ..landscape.fixed_points import FixedPoint
+from ..model.alignment import align
+from ..model.loss import population_loss
+from ..model.problem import Problem
+from ..model.state import Weights, overlaps
+from .outcomes import LEVEL_WIDTH
+from .relax import relax
+
+ZERO, SPLIT = "zero", "split"
+
+
+_CONSTRAINT = 1e-9  # how far a point may lie off the flow's constraint
+
+
+class Perturbation(NamedTuple):
+    """What became of a fixed point under noise, level by level; `str()` gives the table.
+
+    - `sigma` (S,): standard deviations of the noise. `loss`: of the point.
+    - `gaps` (S, N): final loss − `loss` of each repeat, inf where it failed.
+    - `outcomes` (S, N): names from results.OUTCOMES.
+    - `mean`, `spread` (S,): mean and standard deviation of the gaps that are finite, inf if none is.
+    - `returned` (S,): fraction that ended within 1e-7 of the point's loss.
+    """
+
+    sigma: np.ndarray
+    loss: float
+    gaps: np.ndarray
+    outcomes: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean gap of each level."""
+        return _over_finite(np.mean, self.gaps)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Standard deviation of the gaps of each level."""
+        return _over_finite(np.std, self.gaps)
+
+    @property
+    def returned(self) -> np.ndarray:
+        """Fraction of each level that came back to the point's loss."""
+        return (np.abs(self.gaps) <= LEVEL_WIDTH).mean(axis=1)
+
+    def __str__(self) -> str:
+        head = (
+            f"{'noise':>10}{'mean gap':>12}{'spread':>10}{'lowest':>12}{'returned':>11}  end states"
+        )
+        title = f"loss {self.loss:.9f}; {self.gaps.shape[1]} repeats of each level of noise"
+        lines = [title, "", head, "-" * len(head)]
+        for sigma, gaps, mean, spread, returned, outcomes in zip(
+            self.sigma,
+            self.gaps,
+            self.mean,
+            self.spread,
+            self.returned,
+            self.outcomes,
+            strict=True,
+        ):
+            count = Counter(outcomes.tolist())
+            told = (f"{count[x]} {x.replace('_', ' ')}" for x in outcomes.OUTCOMES if count[x])
+            lines.append(
+                f"{sigma:>10.3g}{mean:>12.2e}{spread:>10.0e}{gaps.min():>12.2e}"
+                f"{100 * returned:>9.1f} %  {', '.join(told)}"
+            )
+        return "\n".join(lines)
+
+
+def _over_finite(function, gaps: np.ndarray) -> np.ndarray:
+    finite = (row[np.isfinite(row)] for row in gaps)
+    return np.array([function(row) if len(row) else np.inf for row in finite])
+
+
+def perturb(
+    problem: Problem,
+    flow: AbstractFlow,
+    point: FixedPoint | Weights,
+    sigma: float | Sequence[float] | np.ndarray,
+    repeats: int,
+    key: PRNGKeyArray,
+    embedding: str | None = None,
+    student: int | None = None,
+) -> Perturbation:
+    """Gaussian noise on a fixed point's weights, relaxed along the flow (paper, Appendix D).
+
+    - `problem`: with the point's K students; where it is embedded, K + 1 will do as well.
+    - `sigma`: standard deviation of the noise on each weight; of several, all are relaxed together.
+    - `repeats`: N, of each level. The noise of repeat r at level s depends on (`key`, s, r) alone.
+    - `embedding`: None; `zero`, one more student of length 0 (the paper's inactive neuron); or `split`, a
+      student w becomes two of w/2. Neither changes the network.
+    - `student`: which one is split, from 0; the most anti-aligned one unless given.
+
+    Readouts are not pushed; a new student has readout 1, or that of the student it is split from. The flow is
+    followed at `sigma` = 0 too: rounding takes it off a saddle, and the kink of the loss at a student of
+    length 0 is no place to rest. Weights that are no fixed point are pushed alike; gaps are to their loss.
+
+    Raises ValueError for a negative or undefined `sigma`, `repeats` < 1, an unknown embedding, one that
+    changes the network (`split` where σ is not positively homogeneous, `zero` where σ(0) ≠ 0), any for a
+    flow that fixes the students' lengths, a `student` that there is not, and a point that doesn't fit the
+    problem or the flow's constraint.
+    """
+    levels = np.atleast_1d(np.asarray(sigma, dtype=float))
+    if levels.ndim != 1 or not levels.size or not (np.isfinite(levels) & (levels >= 0)).all():
+        raise ValueError(f"sigma must be one or more numbers of at least 0; got {sigma!r}")
+    if isinstance(repeats, bool) or not isinstance(repeats, int | np.integer) or repeats < 1:
+        raise ValueError(f"repeats must be a whole number of at least 1; got {repeats!r}")
+    if embedding not in (None, ZERO, SPLIT):
+        raise ValueError(f"embedding must be None, {ZERO!r} or {SPLIT!r}; got {embedding!r}")
+    problem, weights = _embedded(problem, point, embedding, student)
+    if embedding is not None and not _admits(flow, Weights(weights.W / 2, weights.v)):
+        raise ValueError(f"embedding needs a flow that leaves students any length; got {flow!r}")
+    if not _admits(flow, weights):
+        raise ValueError(f"point must satisfy the constraint of the flow, {flow!r}")
+    ends = relax(problem, flow, _noisy(weights, key, jnp.asarray(levels), int(repeats)))
+    loss = float(population_loss(problem, weights))
+    shape = (len(levels), repeats)
+    return Perturbation(levels, loss, ends.loss.reshape(shape) - loss, ends.outcome.reshape(shape))
+
+
+def _admits(flow: AbstractFlow, weights: Weights) -> bool:
+    """Whether the flow's constraint leaves weights as they are."""
+    return np.allclose(flow.project_initial(weights).W, weights.W, rtol=0, atol=_CONSTRAINT)
+
+
+def _embedded(
+    problem: Problem, point: FixedPoint | Weights, embedding: str | None, student: int | None
+) -> tuple[Problem, Weights]:
+    """The problem with as many students as the embedded point has, and its weights."""
+    weights = point.weights if isinstance(point, FixedPoint) else point
+    K, d = weights.W.shape
+    if problem.students not in ((K,) if embedding is None else (K, K + 1)) or d < problem.teachers:
+        raise ValueError(
+            f"point must have the problem's K = {problem.students} students"
+            f"{'' if embedding is None else ', or one less,'} in d ≥ M = {problem.teachers}; got {(K, d)}"
+        )
+    problem = replace(problem, students=K)
+    if isinstance(point, FixedPoint):
+        point.ansatz.of(problem)  # refuses another number of teachers
+    if student is not None and embedding != SPLIT:
+        raise ValueError(f"student is the one that {SPLIT!r} splits; got {student!r} without it")
+    if embedding is None:
+        return problem, weights
+    if embedding == ZERO:
+        W, new, readout = weights.W, jnp.zeros(d), jnp.asarray(1.0)
+        if float(problem.activation(jnp.asarray(0.0))) != 0:
+            raise ValueError(
+                f"embedding {ZERO!r} needs σ(0) = 0: a student of length 0 would change the network; "
+                f"got {problem.activation!r}"
+            )
+    else:
+        if not problem.activation.positively_homogeneous:
+            raise ValueError(
+                f"embedding {SPLIT!r} needs a positively homogeneous activation, for which w is twice "
+                f"w/2; got {problem.activation!r}"
+            )
+        if student is None:
+            student = _most_anti_aligned(problem, weights)
+        if not 0 <= student < K:
+            raise ValueError(f"student must be from 0 to K − 1 = {K - 1}; got {student!r}")
+        new, readout = weights.W[student] / 2, weights.v[student]
+        W = weights.W.at[student].set(new)
+    embedded = Weights(jnp.concatenate([W, new[None]]), jnp.append(weights.v, readout))
+    return replace(problem, students=K + 1), embedded
+
+
+def _most_anti_aligned(problem: Problem, weights: Weights) -> int:
+    """The student whose overlap with its teacher is lowest."""
+    state = overlaps(problem, weights)
+    R, norms = np.asarray(state.R), np.sqrt(np.diagonal(state.Q))
+    order, teacher, _ = align(R, norms)
+    return int(order[np.argmin(np.where(teacher < 0, np.inf, R[order, teacher]))])
+
+
+@eqx.filter_jit
+def _noisy(
+    weights: Weights, key: PRNGKeyArray, levels: Float[Array, " S"], repeats: int
+) -> Weights:
+    """All starts, those of one level after another."""
+
+    def start(sigma, level, repeat):
+        own = jax.random.fold_in(jax.random.fold_in(key, level), repeat)
+        return weights.W + sigma * jax.random.normal(own, weights.W.shape)
+
+    S = levels.shape[0]
+    level, repeat = jnp.repeat(jnp.arange(S), repeats), jnp.tile(jnp.arange(repeats), S)
+    W = jax.vmap(start)(jnp.repeat(levels, repeats), level, repeat)
+    return jax.vmap(lambda w: Weights(w, weights.v))(W)

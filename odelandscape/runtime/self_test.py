@@ -1,0 +1,123 @@
+"""Does this jax compute right numbers? Known answers, before any result is believed.
+
+jax and jaxlib 0.10.2 compute wrong numbers on CPU without a word, and which ones depends on the
+machine: arctan only where the compiler uses 512-bit vectors. Other versions may be broken in ways
+not yet told. The command line therefore calls `ensure_numbers` before anything else.
+"""
+
+import math
+import os
+import platform
+from contextlib import suppress
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import jaxlib.version
+import numpy as np
+
+from .cache import cache_folder
+
+_REFUSED = "0.10.2"
+
+
+def _versions() -> tuple[str, str]:
+    return jax.__version__, jaxlib.version.__version__
+
+
+def _here() -> tuple[np.dtype, str]:
+    """Dtype and device of arrays made now; unlike the config's flags, these follow its contexts."""
+    probe = jnp.zeros(())
+    (device,) = probe.devices()
+    return probe.dtype, f"{device.platform} ({device.device_kind})"
+
+
+class WrongNumbersError(RuntimeError):
+    """The installed jax computes wrong numbers, by known answer or by name."""
+
+    def __init__(self, what: str):
+        jax_, jaxlib_ = _versions()
+        super().__init__(
+            f"jax {jax_} with jaxlib {jaxlib_} computes wrong numbers: {what}. Install another "
+            f'version: python3 -m pip install "jax!={jax_}" "jaxlib!={jaxlib_}"'
+        )
+
+
+# Whole numbers below 2⁸ are exact in every precision a matrix product may be carried out in, TF32
+# and bfloat16 included: what is left to differ is rounding in elementary functions, and mistakes.
+def _matrix_vector(dtype):
+    """The report's own program: wrong past 16,384 rows in float64, past 32,768 in float32."""
+    x = (np.arange(120_000).reshape(40_000, 3) % 61).astype(dtype)
+    matrix = jnp.eye(3, dtype=dtype)
+    got = jax.jit(jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2)))(x)
+    return got, np.sum(x.astype(float) ** 2, axis=1)
+
+
+def _arctan(dtype):
+    x = np.linspace(-3, 3, 200).astype(dtype)
+    return jnp.arctan(x), np.array([math.atan(value) for value in x])
+
+
+def _overlap_kernel(dtype):
+    """The shape of this package's own work: Q = X Xᵀ, an arc-cosine kernel of it, and its sum."""
+
+    def total(xp, X):
+        n = xp.sqrt(1 + xp.sum(X * X, axis=-1))  # the 1 keeps cosines away from ±1
+        scale = n[..., :, None] * n[..., None, :]
+        c = X @ xp.swapaxes(X, -1, -2) / scale
+        return xp.sum(scale * (xp.sqrt(1 - c * c) + (np.pi - xp.arccos(c)) * c), axis=(-2, -1))
+
+    X = np.random.default_rng(0).integers(-4, 5, (20_000, 4, 6)).astype(dtype)
+    return jax.jit(jax.vmap(lambda X: total(jnp, X)))(X), total(np, X.astype(float))
+
+
+_CHECKS = {
+    "a vmapped matrix-vector product and its reduction (jax-ml/jax#39103)": _matrix_vector,
+    "arctan of an array (jax-ml/jax#39352)": _arctan,
+    "a vmapped matrix product and its arc-cosine kernel (no report known)": _overlap_kernel,
+}
+
+
+def check_numbers() -> None:
+    """Compares jax with NumPy on known answers, in float64 if that is on and in float32 otherwise.
+
+    Raises WrongNumbersError, naming the versions and the check, for a wrong answer, and for 0.10.2
+    whatever it answers: on another machine it may answer wrongly.
+    """
+    if _REFUSED in _versions():
+        raise WrongNumbersError(f"{_REFUSED} is known for it (jax-ml/jax#39103, #39352)")
+    dtype, device = _here()
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    for what, run in _CHECKS.items():
+        got, truth = run(dtype)
+        error = np.max(np.abs(np.asarray(got, float) - truth) / (1 + np.abs(truth)))
+        if not error <= tolerance:  # so that NaN fails
+            raise WrongNumbersError(f"{what} is off by {error:.1g} on {device}")
+
+
+def _passed() -> str:
+    """What a pass is good for: a home may be shared by machines, and flags change the programs."""
+    machine = f"{platform.node()} {platform.machine()}"
+    flags = " ".join(os.environ.get("XLA_FLAGS", "").split())
+    return " | ".join([*_versions(), machine, *map(str, _here()), flags, *_CHECKS])
+
+
+def _cache_file() -> Path:
+    return cache_folder() / "numbers-checked.txt"
+
+
+def ensure_numbers() -> None:
+    """`check_numbers`, once for these versions on this machine and device; raises what it raises.
+
+    Passes are remembered as lines of `odelandscape/numbers-checked.txt` in `$XDG_CACHE_HOME` or
+    `~/.cache`. A cache that cannot be read or written costs the check's time again, and no more.
+    """
+    passed = _passed()
+    with suppress(OSError, RuntimeError):  # RuntimeError: there is no home folder
+        if passed in _cache_file().read_text(encoding="utf-8", errors="replace").splitlines():
+            return
+    check_numbers()
+    with suppress(OSError, RuntimeError):
+        _cache_file().parent.mkdir(parents=True, exist_ok=True)
+        with _cache_file().open("a", encoding="utf-8") as lines:
+            lines.write(passed + "\n")

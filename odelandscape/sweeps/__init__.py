@@ -1,0 +1,1 @@
+"""Seeds over cores and machines, kept in a store, grouped into families."""

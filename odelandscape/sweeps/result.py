@@ -1,0 +1,207 @@
+"""The end states of a sweep."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import activations, flows
+from ..flows.base import AbstractFlow
+from ..model.problem import Problem
+from ..model.state import Weights
+from ..relaxation import outcomes
+from ..relaxation.outcomes import EndStates, blank
+from ..runtime.registry import load_class
+from .levels import group_by_level, merge_families
+from .starts import kept_coordinates
+from .store import Store
+from .summary import Summary, count_outcomes, summarise
+
+
+class InMemory:
+    """The end states of a sweep without a store, read like one."""
+
+    def __init__(self, ends: EndStates):
+        self._ends = ends
+        self._given = np.zeros(len(ends.loss), bool)
+
+    def put(self, first: int, ends: EndStates) -> None:
+        rows = slice(first, first + len(ends.loss))
+        for whole, part in zip(self._ends, ends, strict=True):
+            whole[rows] = part
+        self._given[rows] = True
+
+    def have(self, wanted: np.ndarray) -> np.ndarray:
+        return self._given & wanted
+
+    def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]:
+        seeds = np.flatnonzero(self._given[:count])
+        for _, *columns in self.rows(names, seeds):
+            yield seeds, *columns
+
+    def rows(self, names: tuple[str, ...], seeds: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        here = np.flatnonzero(self._given[seeds])
+        yield here, *(getattr(self._ends, name)[seeds[here]] for name in names)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The end states of N seeds, as NumPy arrays in the order of the seeds.
+
+    `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
+    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good. `seeds` (N,) are their numbers in
+    the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which `seconds_compiling` went to
+    tracing and compiling programs in this process (workers compile theirs unseen); of a sweep that was read
+    both are None.
+
+    What is in a store is read when it is asked for: a sweep of a million seeds takes no memory until then,
+    and `parts` needs none.
+    """
+
+    problem: Problem
+    flow: AbstractFlow
+    seed: int
+    dimension: int
+    seeds: np.ndarray | range
+    seconds: float | None
+    seconds_compiling: float | None
+    _held: Store | InMemory
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @cached_property
+    def outcome(self) -> np.ndarray:
+        return self._column("outcome")
+
+    @cached_property
+    def loss(self) -> np.ndarray:
+        return self._column("loss")
+
+    @cached_property
+    def anti_aligned(self) -> np.ndarray:
+        return self._column("anti_aligned")
+
+    @cached_property
+    def gradient_norm(self) -> np.ndarray:
+        return self._column("gradient_norm")
+
+    @cached_property
+    def smallest_eigenvalue(self) -> np.ndarray:
+        return self._column("smallest_eigenvalue")
+
+    @cached_property
+    def time(self) -> np.ndarray:
+        return self._column("time")
+
+    @cached_property
+    def evaluations(self) -> np.ndarray:
+        return self._column("evaluations")
+
+    @property
+    def weights(self) -> Weights:
+        """Weights with N in front, .W (N, K, d') and .v (N, K). For d > M the space is turned so that
+        d' = min(d, M + K + 1) coordinates hold all students.
+
+        A sweep with a store reads them from there, anew each time; `weights_of` reads some.
+        """
+        return self.weights_of(np.asarray(self.seeds))
+
+    def weights_of(self, seeds: np.ndarray) -> Weights:
+        """The weights of these seeds (n,), with n in front.
+
+        Raises ValueError for seeds that are not among those of the sweep.
+        """
+        seeds = np.asarray(seeds)
+        strange = ~np.isin(seeds, self.seeds)
+        if strange.any():
+            raise ValueError(f"seeds must be among those of the sweep; got {seeds[strange][0]}")
+        W = np.zeros(
+            (
+                len(seeds),
+                self.problem.students,
+                kept_coordinates(self.problem, self.flow, self.dimension),
+            )
+        )
+        v = np.zeros(W.shape[:2])
+        for here, some_W, some_v in self._held.rows(("weights", "readout"), seeds):
+            W[here], v[here] = some_W, some_v
+        batched = jax.tree.structure(Weights(jnp.zeros((1, 1)), jnp.zeros(1)))
+        return jax.tree.unflatten(batched, (W, v))
+
+    def parts(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+        """Seeds, and these columns of them, a few thousand at a time."""
+        return self._held.parts(names, int(self.seeds[-1]) + 1 if len(self) else 0)
+
+    def summary(self) -> Summary:
+        """Outcomes and families with their 95 % Wilson intervals."""
+        counts = np.zeros(len(outcomes.OUTCOMES), int)
+
+        def counted() -> Iterator[list]:
+            nonlocal counts
+            names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")
+            for seeds, outcome, *rest in self.parts(*names):
+                counts += count_outcomes(outcome)
+                yield group_by_level(seeds, outcome, *rest)
+
+        found = merge_families(counted())
+        # Seeds that no worker could do.
+        counts[outcomes.OUTCOMES.index(outcomes.FAILED)] += len(self) - counts.sum()
+        problem = self.problem
+        title = (
+            f"K = {problem.students} students, M = {problem.teachers} teachers, "
+            f"{type(problem.activation).__name__}, {type(self.flow).__name__}, d = {self.dimension}: "
+            f"{len(self):,} seeds (sweep seed {self.seed})"
+        )
+        if self.seconds is not None:
+            title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
+        return summarise(title, counts, found)
+
+    def _column(self, name: str) -> np.ndarray:
+        whole = np.repeat(getattr(blank(1, 0, 0), name), len(self))
+        seeds = np.asarray(self.seeds)
+        for some, column in self.parts(name):
+            whole[np.searchsorted(seeds, some)] = column
+        return whole
+
+
+def read_sweep(folder: str | os.PathLike) -> Sweep:
+    """The sweep that a folder holds, as far as it has come, without computing anything.
+
+    Raises ValueError if the folder holds none, or one whose activation or flow is not of this package
+    (`open_sweep` opens that, too).
+    """
+    store = Store(folder)
+    told = store.configuration
+
+    def known(table: dict[str, str], parts: dict):
+        values = {key: value for key, value in parts.items() if key != "name"}
+        try:
+            return load_class(table, parts["name"])(**values)
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"the sweep in {str(folder)!r} was made with {parts['name']}, which is not a part of this "
+                "package: open_sweep reads its numbers"
+            ) from None
+
+    problem = Problem(
+        told["students"],
+        told["teachers"],
+        known(activations.BY_NAME, told["activation"]),
+        told["teacher_overlaps"],
+        told["teacher_readout"],
+    )
+    return Sweep(
+        problem=problem,
+        flow=known(flows.BY_NAME, told["flow"]),
+        seed=told["seed"],
+        dimension=told["dimension"],
+        seeds=store.seeds(),
+        seconds=None,
+        seconds_compiling=None,
+        _held=store,
+    )
