@@ -31,7 +31,6 @@ family (JSON), which `odelandscape check FILE` proves again, and proofs.txt.
 
 def run_prove(args: argparse.Namespace) -> None:
     from ..proofs.prove import prove
-    from .prove import names, save, table
 
     activation = activation_of(args.activation, args.slope)
     problem = Problem(args.students, args.teachers, activation)

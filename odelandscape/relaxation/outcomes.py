@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import outcomes
 
 GLOBAL_MINIMUM = "global_minimum"
 
@@ -59,7 +58,7 @@ class EndStates(NamedTuple):
 def blank(count: int, students: int, dimension: int) -> EndStates:
     """End states to be filled in."""
     return EndStates(
-        outcome=np.full(count, outcomes.FAILED, dtype="<U14"),
+        outcome=np.full(count, FAILED, dtype="<U14"),
         loss=np.full(count, np.inf),
         gradient_norm=np.full(count, np.inf),
         smallest_eigenvalue=np.full(count, np.inf),
