@@ -16,11 +16,7 @@ _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 # ∫₀^∞ f(r) r e^{-r²/2} dr by Gauss–Legendre on [0, 9], beyond which e^{-r²/2} < 3e-18.
 _RADII = 4.5 * (_NODES + 1)
-
-
 _RADIUS_WEIGHTS = 4.5 * _NODE_WEIGHTS * _RADII * np.exp(-(_RADII**2) / 2)
-
-
 _ANGLES, _ANGLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
@@ -106,11 +102,7 @@ def _second_moment_jvp(sigma, primals, tangents):
 
 # E[f(z)] of four normal numbers by the trapezoidal rule in each: beyond 7, e^{-z²/2} < 3e-11.
 _STEP = 0.4
-
-
 _GRID = np.arange(-7, 7 + _STEP / 2, _STEP)
-
-
 _GRID_WEIGHTS = np.exp(-(_GRID**2) / 2) * _STEP / np.sqrt(2 * np.pi)
 
 

@@ -38,24 +38,12 @@ from .angles import arcsine
 
 EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 """The six pairs of four units; the opposite pair of edge e is edge 5 − e."""
-
-
 EDGE = {pair: e for e, (i, j) in enumerate(EDGES) for pair in ((i, j), (j, i))}
-
-
 ROUNDING = float(32 * np.finfo(np.float64).eps)
 """A squared sine that rounding may have made of 0."""
-
-
 _LEAST_ANGLE = float(np.sqrt(ROUNDING))
-
-
 _NO_PIVOT = 1e-17  # a squared pivot that is 0: units that coincide have been made to exactly
-
-
 _NOTHING = 1e-40  # a pivot of 0 in divisions: its square is a number, and its inverse
-
-
 Six = list[Float[Array, "..."]]
 
 

@@ -22,17 +22,9 @@ from .block_ansatz import PARTS_PER_BLOCK, BlockAnsatz, split_matches
 from .block_matrix import Blocks
 
 _E = np.eye(PARTS_PER_BLOCK)
-
-
 _ONE = np.ones(PARTS_PER_BLOCK)
-
-
 _STANDARD = _E[0] - _E[1]
-
-
 _SYMMETRIC = np.outer(_E[0] - _E[1], _E[2] - _E[3])
-
-
 _CYCLE = np.outer(_E[0], _E[1]) + np.outer(_E[1], _E[2]) + np.outer(_E[2], _E[0])
 
 

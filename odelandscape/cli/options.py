@@ -19,8 +19,6 @@ FLOWS = {
     "2l-gd": TwoLayerFlow,
     "sgd": OnlineSGD,
 }
-
-
 ACTIVATIONS = ("relu", "leaky-relu", "erf")
 
 

@@ -21,11 +21,7 @@ from jaxtyping import Array, Float, Int
 
 MOST_STAGES = 40
 """Of a lane. A step that wants more is made shorter."""
-
-
 _SAFETY = 1.15  # a power iteration comes from below
-
-
 _DAMPING = 2 / 13
 
 

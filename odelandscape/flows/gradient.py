@@ -46,7 +46,9 @@ class GradientFlow(AbstractFlow):
         q = jnp.sum(W * W, axis=1)
         a = -problem.readout[None, :, None]
         p, s = problem.activation.mixing_scalars(q[:, None], Q, q[None])
-        p_teacher, s_teacher = problem.activation.mixing_scalars(q[:, None], W[:, :M], jnp.ones_like(a))
+        p_teacher, s_teacher = problem.activation.mixing_scalars(
+            q[:, None], W[:, :M], jnp.ones_like(a)
+        )
         stretch = v * (sum_in_chunks(p * v[None], 1) + sum_in_chunks(p_teacher * a, 1))
         X = materialize(v[:, None] * v[None] * s)
         Y = jnp.pad(v[:, None] * a * s_teacher, ((0, 0), (0, d - M), (0, 0)))

@@ -11,13 +11,9 @@ from ..activations.relu import LeakyReLU, ReLU
 from ..ansatz.block_ansatz import BlockAnsatz
 
 PARAMETERS = ("teachers", "anti_aligned", "slope", "correlation")
-
-
 SMALLEST_BLOCK, WIDEST = 1 + 1e-6, 1e8
 """Where branches in a size end: a matched block of one has a parameter that no student has, and so wide
 a network leaves few digits of its gradient."""
-
-
 _MARGIN = 1e-3  # from the slope of a linear network, and from a singular T
 
 

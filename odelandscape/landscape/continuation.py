@@ -27,33 +27,15 @@ from .branch_parameters import Line, parameter_line
 from .fixed_points import CONVERGED, FixedPoint
 
 FOLD, STABILITY = "fold", "stability"
-
-
 END, DOMAIN, STUCK, MOST = "end", "domain", "stuck", "most"
-
-
 LAST = (END, DOMAIN, STUCK, MOST)
 """Events that end a branch."""
-
-
 _CORRECTIONS = 8
-
-
 _CONTRACTION = 0.25  # of Newton's corrections, else the step is refused
-
-
 _BEND = 0.9  # least cosine between successive tangents
-
-
 _MISS = 0.5  # longest first correction, in steps
-
-
 _FAST = 0.05  # contraction below which the next step is longer
-
-
 _SHORTEST = 1e-6  # step, of the longest
-
-
 _ZERO = 1e-7  # an eigenvalue that is the one that vanishes at a fold
 
 

@@ -22,15 +22,9 @@ from ..runtime.precision import check_float64
 from .homotopy import carry, check_arrival, scaled_rates
 
 CONVERGED, NOT_CONVERGED = "converged", "not_converged"
-
-
 COMPENSATED, HIDDEN = "compensated", "hidden"
-
-
 RESIDUAL = 1e-12
 """A fixed point's gradient norm, beyond what rounding its parameters makes of it."""
-
-
 _STEPS = 50  # of Newton's method
 
 

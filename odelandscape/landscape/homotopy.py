@@ -13,8 +13,6 @@ from ..activations.relu import LeakyReLU, ReLU
 from ..ansatz.block_ansatz import BlockAnsatz
 
 _CORRECTIONS = 6
-
-
 _SMALLEST_STEP = 1e-5  # of a path from 0 to 1
 
 

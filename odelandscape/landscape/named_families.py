@@ -20,11 +20,7 @@ from .fixed_points import COMPENSATED, CONVERGED, HIDDEN, FixedPoint, solve
 from .homotopy import carry, check_arrival
 
 EXTRA, SPLIT_UNIT = "extra student", "split student"
-
-
 BRANCHES = (COMPENSATED, HIDDEN, EXTRA, SPLIT_UNIT)
-
-
 ZERO_LOSS = 1e-12  # a loss below this is the teacher's
 
 
@@ -44,23 +40,11 @@ class _Anchor(NamedTuple):
 
 
 _COMPENSATED_ONE = _Anchor((9, 1), (0,), 1, (1.0044, -0.0158, 0.1824, 0.1260, -0.6990))
-
-
 _COMPENSATED = _Anchor((8, 2), (0, 1), 0, (0.9976, -0.7298, -0.0374, 0.1910, 0.1355, 0.1533))
-
-
 _HIDDEN_ALL = _Anchor((10,), (0,), 0, (-0.8003, 0.1985))
-
-
 _HIDDEN_BUT_ONE = _Anchor((1, 9), (1,), 1, (-0.7745, -0.0079, 0.2179, 1.0646, 0.0194))
-
-
 _HIDDEN = _Anchor((4, 6), (0, 1), 0, (1.0516, -0.6473, 0.0008, 0.0135, -0.0093, 0.3174))
-
-
 _EXTRA = _Anchor((14, 3), (0, 1), 1, (1.002, -0.639, -0.001, 0.058, 0.023, 0.165, -0.063, 0.469))
-
-
 _SPLIT_ONE = _Anchor((16, 1), (0,), 2, (0.998, -0.006, 0.111, 0.037, -0.633, 0.054, -0.182))
 
 

@@ -17,11 +17,7 @@ from .fixed_points import CONVERGED, FixedPoint, solve
 from .named_families import ZERO_LOSS, named_points, teacher_family
 
 _SAME = 1e-7  # mean difference of coefficients
-
-
 _WIDEST_SEARCH = 24  # teachers up to which three blocks are searched
-
-
 _WIDEST_PAIRS = 100  # and two
 
 

@@ -27,11 +27,7 @@ from .local_geometry import STABILITY_BAND, hessian
 
 DENSE = 3000
 """The largest K·d whose Hessian is written out."""
-
-
 _SAME = 1e-9  # eigenvalues of a dense Hessian closer than this are one
-
-
 _ENDS = 12  # how many eigenvalues Lanczos looks for at either end
 
 

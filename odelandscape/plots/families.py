@@ -11,8 +11,6 @@ from ..landscape.fixed_points import FixedPoint
 from ..landscape.spectrum import Spectrum
 
 VERDICTS = {"stable": "#0072B2", "marginal": "#999999", "unstable": "#D55E00"}
-
-
 _WIDEST_BLOCK = 6  # units that stand for a block in a picture
 
 

@@ -9,17 +9,9 @@ from matplotlib.figure import Figure
 from ..dynamics.ensembles import Course, Observables
 
 STUDENTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-
-
 _DASHES = ("-", "--", "-.", ":")  # students beyond the palette
-
-
 _MOST_LABELS = 12
-
-
 _MOST_POINTS = 16  # of networks along a curve
-
-
 _ROUNDING = 1e-16  # losses below it are drawn there
 
 

@@ -11,8 +11,6 @@ from ..runtime.files import write_whole
 from .balls import arb, ctx
 
 MINIMUM, SADDLE, UNDECIDED, REFUTED = "local minimum", "saddle", "undecided", "refuted"
-
-
 GLOBAL = "global minimum"
 
 

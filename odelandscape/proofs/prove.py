@@ -31,13 +31,9 @@ from .groups import Rows, Split
 
 NEAR = 1e-6
 """How far from the given point, in the weights and as a part of their norm, the proved one may lie."""
-
-
 _LEARNED = (
     "the loss is exactly 0 at the box's centre; that no other fixed point is near isn't proved"
 )
-
-
 _STEPS = 10  # of Newton's method with one inverse
 
 

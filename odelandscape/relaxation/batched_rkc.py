@@ -23,8 +23,6 @@ from ..runtime.compiler import materialize, sum_in_chunks
 
 RATE_THRESHOLD = 1e-3
 """Norm of the rates below which a lane is near a fixed point."""
-
-
 _FIRST_PROBES = 6  # of the spectral radius
 
 

@@ -24,21 +24,11 @@ from ..model.problem import Problem
 
 NEAR = 0.1
 """Distance over smallest eigenvalue below which a point belongs to a minimum."""
-
-
 ISOLATED = 1e-3
 """Smallest eigenvalue of a minimum that is worth knowing."""
-
-
 _MOST = 256  # minima that are known
-
-
 _DIGITS = 4  # of the point that a known minimum is solved from
-
-
 _EQUAL = 1e-14  # readouts
-
-
 _TIED = 1e-10  # numbers of a minimum that are equal but for rounding
 
 

@@ -26,12 +26,8 @@ from .outcomes import EndStates
 
 ESCAPE_RATE_TOLERANCE = 1e-5
 """A silent student that the flow would lengthen at a rate above this is not at a minimum."""
-
-
 ZERO_LOSS = 1e-10
 """A loss below this fraction of the teacher's power ½E[f*²] is zero: the global minimum."""
-
-
 _TOGETHER = 64  # points whose rates are checked by one call
 
 

@@ -21,18 +21,10 @@ from ..model.state import unpack
 
 GRADIENT_TOLERANCE = 1e-10
 """An end state is converged if the norm of the flow's rates is at most this."""
-
-
 REACH = 0.02
 """How far from where the flow has come to a converged end state may be, in [W | v]."""
-
-
 _MAX_NEWTON_STEPS = 20
-
-
 _MAX_CHORD_STEPS = 8
-
-
 Point = Float[np.ndarray, "K D"]
 
 

@@ -11,23 +11,11 @@ import numpy as np
 
 
 GLOBAL_MINIMUM = "global_minimum"
-
-
 LOCAL_MINIMUM = "local_minimum"
-
-
 SADDLE = "saddle"
-
-
 NOT_CONVERGED = "not_converged"
-
-
 FAILED = "failed"
-
-
 OUTCOMES = (GLOBAL_MINIMUM, LOCAL_MINIMUM, SADDLE, NOT_CONVERGED, FAILED)
-
-
 MEANING = {
     GLOBAL_MINIMUM: "gradient ≤ 1e-10 and loss zero: the student equals the teacher",
     LOCAL_MINIMUM: "gradient ≤ 1e-10, loss above zero, no unstable direction",
@@ -35,8 +23,6 @@ MEANING = {
     NOT_CONVERGED: "still moving when its time ended",
     FAILED: "the numbers became infinite or undefined, or three workers were lost over them",
 }
-
-
 LEVEL_WIDTH = 1e-7
 """End states whose losses are closer than this are one level."""
 

@@ -26,8 +26,6 @@ from .outcomes import LEVEL_WIDTH
 from .relax import relax
 
 ZERO, SPLIT = "zero", "split"
-
-
 _CONSTRAINT = 1e-9  # how far a point may lie off the flow's constraint
 
 

@@ -24,22 +24,12 @@ from .outcomes import EndStates, blank
 
 # Of the norms of the rates at which a lane stops, QUIET is the first: it may be recognised there.
 _NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
-
-
 _CLOSE_TARGET = 1e-7  # and where, if a known minimum is close
-
-
 _EVALUATIONS = 64  # per lane and round
-
-
 LANE_MULTIPLE = (
     64  # lanes of a batch are a multiple: in the rest of a loop they'd be computed otherwise
 )
-
-
 _IN_CACHE = 256  # numbers in the weights of a lane: of more, 64 lanes leave a core's first cache
-
-
 _COMPILING = threading.Lock()
 
 

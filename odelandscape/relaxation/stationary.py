@@ -30,23 +30,11 @@ from .outcomes import EndStates, blank
 
 STATIONARY_RATE = 1e-9
 """Norm of the rates of a stationary state. The noise is known to an absolute 1e-10."""
-
-
 _NEWTON_FROM = 1e-5  # norm of the rates
-
-
 _LEARNING = 1e6  # times a loss of zero
-
-
 _NEWTON_STEPS = 6
-
-
 _REACH = 0.02  # how far Newton may go, in (P, B, v)
-
-
 _RTOL = 1e-5
-
-
 _BAND = 1e-5  # eigenvalues this close to 0 decide nothing
 
 

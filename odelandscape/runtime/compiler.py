@@ -9,8 +9,6 @@ from jaxtyping import Array, Float
 COMPILER_OPTIONS = {"xla_cpu_prefer_vector_width": 512}
 """Of programs that do much arithmetic: whole vector registers, where the processor has such long ones. (The
 compiler's own choice is half of that.)"""
-
-
 _RUN = 8
 
 

@@ -19,12 +19,8 @@ from multiprocessing.connection import Connection
 from typing import Generic, NamedTuple, TypeVar
 
 T, R = TypeVar("T"), TypeVar("R")
-
-
 ATTEMPTS = 3
 """How often a task is tried before it is given up."""
-
-
 IN_FLIGHT = 256
 """Tasks that are handed to an executor at a time, unless it says how many it has a use for."""
 

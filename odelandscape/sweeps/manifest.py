@@ -11,11 +11,7 @@ from typing import NamedTuple
 from ..relaxation.outcomes import EndStates
 
 FORMAT = 1
-
-
 MANIFEST = "sweep.json"
-
-
 _LIBRARIES = ("odelandscape", "jax", "jaxlib", "numpy")
 
 
@@ -28,8 +24,6 @@ class Variable(NamedTuple):
 
 
 _SEED = ("seed",)
-
-
 VARIABLES = {
     "outcome": Variable(_SEED, "", "what the start ended as, by name"),
     "loss": Variable(_SEED, "1", "population loss ½E[(student − teacher)²], inputs from N(0, I)"),

@@ -48,7 +48,9 @@ def _check(problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimensio
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
     d = check_dimension(problem, dimension)
     # What the flow refuses, it refuses here, for shapes alone.
-    eqx.filter_eval_shape(lambda: flow.project_initial(random_weights(jax.random.key(0), problem, d)))
+    eqx.filter_eval_shape(
+        lambda: flow.project_initial(random_weights(jax.random.key(0), problem, d))
+    )
     return Task(problem, flow, int(seed), d, 0, int(seeds))
 
 

@@ -22,11 +22,7 @@ from .starts import starts
 
 CHUNK = 1024
 """Most seeds that a worker relaxes as one task, and that are kept in one file."""
-
-
 _LEAST = 128  # of fewer, relaxing each takes longer
-
-
 SeedRange = tuple[int, int]
 """Seeds first … stop − 1."""
 
@@ -51,8 +47,6 @@ def _relax(
 
 
 _WORKER_LOCK = threading.Lock()
-
-
 _WORKER_CATALOGUE: dict[str, Catalogue] = {}  # what this process knows of the problem it had last
 
 
