@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..runtime.errors import UserError
 from .angles import arcsine, cosine, norm
 from .base import AbstractActivation
 
@@ -180,7 +181,7 @@ class Quadrature(AbstractActivation):
 
     def __check_init__(self):
         if not callable(self.function):
-            raise ValueError(f"function must be a callable scalar -> scalar; got {self.function!r}")
+            raise UserError(f"function must be a callable scalar -> scalar; got {self.function!r}")
 
     def __call__(self, x):
         return jnp.vectorize(self.function)(x)

@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..runtime.errors import UserError
 from .angles import arcsine
 
 EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
@@ -213,7 +214,7 @@ def signed_products(rho: Six, tolerance: float = 1e-13) -> Six:
     at u = ±v, 0 stands for them.
     """
     if rho[0].dtype != np.float64:
-        raise ValueError(
+        raise UserError(
             f"fourth moments of ReLU and leaky ReLU need float64; got {rho[0].dtype}: call "
             'jax.config.update("jax_enable_x64", True) before anything else'
         )

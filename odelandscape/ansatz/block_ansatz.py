@@ -23,6 +23,7 @@ from ..activations.base import AbstractActivation
 from ..activations.grouped_units import GroupedUnits
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
+from ..runtime.errors import UserError
 from .block_matrix import Blocks
 
 LARGEST_LIFT = 2**26
@@ -39,7 +40,7 @@ def _exchangeable(problem: Problem) -> Float[Array, ""]:
         M = problem.teachers
         wanted = (1 - float(c)) * np.eye(M) + float(c)
         if np.abs(np.asarray(T) - wanted).max() > 1e-12:
-            raise ValueError(
+            raise UserError(
                 "teacher_overlaps must be (1 − c) I + c 11ᵀ for a block ansatz (teachers of length 1 "
                 "that any permutation leaves as they are); got another matrix"
             )
@@ -56,7 +57,7 @@ def _blockwise(problem: Problem, sizes: tuple[float, ...]) -> Float[Array, " B"]
     if not isinstance(given, Tracer) and any(
         np.ptp(np.asarray(given)[a:b]) > 0 for a, b in zip(starts, ends, strict=True)
     ):
-        raise ValueError("teacher_readout must be constant on each block of teachers")
+        raise UserError("teacher_readout must be constant on each block of teachers")
     return given[starts]
 
 
@@ -103,18 +104,18 @@ class BlockAnsatz(eqx.Module):
     ):
         sizes = tuple(float(size) for size in (teachers or (problem.teachers,)))
         if min(sizes) <= 0 or abs(sum(sizes) - problem.teachers) > 1e-9 * problem.teachers:
-            raise ValueError(
+            raise UserError(
                 f"teachers must be positive sizes that add up to M = {problem.teachers}; got {teachers!r}"
             )
         for block in matched:
             if not 0 <= block < len(sizes) or sizes[block] <= 1:
-                raise ValueError(
+                raise UserError(
                     f"matched must name teacher blocks (from 0) of more than one unit; got {matched!r} "
                     f"for sizes {sizes} (students of a block of one teacher are free)"
                 )
         students = sum(sizes[block] for block in matched) + free
         if free < 0 or abs(students - problem.students) > 1e-9 * problem.students:
-            raise ValueError(
+            raise UserError(
                 f"matched and free must add up to K = {problem.students} students; got {students:g}"
             )
         self.matched, self.free = tuple(int(block) for block in matched), int(free)
@@ -124,12 +125,12 @@ class BlockAnsatz(eqx.Module):
         S = len(self.matched) + self.free
         self.readout = jnp.ones(S) if readout is None else jnp.asarray(readout, dtype=float)
         if self.readout.shape != (S,):
-            raise ValueError(f"readout must have one number a student block, {S}; got {readout!r}")
+            raise UserError(f"readout must have one number a student block, {S}; got {readout!r}")
         self.teacher_readout = _blockwise(problem, sizes)
         self.start = None if start is None else jnp.asarray(start, dtype=float)
         self.branch = branch
         if self.start is not None and self.start.shape != (self.count,):
-            raise ValueError(
+            raise UserError(
                 f"start must have {self.count} parameters ({', '.join(self.names)}); got {start!r}"
             )
 
@@ -140,7 +141,7 @@ class BlockAnsatz(eqx.Module):
         """
         told = (float(jnp.sum(self.student_sizes)), float(jnp.sum(self.sizes)))
         if np.abs(np.subtract(told, (problem.students, problem.teachers))).max() > 1e-6:
-            raise ValueError(
+            raise UserError(
                 f"ansatz must have the problem's K = {problem.students} students and M = "
                 f"{problem.teachers} teachers; got {told[0]:g} and {told[1]:g}"
             )
@@ -387,10 +388,10 @@ class BlockAnsatz(eqx.Module):
         teachers are too many to be written out."""
         sizes = np.asarray(self.sizes)
         if np.abs(sizes - np.round(sizes)).max() > 1e-9:
-            raise ValueError(f"only whole block sizes can be lifted; got {sizes.tolist()}")
+            raise UserError(f"only whole block sizes can be lifted; got {sizes.tolist()}")
         students = float(np.sum(np.asarray(self.student_sizes)))
         if students * max(students, sizes.sum()) > LARGEST_LIFT:
-            raise ValueError(
+            raise UserError(
                 f"{students:.0f} students of {sizes.sum():.0f} teachers are too many to be written out; "
                 "the parameters say the same"
             )

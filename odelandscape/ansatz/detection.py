@@ -22,6 +22,7 @@ from scipy.spatial.distance import cdist
 
 from ..model.problem import Problem
 from ..model.state import Weights
+from ..runtime.errors import UserError
 from .block_ansatz import BlockAnsatz
 
 
@@ -57,7 +58,7 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
     `tolerance` is not positive, or T is not (1 − c) I + c 11ᵀ.
     """
     if not tolerance > 0:
-        raise ValueError(f"tolerance must be positive; got {tolerance!r}")
+        raise UserError(f"tolerance must be positive; got {tolerance!r}")
     A, v = _coefficients(problem, weights, tolerance), np.asarray(weights.v)
     basis = problem.teacher_weights(problem.teachers)
     blocks = _interchangeable(A, v, np.asarray(problem.readout), tolerance)
@@ -93,12 +94,12 @@ def _coefficients(problem: Problem, weights: Weights, tolerance: float) -> np.nd
     K, M = problem.students, problem.teachers
     W = np.asarray(weights.W)
     if W.shape[0] != K or W.shape[1] < M:
-        raise ValueError(f"weights must be (K = {K}, d ≥ M = {M}); got {W.shape}")
+        raise UserError(f"weights must be (K = {K}, d ≥ M = {M}); got {W.shape}")
     if not (np.isfinite(W).all() and np.isfinite(np.asarray(weights.v)).all()):
-        raise ValueError("weights must be finite to have blocks")
+        raise UserError("weights must be finite to have blocks")
     beyond = np.abs(W[:, M:]).max(initial=0)
     if beyond > tolerance:
-        raise ValueError(
+        raise UserError(
             f"weights must lie in the span of the M = {M} teachers to have blocks; "
             f"a coordinate beyond it is {beyond:.3g}"
         )

@@ -13,6 +13,7 @@ import jax
 from tqdm import tqdm
 
 from ..runtime.cache import keep_programs
+from ..runtime.errors import UserError
 from ..runtime.self_test import WrongNumbersError, ensure_numbers
 from ..sweeps.executors import WorkersLostError
 from ..sweeps.store import StoreError
@@ -209,9 +210,9 @@ def main(argv: list[str] | None = None) -> int:
                 "trajectory": run_trajectory,
             }
             run[args.command](args)
-    except (ImportError, ValueError, WrongNumbersError, StoreError, WorkersLostError) as error:
+    except (ImportError, UserError, WrongNumbersError, StoreError, WorkersLostError) as error:
         print(f"odelandscape {args.command}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         print(
             "\ninterrupted: what a sweep has finished is kept; the same command goes on from there",

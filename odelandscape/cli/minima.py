@@ -12,6 +12,7 @@ from ..landscape.fixed_points import COMPENSATED, HIDDEN, FixedPoint
 from ..landscape.search import families
 from ..landscape.spectrum import Spectrum, spectrum
 from ..model.problem import Problem, check_dimension
+from ..runtime.errors import UserError
 from .options import activation_of, check_writable, output_folder
 
 MINIMA_EXAMPLES = """\
@@ -32,7 +33,7 @@ def _correlated(M: int, c: float):
     if c == 0:
         return None
     if not -1 / max(M - 1, 1) < c < 1:
-        raise ValueError(
+        raise UserError(
             f"argument --correlation: T is positive definite between −1/(M − 1) and 1; got {c:g}"
         )
     return (1 - c) * np.eye(M) + c

@@ -11,6 +11,7 @@ from ..flows.normalised import NormalisedFlow
 from ..flows.online_sgd import OnlineSGD
 from ..flows.orthonormal import OrthonormalFlow
 from ..flows.two_layer import TwoLayerFlow
+from ..runtime.errors import UserError
 
 FLOWS = {
     "gd": GradientFlow,
@@ -86,7 +87,7 @@ def activation_of(name: str, slope: float | None):
     if name == "leaky-relu":
         return LeakyReLU(0.1 if slope is None else slope)
     if slope is not None:
-        raise ValueError(f"argument --slope: only leaky-relu has one; got --activation {name}")
+        raise UserError(f"argument --slope: only leaky-relu has one; got --activation {name}")
     return Erf() if name == "erf" else ReLU()
 
 
@@ -94,7 +95,7 @@ def flow_of(args: argparse.Namespace) -> AbstractFlow:
     if args.flow == "sgd":
         return OnlineSGD(0.1 if args.learning_rate is None else args.learning_rate)
     if args.learning_rate is not None:
-        raise ValueError(f"argument --learning-rate: only sgd has one; got --flow {args.flow}")
+        raise UserError(f"argument --learning-rate: only sgd has one; got --flow {args.flow}")
     return FLOWS[args.flow]()
 
 
@@ -116,4 +117,4 @@ def check_writable(folder: Path, file: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file).touch()
     except OSError as error:
-        raise ValueError(f"cannot keep results in the folder {str(folder)!r}: {error}") from None
+        raise UserError(f"cannot keep results in the folder {str(folder)!r}: {error}") from None

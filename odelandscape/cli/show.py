@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..runtime.errors import UserError
 from ..sweeps.result import read_sweep
 from ..sweeps.store import StoreError
 from .sweep import report_sweep
@@ -19,7 +20,7 @@ examples:
 def run_show(args: argparse.Namespace) -> None:
     runs = read_sweep(args.folder)
     if not len(runs):
-        raise ValueError(f"the sweep in {str(args.folder)!r} has no finished seeds yet")
+        raise UserError(f"the sweep in {str(args.folder)!r} has no finished seeds yet")
     report_sweep(runs, args.folder, args.json)
     if args.export is not None:
         _export(args.folder, args.export)
@@ -30,7 +31,7 @@ def _export(folder: Path, file: Path) -> None:
     from ..sweeps.read import open_sweep
 
     if file.suffix not in (".nc", ".zarr"):
-        raise ValueError(
+        raise UserError(
             f"argument --export: got {str(file)!r}; allowed: a name that ends in .nc or .zarr"
         )
     try:

@@ -12,6 +12,7 @@ from ..activations.erf import Erf
 from ..activations.relu import LeakyReLU, ReLU
 from ..flows.online_sgd import OnlineSGD
 from ..model.problem import Problem
+from ..runtime.errors import UserError
 from ..runtime.files import write_whole
 from ..sweeps.executors import Workers
 from ..sweeps.result import Sweep
@@ -47,14 +48,14 @@ def _executor(args: argparse.Namespace) -> Iterator[Executor | None]:
         try:
             from distributed import Client
         except ImportError:
-            raise ValueError(
+            raise UserError(
                 'argument --dask: needs Dask: python3 -m pip install "odelandscape[dask]", here and on the '
                 "workers"
             ) from None
         try:
             client = Client(args.dask)
         except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"argument --dask: no scheduler at {args.dask!r}: {error}") from None
+            raise UserError(f"argument --dask: no scheduler at {args.dask!r}: {error}") from None
         with client:
             # pure=True could hand out the failure of a chunk again when it is tried once more.
             yield client.get_executor(pure=False, retries=2)

@@ -13,6 +13,7 @@ from ..flows.online_sgd import OnlineSGD
 from ..model.problem import Problem
 from ..model.random_teacher import random_teacher
 from ..model.state import random_weights
+from ..runtime.errors import UserError
 from ..runtime.files import write_whole
 from ..sweeps.store import StoreError
 from .options import activation_of, check_writable, flow_of, output_folder
@@ -42,7 +43,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
     key, keys = jax.random.key(args.seed), None
     if args.networks is not None:
         if args.flow != "sgd":
-            raise ValueError(
+            raise UserError(
                 "argument --networks: only with sgd, whose random inputs make them differ; "
                 f"got --flow {args.flow}"
             )
@@ -50,7 +51,7 @@ def run_trajectory(args: argparse.Namespace) -> None:
         keys = jax.random.split(jax.random.fold_in(key, 1), args.networks)
     if args.random_teacher:
         if d is None:
-            raise ValueError("argument --random-teacher: needs --dimension, in which it is drawn")
+            raise UserError("argument --random-teacher: needs --dimension, in which it is drawn")
         problem = random_teacher(jax.random.fold_in(key, 2), M, d, activation, K)
     else:
         problem = Problem(K, M, activation)

@@ -13,6 +13,7 @@ from ..flows.base import AbstractFlow
 from ..flows.online_sgd import OnlineSGD
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
+from ..runtime.errors import UserError
 from .networks import train_network
 from .trajectory import Trajectory, trajectory
 
@@ -81,7 +82,7 @@ def whole_steps(times: np.ndarray, flow: OnlineSGD, dimension: int) -> np.ndarra
     """The times of whole steps of online SGD nearest to `times`, each once."""
     length = float(flow.learning_rate) / dimension
     if times[-1] < length:
-        raise ValueError(
+        raise UserError(
             f"argument --time: networks take steps of η/d = {length:g}, and the time must have room for "
             f"one; got {times[-1]:g}"
         )

@@ -16,6 +16,7 @@ from ..flows.online_sgd import OnlineSGD
 from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import Weights, check_weights, overlaps
+from ..runtime.errors import UserError
 from .trajectory import Trajectory, check_times
 
 _BLOCK = 64  # inputs that are drawn at once
@@ -106,9 +107,9 @@ def train_network(
     times = check_times(times)
     online = isinstance(flow, OnlineSGD)
     if online and key is None:
-        raise ValueError("key must be given: online SGD draws its inputs from it")
+        raise UserError("key must be given: online SGD draws its inputs from it")
     if not 0 < step < np.inf:
-        raise ValueError(f"step must be a finite number above 0; got {step!r}")
+        raise UserError(f"step must be a finite number above 0; got {step!r}")
     length = flow.learning_rate / weights.W.shape[1] if online else step
     counts = jnp.round(jnp.asarray(times) / length).astype(int)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))

@@ -11,6 +11,7 @@ from ..flows.base import AbstractFlow
 from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import OrderParameters, State, Weights, check_weights, overlaps, weights_of
+from ..runtime.errors import UserError
 from .projected_state import ProjectedState, diverged, stochastic_rates
 
 
@@ -77,9 +78,9 @@ def check_times(times) -> np.ndarray:
     """The times as an array. Raises ValueError unless they are finite, not negative and increase."""
     ts = np.asarray(times, float)
     if ts.ndim != 1 or len(ts) == 0 or not np.isfinite(ts).all():
-        raise ValueError(f"times must be a list of finite numbers; got {times!r}")
+        raise UserError(f"times must be a list of finite numbers; got {times!r}")
     if ts[0] < 0 or (np.diff(ts) <= 0).any():
-        raise ValueError("times must start at 0 or later and increase")
+        raise UserError("times must start at 0 or later and increase")
     return ts
 
 
@@ -108,7 +109,7 @@ def trajectory(
     K, M = problem.students, problem.teachers
     if isinstance(state, OrderParameters):
         if state.Q.shape != (K, K) or state.R.shape != (K, M) or state.v.shape != (K,):
-            raise ValueError(
+            raise UserError(
                 f"state must have Q {(K, K)}, R {(K, M)} and v {(K,)}; "
                 f"got {state.Q.shape}, {state.R.shape} and {state.v.shape}"
             )
@@ -118,7 +119,7 @@ def trajectory(
     dtype = state.W.dtype
     least = 10 * float(jnp.finfo(dtype).eps)
     if not rtol >= least:
-        raise ValueError(
+        raise UserError(
             f"rtol must be at least {least:.1g} in {dtype}; got {rtol!r}"
             + (
                 ""

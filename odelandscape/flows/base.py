@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from ..model.problem import Problem
 from ..model.state import OrderParameters, State, Weights, overlaps, pack, unpack
+from ..runtime.errors import UserError
 
 
 class Mixing(NamedTuple):
@@ -80,7 +81,7 @@ class AbstractFlow(eqx.Module):
         del t  # autonomous
         if isinstance(state, Weights):
             if self.stochastic:
-                raise ValueError(
+                raise UserError(
                     f"{type(self).__name__} acts on order parameters, not on weights, which have no room "
                     "for its noise: give it ol.overlaps(problem, weights)"
                 )

@@ -7,6 +7,7 @@ import numpy as np
 from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights, overlaps
+from ..runtime.errors import UserError
 from .gradient import gradient_mixing
 from .online_sgd import OnlineSGD
 
@@ -26,7 +27,7 @@ def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> f
     K, M = problem.students, problem.teachers
     if weights is None:
         if K != M:
-            raise ValueError(
+            raise UserError(
                 f"weights must be given where students and teachers differ in number; K = {K}, M = {M}"
             )
         weights = Weights(problem.teacher_weights(M), problem.readout)
@@ -34,9 +35,7 @@ def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> f
         float(population_loss(problem, Weights(weights.W * size, weights.v))) for size in (1, 0)
     )
     if not loss <= 1e-12 * scale:
-        raise ValueError(
-            f"weights must have loss 0, where the noise vanishes; theirs is {loss:.3g}"
-        )
+        raise UserError(f"weights must have loss 0, where the noise vanishes; theirs is {loss:.3g}")
     state = overlaps(problem, weights)
     X = np.asarray(gradient_mixing(state, problem).X)
     i, j = np.triu_indices(K)

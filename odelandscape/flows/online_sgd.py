@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
+from ..runtime.errors import UserError
 from .base import AbstractFlow, Mixing
 from .gradient import gradient_mixing
 from .two_layer import TwoLayerFlow
@@ -26,7 +27,7 @@ def _check_positive(name: str, value) -> None:
     if isinstance(value, Tracer):
         return
     if not eqx.is_array_like(value) or np.shape(value) != () or not 0 < float(value) < np.inf:
-        raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
+        raise UserError(f"{name} must be a finite number above 0; got {value!r}")
 
 
 class OnlineSGD(AbstractFlow):
@@ -84,6 +85,6 @@ class OnlineSGD(AbstractFlow):
         return weights
 
     def neutral_directions(self, weights: Weights, problem: Problem):
-        raise ValueError(
+        raise UserError(
             "OnlineSGD has no gradient in the weights whose fixed points could be judged"
         )

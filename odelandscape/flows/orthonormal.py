@@ -6,6 +6,7 @@ import numpy as np
 
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
+from ..runtime.errors import UserError
 from .base import AbstractFlow, Mixing, readout_directions
 from .gradient import gradient_mixing
 
@@ -28,7 +29,7 @@ class OrthonormalFlow(AbstractFlow):
 
     def __check_init__(self):
         if self.metric not in ("euclidean", "canonical"):
-            raise ValueError(f'metric must be "euclidean" or "canonical"; got {self.metric!r}')
+            raise UserError(f'metric must be "euclidean" or "canonical"; got {self.metric!r}')
 
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         X, Y, dv, _ = gradient_mixing(state, problem)
@@ -39,7 +40,7 @@ class OrthonormalFlow(AbstractFlow):
     def project_initial(self, weights: Weights) -> Weights:
         K, d = weights.W.shape
         if K > d:
-            raise ValueError(
+            raise UserError(
                 f"orthonormal students need K ≤ d; got students K = {K} and dimension d = {d}"
             )
         U, _, Vt = jnp.linalg.svd(weights.W, full_matrices=False)

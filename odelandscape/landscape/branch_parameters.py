@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ..activations.relu import LeakyReLU, ReLU
 from ..ansatz.block_ansatz import BlockAnsatz
+from ..runtime.errors import UserError
 
 PARAMETERS = ("teachers", "anti_aligned", "slope", "correlation")
 SMALLEST_BLOCK, WIDEST = 1 + 1e-6, 1e8
@@ -40,14 +41,14 @@ def _growth(ansatz: BlockAnsatz, parameter: str) -> tuple[np.ndarray, float]:
     sizes, matched = np.asarray(ansatz.sizes), ansatz.matched
     if parameter == "anti_aligned":
         if matched != (0, 1) or sizes.size != 2:
-            raise ValueError(
+            raise UserError(
                 "parameter 'anti_aligned' needs two blocks of teachers of sizes (M − α, α), students "
                 f"matched to each, matched = (0, 1); got sizes {sizes.tolist()}, matched = {matched}"
             )
         return np.array([-1.0, 1.0]), float(sizes[1])
     once = [block for block in matched if matched.count(block) == 1]
     if not once:
-        raise ValueError(
+        raise UserError(
             "parameter 'teachers' needs a block of teachers matched by one block of students, which "
             f"grows with it; got matched = {matched}"
         )
@@ -58,13 +59,13 @@ def parameter_line(ansatz: BlockAnsatz, parameter: str) -> tuple[Line, float, tu
     """The ansatz along a parameter, the parameter's value, its least and its largest. Raises ValueError
     if there is no such parameter."""
     if parameter not in PARAMETERS:
-        raise ValueError(f"parameter must be one of {', '.join(PARAMETERS)}; got {parameter!r}")
+        raise UserError(f"parameter must be one of {', '.join(PARAMETERS)}; got {parameter!r}")
     low, high = -np.inf, np.inf
     if parameter == "slope":
         if isinstance(ansatz.activation, ReLU):
             ansatz = ansatz.replace(activation=LeakyReLU(slope=0.0))
         if not isinstance(ansatz.activation, LeakyReLU):
-            raise ValueError(
+            raise UserError(
                 f"parameter 'slope' needs activation ReLU or LeakyReLU; got {ansatz.activation!r}"
             )
         value, high = float(ansatz.activation.slope), 1 - _MARGIN

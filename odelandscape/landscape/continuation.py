@@ -23,6 +23,7 @@ from scipy.optimize import root_scalar
 from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.isotypic import hessian_spectrum
 from ..model.problem import Problem
+from ..runtime.errors import UserError
 from .branch_parameters import Line, parameter_line
 from .fixed_points import CONVERGED, FixedPoint
 
@@ -260,7 +261,7 @@ class _Branch(NamedTuple):
         x = _row_unit(self.line.at(value)) * z
         here = self.onto(x, value, 1.0 if stop >= value else -1.0)
         if not here.worst < np.inf:
-            raise ValueError("point must not be at a fold: set out from one next to it")
+            raise UserError("point must not be at a fold: set out from one next to it")
         before = self.told(here, END if value == stop else "")
         yield before
         length, count = longest / 4, 1
@@ -289,7 +290,7 @@ def _check_sizes(problem: Problem, ansatz: BlockAnsatz) -> None:
     K, M = float(jnp.sum(ansatz.student_sizes)), float(sizes.sum())
     whole = np.abs(sizes - np.round(sizes)).max() < 1e-9
     if whole and (round(K), round(M)) != (problem.students, problem.teachers):
-        raise ValueError(
+        raise UserError(
             f"point must have the problem's K = {problem.students} students and M = {problem.teachers} "
             f"teachers; got {K:g} and {M:g}"
         )
@@ -321,7 +322,7 @@ def continue_family(
     parameter, if `stop` is outside its domain, and for a step or a number of points that isn't positive.
     """
     if point.result != CONVERGED:
-        raise ValueError(
+        raise UserError(
             f"point must be converged; its gradient has norm {float(point.residual):.3g}, which must "
             f"be at most {point.tolerance:.3g}"
         )
@@ -329,13 +330,13 @@ def continue_family(
     line, value, (low, high) = parameter_line(point.ansatz, parameter)
     for name, number in (("stop", stop), ("point", value)):
         if not low <= number <= high:
-            raise ValueError(
+            raise UserError(
                 f"{name} must have {parameter} between {low:.7g} and {high:.7g}; got {number!r}"
             )
     if not (np.isfinite(step) and step > 0):
-        raise ValueError(f"step must be positive; got {step!r}")
+        raise UserError(f"step must be positive; got {step!r}")
     if most < 1:
-        raise ValueError(f"most must be at least 1; got {most!r}")
+        raise UserError(f"most must be at least 1; got {most!r}")
     limits = {low: DOMAIN, high: DOMAIN} | {float(stop): END}
     branch = _Branch(line, point.branch, limits, locate)
     return branch.walk(point.z, value, float(stop), step, most)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from ..ansatz.block_ansatz import BlockAnsatz
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
+from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .homotopy import carry, check_arrival, scaled_rates
 
@@ -135,7 +136,7 @@ def fixed_point(
     if start is not None:
         return solve(target, jnp.asarray(start, dtype=float))
     if ansatz.start is None:
-        raise ValueError(
+        raise UserError(
             "start must be given for an ansatz without one: parameters in the order "
             f"{', '.join(ansatz.names)} (ol.explore looks for fixed points from many starts)"
         )

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..activations.relu import LeakyReLU, ReLU
 from ..ansatz.block_ansatz import BlockAnsatz
+from ..runtime.errors import NoSuchFamilyError, UserError
 
 _CORRECTIONS = 6
 _SMALLEST_STEP = 1e-5  # of a path from 0 to 1
@@ -112,7 +113,7 @@ def carry(ansatz: BlockAnsatz, target: BlockAnsatz, z: Float[Array, " P"]) -> Pa
         target = target.replace(activation=LeakyReLU(0.0))
     start, end = ansatz.padding(), target.padding()
     if jax.tree.structure(start.ansatz) != jax.tree.structure(end.ansatz):
-        raise ValueError(
+        raise UserError(
             "a branch can be followed between ReLU and LeakyReLU and between sizes, correlations and "
             f"readouts of the same blocks; not from {ansatz.activation!r} to {target.activation!r}"
         )
@@ -130,6 +131,6 @@ def check_arrival(path: Path, start: BlockAnsatz, end: BlockAnsatz, what: str) -
         sizes = " + ".join(f"{size:.6g}" for size in np.asarray(ansatz.sizes) if size > 0)
         return f"blocks of {sizes} teachers, c = {float(ansatz.correlation):.6g}, {ansatz.activation!r}"
 
-    raise ValueError(
+    raise NoSuchFamilyError(
         f"{what} does not exist at {told(end)}: followed from {told(start)}, it ends near {told(last)}"
     )

@@ -16,6 +16,7 @@ import numpy as np
 from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.detection import describe
 from ..model.problem import Problem
+from ..runtime.errors import NoSuchFamilyError, UserError
 from .fixed_points import COMPENSATED, CONVERGED, HIDDEN, FixedPoint, solve
 from .homotopy import carry, check_arrival
 
@@ -53,20 +54,20 @@ def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[i
     M, surplus = problem.teachers, problem.students - problem.teachers
     wanted = {COMPENSATED: 0, HIDDEN: 0, EXTRA: 1, SPLIT_UNIT: 1}[branch]
     if surplus != wanted:
-        raise ValueError(
+        raise NoSuchFamilyError(
             f"branch {branch!r} is one of K = M{' + 1' if wanted else ''}; got K = {problem.students}, "
             f"M = {M} (ol.families looks for others)"
         )
     if branch == COMPENSATED:
         if alpha > M - 3:
-            raise ValueError(
+            raise NoSuchFamilyError(
                 f"anti_aligned must be at most M − 3 = {M - 3} on the compensated branch: at M − 2 its "
                 "two aligned students have changed places, and it is the hidden family α = M"
             )
         return (_COMPENSATED_ONE if alpha == 1 else _COMPENSATED), (M - alpha, alpha)
     if branch == HIDDEN:
         if alpha < 3:
-            raise ValueError(
+            raise NoSuchFamilyError(
                 f"anti_aligned must be at least 3 on the hidden branch; got {alpha}: two students "
                 "reflected against their teachers are these teachers, changed over"
             )
@@ -75,12 +76,12 @@ def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[i
         return (_HIDDEN_BUT_ONE if alpha == M - 1 else _HIDDEN), (M - alpha, alpha)
     if branch == EXTRA:
         if not 2 <= alpha <= M - 2:
-            raise ValueError(
+            raise NoSuchFamilyError(
                 f"anti_aligned must be from 2 to M − 2 = {M - 2} with an extra student; got {alpha}"
             )
         return _EXTRA, (M - alpha, alpha)
     if alpha != 2 or M < 3:
-        raise ValueError(
+        raise NoSuchFamilyError(
             "anti_aligned must be 2 (the two parts) where an anti-aligned student is split, and "
             f"M at least 3; got {alpha} and M = {M}"
         )
@@ -103,13 +104,13 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> Bl
     """
     M = problem.teachers
     if isinstance(anti_aligned, bool) or not 0 <= anti_aligned <= M:
-        raise ValueError(
+        raise UserError(
             f"anti_aligned must be a whole number from 0 to M = {M}; got {anti_aligned!r}"
         )
     if branch is None:
         branch = EXTRA if problem.students == M + 1 else COMPENSATED
     if branch not in BRANCHES:
-        raise ValueError(f"branch must be one of {', '.join(BRANCHES)}; got {branch!r}")
+        raise UserError(f"branch must be one of {', '.join(BRANCHES)}; got {branch!r}")
     if anti_aligned == 0:
         return teacher_family(problem)
     anchor, sizes = _anchor(problem, int(anti_aligned), branch)
@@ -133,7 +134,9 @@ def teacher_family(problem: Problem) -> BlockAnsatz:
     """The students that equal the teacher; where there are more, the last teacher's share it."""
     M, surplus = problem.teachers, problem.students - problem.teachers
     if surplus < 0:
-        raise ValueError(f"anti_aligned = 0 needs K ≥ M; got K = {problem.students}, M = {M}")
+        raise NoSuchFamilyError(
+            f"anti_aligned = 0 needs K ≥ M; got K = {problem.students}, M = {M}"
+        )
     if M == 1 or surplus:
         sizes, matched, free = (
             ((M - 1, 1), (0,), surplus + 1) if M > 2 else ((1,) * M, (), M + surplus)
@@ -158,7 +161,7 @@ def named_points(problem: Problem, alphas: Iterable[int]) -> tuple[list[FixedPoi
         for alpha in alphas:
             try:
                 ansatz = family(problem, alpha, branch)
-            except ValueError as error:
+            except NoSuchFamilyError as error:
                 reasons.append(str(error))
                 continue
             assert ansatz.start is not None

@@ -13,6 +13,7 @@ from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.detection import block_structure, describe
 from ..model.alignment import INACTIVE_NORM
 from ..model.problem import Problem
+from ..runtime.errors import UserError
 from .fixed_points import CONVERGED, FixedPoint, solve
 from .named_families import ZERO_LOSS, named_points, teacher_family
 
@@ -151,7 +152,7 @@ def families(
     if blocks is None:
         blocks = 3 if M <= _WIDEST_SEARCH else 2 if M <= _WIDEST_PAIRS else 0
     if anti_aligned is not None and not 0 <= anti_aligned <= M:
-        raise ValueError(f"anti_aligned must be from 0 to M = {M}; got {anti_aligned!r}")
+        raise UserError(f"anti_aligned must be from 0 to M = {M}; got {anti_aligned!r}")
     teacher = []
     if problem.students >= M:
         whole = teacher_family(problem)
@@ -162,7 +163,7 @@ def families(
     if anti_aligned is not None and problem.students == M:
         found, reasons = named_points(problem, [int(anti_aligned)])
         if not found:
-            raise ValueError("; ".join(reasons))
+            raise UserError("; ".join(reasons))
         return distinct(found)
     found, _ = named_points(problem, range(1, (M if M <= _WIDEST_PAIRS else 30) + 1))
     todo = [ansatz for b in range(blocks, 0, -1) for ansatz in structures(problem, b)]
@@ -176,7 +177,7 @@ def families(
         return points
     kept = [point for point in points if point.anti_aligned == anti_aligned]
     if not kept:
-        raise ValueError(
+        raise UserError(
             f"no family with anti_aligned = {anti_aligned} was found for K = {problem.students}, M = {M}; "
             f"those found have {sorted({point.anti_aligned for point in points})}"
         )

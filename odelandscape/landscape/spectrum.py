@@ -22,6 +22,7 @@ from ..ansatz.isotypic import hessian_spectrum
 from ..flows.gradient import GradientFlow
 from ..model.problem import Problem, check_dimension
 from ..model.state import Weights
+from ..runtime.errors import UserError
 from .fixed_points import FixedPoint
 from .local_geometry import STABILITY_BAND, hessian
 
@@ -89,12 +90,12 @@ def spectrum(
         return _in_blocks(ansatz, point.z, d - problem.teachers, band)
     K, d = point.W.shape
     if K != problem.students or d < problem.teachers:
-        raise ValueError(
+        raise UserError(
             f"point must hold weights (K = {problem.students}, d ≥ {problem.teachers}); got {(K, d)}"
         )
     wanted = d if dimension is None else check_dimension(problem, dimension)
     if wanted < d:
-        raise ValueError(f"dimension must be at least the weights' own, {d}; got {wanted}")
+        raise UserError(f"dimension must be at least the weights' own, {d}; got {wanted}")
     weights = Weights(jnp.pad(point.W, ((0, 0), (0, wanted - d))), point.v)
     if K * wanted <= DENSE:
         return _dense(problem, weights, band)

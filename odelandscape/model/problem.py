@@ -16,11 +16,12 @@ from jaxtyping import Array, Float
 
 from ..activations.base import AbstractActivation
 from ..activations.relu import ReLU
+from ..runtime.errors import UserError
 
 
 def check_whole_number(name: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+        raise UserError(f"{name} must be a whole number of at least {least}; got {value!r}")
     return int(value)
 
 
@@ -60,7 +61,7 @@ class Problem(eqx.Module):
         self.teachers = check_whole_number("teachers", teachers, 1)
         self.activation = ReLU() if activation is None else activation
         if not isinstance(self.activation, AbstractActivation):
-            raise ValueError(
+            raise UserError(
                 f"activation must be an activation such as ol.ReLU(); got {activation!r}"
             )
         self.teacher_overlaps = _floats(teacher_overlaps)
@@ -68,21 +69,21 @@ class Problem(eqx.Module):
         M = self.teachers
         T, v = self.teacher_overlaps, self.teacher_readout
         if T is not None and T.shape != (M, M):
-            raise ValueError(f"teacher_overlaps must have shape {(M, M)}; got {T.shape}")
+            raise UserError(f"teacher_overlaps must have shape {(M, M)}; got {T.shape}")
         if v is not None and v.shape != (M,):
-            raise ValueError(f"teacher_readout must have shape {(M,)}; got {v.shape}")
+            raise UserError(f"teacher_readout must have shape {(M,)}; got {v.shape}")
         if T is not None and is_concrete(T):
             t = np.asarray(T)
             if not np.isfinite(t).all() or np.abs(t - t.T).max() > 1e-6 * np.abs(t).max():
-                raise ValueError("teacher_overlaps must be finite and symmetric")
+                raise UserError("teacher_overlaps must be finite and symmetric")
             least = np.linalg.eigvalsh(t)[0]
             if least <= 0:
-                raise ValueError(
+                raise UserError(
                     "teacher_overlaps must be positive definite; "
                     f"its smallest eigenvalue is {least:.3g}"
                 )
         if v is not None and is_concrete(v) and not np.isfinite(np.asarray(v)).all():
-            raise ValueError("teacher_readout must be finite")
+            raise UserError("teacher_readout must be finite")
 
     @property
     def T(self) -> Float[Array, "M M"]:
@@ -110,7 +111,7 @@ def check_dimension(problem: Problem, dimension: int | None) -> int:
         return problem.teachers
     d = check_whole_number("dimension", dimension, 1)
     if d < problem.teachers:
-        raise ValueError(
+        raise UserError(
             f"dimension must be at least the number of teachers, {problem.teachers}; got {d}"
         )
     return d

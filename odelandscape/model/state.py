@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..runtime.errors import UserError
 from .problem import Problem, check_dimension, is_concrete
 
 
@@ -58,7 +59,7 @@ def weights_of(problem: Problem, state: OrderParameters) -> Weights:
         least = float(realisability(problem, state))
         scale = float(jnp.max(jnp.abs(state.Q)))
         if not least >= -np.sqrt(np.finfo(state.Q.dtype).eps) * max(scale, 1e-30):
-            raise ValueError(
+            raise UserError(
                 "these order parameters belong to no weights: Q − R T⁻¹ Rᵀ must be positive "
                 f"semidefinite; its smallest eigenvalue is {least:.3g}"
             )
@@ -82,7 +83,7 @@ def check_weights(problem: Problem, weights: Weights) -> None:
     K, M = problem.students, problem.teachers
     W, v = weights.W, weights.v
     if W.ndim != 2 or len(W) != K or W.shape[1] < M or v.shape != (K,):
-        raise ValueError(
+        raise UserError(
             f"state must have weights W (K = {K}, d ≥ {M}) and v ({K},); got {W.shape} and {v.shape}"
         )
 

@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+from ..runtime.errors import UserError
 from .balls import arb, ctx
 from .certificate import Certificate, Statement, ball, exact
 from .prove import certify
@@ -27,9 +28,9 @@ def _statement(told: dict) -> Statement:
     lengths = [len(x) for x in (s.readout, s.teacher_readout, s.centre, s.names)]
     count = len(s.matched) + S * B
     if lengths != [S, B, count, count] or not all(size > 0 for size in s.sizes):
-        raise ValueError("the numbers of its statement don't fit together")
+        raise UserError("the numbers of its statement don't fit together")
     if s.free < 0 or s.bits < 2 or not all(0 <= b < B and s.sizes[b] > 1 for b in s.matched):
-        raise ValueError("its statement is of no ansatz")
+        raise UserError("its statement is of no ansatz")
     for number in (*s.centre, s.radius):
         ball(number)
     return s
@@ -103,7 +104,7 @@ def read_claims(file: str | PathLike) -> Claims:
             raise KeyError("odelandscape")
         return _claims(told)
     except (ValueError, KeyError, TypeError, AttributeError) as why:
-        raise ValueError(f"{str(file)!r} isn't a certificate: {why!r}") from None
+        raise UserError(f"{str(file)!r} isn't a certificate: {why!r}") from None
 
 
 def check_certificate(file: str | PathLike) -> Certificate:
@@ -116,12 +117,12 @@ def check_certificate(file: str | PathLike) -> Certificate:
     claims = read_claims(file)
     s = claims.statement
     if s is None or not claims.loss:
-        raise ValueError(f"{str(file)!r} proves nothing: {claims.verdict} ({claims.reason})")
+        raise UserError(f"{str(file)!r} proves nothing: {claims.verdict} ({claims.reason})")
     certificate = certify(s)
     # In a box within that one, whose enclosures are narrower than those told.
     with ctx.workprec(s.bits + 64):
         narrow = certify(s._replace(radius=exact(ball(s.radius) / 2**8), bits=s.bits + 32))
         wrong = claims.unproved(narrow if certificate.loss is not None else certificate)
     if wrong:
-        raise ValueError(f"{str(file)!r} claims what isn't proved: {'; '.join(wrong)}")
+        raise UserError(f"{str(file)!r} claims what isn't proved: {'; '.join(wrong)}")
     return certificate

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..activations.relu import LeakyReLU, ReLU
 from ..landscape.fixed_points import FixedPoint
+from ..runtime.errors import UserError
 from .ball_loss import Point
 from .balls import arb, arb_mat, column, ctx, eigenvalues, independent, inverse, krawczyk
 from .certificate import (
@@ -196,9 +197,9 @@ def statement_of(point: FixedPoint, bits: int) -> Statement:
     ansatz = point.ansatz
     activation = ansatz.activation
     if not isinstance(activation, ReLU | LeakyReLU):
-        raise ValueError(f"activation must be ReLU or LeakyReLU for a proof; got {activation!r}")
+        raise UserError(f"activation must be ReLU or LeakyReLU for a proof; got {activation!r}")
     if float(ansatz.correlation) != 0:
-        raise ValueError(
+        raise UserError(
             f"teachers must be orthonormal for a proof; got correlation {float(ansatz.correlation):g}"
         )
     return Statement(
@@ -307,7 +308,7 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
     number of at least 2; ImportError without python-flint (`pip install "odelandscape[proof]"`).
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or bits < 2:
-        raise ValueError(f"bits must be a whole number of at least 2; got {bits!r}")
+        raise UserError(f"bits must be a whole number of at least 2; got {bits!r}")
     s = statement_of(point, bits)
     with ctx.workprec(bits):
         given = given_parameters(point, s)

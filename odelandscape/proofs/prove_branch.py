@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ..landscape.fixed_points import FixedPoint
+from ..runtime.errors import UserError
 from .balls import arb, column, ctx, inverse, krawczyk
 from .certificate import Statement, ball
 from .prove import box_radii, given_parameters, newton_refined, point_at, statement_of
@@ -65,7 +66,7 @@ def prove_between(start: FixedPoint, end: FixedPoint, bits: int = 128) -> bool:
     """
     s, other = statement_of(start, bits), statement_of(end, bits)
     if s._replace(sizes=()) != other._replace(sizes=()) or len(s.sizes) != len(other.sizes):
-        raise ValueError(
+        raise UserError(
             "start and end must be of the same blocks of one problem, but for the sizes"
         )
     with ctx.workprec(bits):

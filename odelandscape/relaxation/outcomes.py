@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-
 GLOBAL_MINIMUM = "global_minimum"
 LOCAL_MINIMUM = "local_minimum"
 SADDLE = "saddle"

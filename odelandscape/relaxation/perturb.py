@@ -22,6 +22,7 @@ from ..model.alignment import align
 from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import Weights, overlaps
+from ..runtime.errors import UserError
 from .outcomes import LEVEL_WIDTH
 from .relax import relax
 
@@ -118,16 +119,16 @@ def perturb(
     """
     levels = np.atleast_1d(np.asarray(sigma, dtype=float))
     if levels.ndim != 1 or not levels.size or not (np.isfinite(levels) & (levels >= 0)).all():
-        raise ValueError(f"sigma must be one or more numbers of at least 0; got {sigma!r}")
+        raise UserError(f"sigma must be one or more numbers of at least 0; got {sigma!r}")
     if isinstance(repeats, bool) or not isinstance(repeats, int | np.integer) or repeats < 1:
-        raise ValueError(f"repeats must be a whole number of at least 1; got {repeats!r}")
+        raise UserError(f"repeats must be a whole number of at least 1; got {repeats!r}")
     if embedding not in (None, ZERO, SPLIT):
-        raise ValueError(f"embedding must be None, {ZERO!r} or {SPLIT!r}; got {embedding!r}")
+        raise UserError(f"embedding must be None, {ZERO!r} or {SPLIT!r}; got {embedding!r}")
     problem, weights = _embedded(problem, point, embedding, student)
     if embedding is not None and not _admits(flow, Weights(weights.W / 2, weights.v)):
-        raise ValueError(f"embedding needs a flow that leaves students any length; got {flow!r}")
+        raise UserError(f"embedding needs a flow that leaves students any length; got {flow!r}")
     if not _admits(flow, weights):
-        raise ValueError(f"point must satisfy the constraint of the flow, {flow!r}")
+        raise UserError(f"point must satisfy the constraint of the flow, {flow!r}")
     ends = relax(problem, flow, _noisy(weights, key, jnp.asarray(levels), int(repeats)))
     loss = float(population_loss(problem, weights))
     shape = (len(levels), repeats)
@@ -146,7 +147,7 @@ def _embedded(
     weights = point.weights if isinstance(point, FixedPoint) else point
     K, d = weights.W.shape
     if problem.students not in ((K,) if embedding is None else (K, K + 1)) or d < problem.teachers:
-        raise ValueError(
+        raise UserError(
             f"point must have the problem's K = {problem.students} students"
             f"{'' if embedding is None else ', or one less,'} in d ≥ M = {problem.teachers}; got {(K, d)}"
         )
@@ -154,26 +155,26 @@ def _embedded(
     if isinstance(point, FixedPoint):
         point.ansatz.of(problem)  # refuses another number of teachers
     if student is not None and embedding != SPLIT:
-        raise ValueError(f"student is the one that {SPLIT!r} splits; got {student!r} without it")
+        raise UserError(f"student is the one that {SPLIT!r} splits; got {student!r} without it")
     if embedding is None:
         return problem, weights
     if embedding == ZERO:
         W, new, readout = weights.W, jnp.zeros(d), jnp.asarray(1.0)
         if float(problem.activation(jnp.asarray(0.0))) != 0:
-            raise ValueError(
+            raise UserError(
                 f"embedding {ZERO!r} needs σ(0) = 0: a student of length 0 would change the network; "
                 f"got {problem.activation!r}"
             )
     else:
         if not problem.activation.positively_homogeneous:
-            raise ValueError(
+            raise UserError(
                 f"embedding {SPLIT!r} needs a positively homogeneous activation, for which w is twice "
                 f"w/2; got {problem.activation!r}"
             )
         if student is None:
             student = _most_anti_aligned(problem, weights)
         if not 0 <= student < K:
-            raise ValueError(f"student must be from 0 to K − 1 = {K - 1}; got {student!r}")
+            raise UserError(f"student must be from 0 to K − 1 = {K - 1}; got {student!r}")
         new, readout = weights.W[student] / 2, weights.v[student]
         W = weights.W.at[student].set(new)
     embedded = Weights(jnp.concatenate([W, new[None]]), jnp.append(weights.v, readout))

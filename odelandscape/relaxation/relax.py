@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from ..flows.base import AbstractFlow
 from ..model.problem import Problem
 from ..model.state import Weights
+from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
@@ -89,17 +90,17 @@ def relax(
     """
     check_float64("end states are certified to a gradient norm of 1e-10")
     if starts.W.ndim != 3 or starts.W.shape[1] != problem.students:
-        raise ValueError(
+        raise UserError(
             f"starts must hold weights (N, K = {problem.students}, d); got shape {starts.W.shape}"
         )
     if starts.W.shape[2] < problem.teachers:
-        raise ValueError(
+        raise UserError(
             f"starts must have dimension d ≥ M = {problem.teachers}; got {starts.W.shape[2]}"
         )
     if batch is None:
         batch = 64 if jax.default_backend() == "cpu" else 2048
     if len(starts.W) < 1 or batch < 1:
-        raise ValueError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
+        raise UserError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
     # Numbers become arrays, so that other numbers run the same program.
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
     if flow.stochastic:

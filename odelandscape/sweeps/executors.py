@@ -18,6 +18,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Generic, NamedTuple, TypeVar
 
+from ..runtime.errors import UserError
+
 T, R = TypeVar("T"), TypeVar("R")
 ATTEMPTS = 3
 """How often a task is tried before it is given up."""
@@ -110,7 +112,7 @@ class Workers(Executor):
 
     def __init__(self, count: int):
         if count < 1:
-            raise ValueError(f"count must be a whole number of at least 1; got {count!r}")
+            raise UserError(f"count must be a whole number of at least 1; got {count!r}")
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         self._cores = [cores[i % len(cores)] for i in range(count)]
         self._context = multiprocessing.get_context("spawn")

@@ -8,6 +8,7 @@ import xarray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from ..runtime.errors import UserError
 from .manifest import VARIABLES
 from .store import Store
 
@@ -47,7 +48,7 @@ def open_sweep(folder: str | os.PathLike) -> xarray.Dataset:
     seeds = store.seeds()
     first = next(iter(store.rows(tuple(VARIABLES), seeds[:1])), None)
     if first is None:
-        raise ValueError(f"the sweep in {str(folder)!r} has no finished seeds yet")
+        raise UserError(f"the sweep in {str(folder)!r} has no finished seeds yet")
     columns = {}
     for (name, variable), like in zip(VARIABLES.items(), first[1:], strict=True):
         told = {"long_name": variable.description}

@@ -15,6 +15,7 @@ from ..model.problem import Problem
 from ..model.state import Weights
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
+from ..runtime.errors import UserError
 from ..runtime.registry import load_class
 from .levels import group_by_level, merge_families
 from .starts import kept_coordinates
@@ -119,7 +120,7 @@ class Sweep:
         seeds = np.asarray(seeds)
         strange = ~np.isin(seeds, self.seeds)
         if strange.any():
-            raise ValueError(f"seeds must be among those of the sweep; got {seeds[strange][0]}")
+            raise UserError(f"seeds must be among those of the sweep; got {seeds[strange][0]}")
         W = np.zeros(
             (
                 len(seeds),
@@ -183,7 +184,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
         try:
             return load_class(table, parts["name"])(**values)
         except (KeyError, TypeError, ValueError):
-            raise ValueError(
+            raise UserError(
                 f"the sweep in {str(folder)!r} was made with {parts['name']}, which is not a part of this "
                 "package: open_sweep reads its numbers"
             ) from None

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..relaxation.outcomes import EndStates
+from ..runtime.errors import UserError
 from ..runtime.files import write_whole
 from .manifest import (
     FORMAT,
@@ -82,16 +83,16 @@ class Store:
         try:
             there = json.loads(manifest.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ValueError(f"the folder {str(folder)!r} holds no sweep ({MANIFEST})") from None
+            raise UserError(f"the folder {str(folder)!r} holds no sweep ({MANIFEST})") from None
         except ValueError as error:
-            raise ValueError(damaged_manifest(manifest, f"it is no JSON: {error}")) from None
+            raise UserError(damaged_manifest(manifest, f"it is no JSON: {error}")) from None
         except OSError as error:
-            raise ValueError(f"cannot read {str(manifest)!r}: {error.strerror}") from None
+            raise UserError(f"cannot read {str(manifest)!r}: {error.strerror}") from None
         if not isinstance(there, dict):
-            raise ValueError(damaged_manifest(manifest, "it says nothing"))
+            raise UserError(damaged_manifest(manifest, "it says nothing"))
         if there.get("format") != FORMAT:
             versions = abbreviated(there.get("versions"))
-            raise ValueError(
+            raise UserError(
                 f"the sweep in {str(folder)!r} is in format {abbreviated(there.get('format'))}; this version of "
                 f"odelandscape reads and writes format {FORMAT}: name another folder, or use the version "
                 f"that made it ({versions})"
@@ -101,7 +102,7 @@ class Store:
         self.name = configuration_hash(self.configuration)
         if there.get("hash") != self.name:
             told = "its hash is not that of its configuration"
-            raise ValueError(damaged_manifest(manifest, told))
+            raise UserError(damaged_manifest(manifest, told))
         self._writing = False
         self._verified: dict[Path, bool] = {}
         self._chunks = self._listed()
@@ -138,14 +139,14 @@ class Store:
                 text = json.dumps(manifest, indent=1, ensure_ascii=False)
                 write_whole(folder / MANIFEST, text + "\n", first=True)
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"cannot keep results in the folder {str(folder)!r}: {error.strerror}"
             ) from None
         store = cls(folder)
         # As JSON has it: lists for tuples.
         differing = difference(store.configuration, json.loads(json.dumps(configuration)))
         if differing:
-            raise ValueError(
+            raise UserError(
                 f"the folder {str(folder)!r} holds another sweep ({differing}): name another folder, or "
                 "remove this one"
             )
@@ -180,7 +181,7 @@ class Store:
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise ValueError(
+                raise UserError(
                     f"the folder {str(self.folder)!r} is in use by {holder}: "
                     "wait until it has finished, or let processes share the sweep (--share)"
                 ) from None
@@ -283,7 +284,7 @@ class Store:
                 return f"it cannot be read: {error}"
             raise StoreError(f"cannot read {str(path)!r}: {error.strerror}") from None
         if about.get("sweep") != self.name:
-            raise ValueError(
+            raise UserError(
                 f"{str(path)!r} belongs to another sweep than {MANIFEST} beside it: move it away"
             )
         rows = {len(column) for column in columns.values()}

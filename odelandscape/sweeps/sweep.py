@@ -15,6 +15,7 @@ from ..flows.base import AbstractFlow
 from ..model.problem import Problem, check_dimension
 from ..model.state import random_weights
 from ..relaxation.outcomes import blank
+from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .configuration import configuration
 from .result import InMemory, Sweep
@@ -45,7 +46,7 @@ def _check(problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimensio
     check_float64("end states are certified to a gradient norm of 1e-10")
     for name, value, least in (("seeds", seeds, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+            raise UserError(f"{name} must be a whole number of at least {least}; got {value!r}")
     d = check_dimension(problem, dimension)
     # What the flow refuses, it refuses here, for shapes alone.
     eqx.filter_eval_shape(
@@ -140,7 +141,7 @@ def sweep_share(
     task = _check(problem, flow, seeds, seed, dimension)
     i, n = share
     if not 1 <= i <= n:
-        raise ValueError(f"share must be (i, n) with 1 ≤ i ≤ n; got {share!r}")
+        raise UserError(f"share must be (i, n) with 1 ≤ i ≤ n; got {share!r}")
     kept = Store.writing(store, configuration(*task[:4]))
     chunk = chunk_size(task.stop, n)
     with kept.held(shared=True):
