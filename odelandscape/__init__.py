@@ -2,6 +2,6 @@
 
 import lazy_loader
 
-# The names are those of `__init__.pyi`. Each is imported when it is first used: `--help` needs no JAX, reading a
-# sweep no solver, and python-flint need not be there.
+# The names of `__init__.pyi`, each imported when it is first used: `--help` needs no JAX, reading a sweep no
+# solver, and python-flint need not be there.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

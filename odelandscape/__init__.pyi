@@ -65,6 +65,10 @@ from .relaxation.outcomes import EndStates as EndStates
 from .relaxation.perturb import Perturbation as Perturbation
 from .relaxation.perturb import perturb as perturb
 from .relaxation.relax import relax as relax
+from .runtime.errors import NoSuchFamilyError as NoSuchFamilyError
+from .runtime.errors import OperationError as OperationError
+from .runtime.errors import StoreError as StoreError
+from .runtime.errors import UserError as UserError
 from .runtime.self_test import (
     WrongNumbersError as WrongNumbersError,
 )
@@ -79,7 +83,6 @@ from .sweeps.executors import WorkersLostError as WorkersLostError
 from .sweeps.read import open_sweep as open_sweep
 from .sweeps.result import Sweep as Sweep
 from .sweeps.result import read_sweep as read_sweep
-from .sweeps.store import StoreError as StoreError
 from .sweeps.summary import Summary as Summary
 from .sweeps.sweep import sweep as sweep
 from .sweeps.sweep import sweep_share as sweep_share

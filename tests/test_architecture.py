@@ -1,81 +1,62 @@
-"""Data walks one way: a file imports only from files above it in the order of the design."""
+"""The house is in order: rooms import downward only, and rooms, files and functions stay small.
+
+The order itself is written once, as the import-linter contract of pyproject.toml.
+"""
 
 import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import odelandscape
+import grimp
+import pytest
+from importlinter.api import use_cases
 
-ROOT = Path(odelandscape.__file__).parent
-ORDER = (
-    "selfcheck results compiler workers activations problem flows blocks ansatz overlap_ansatz isotypic "
-    "fixed_points continuation solvers lanes integrate stability newton classify families catalogue certify "
-    "stationary relax perturb store dataset summary sweep network balls certificate variations proof "
-    "cli_trajectory cli_proof plots cli __main__"
-).split()
-FILES = {p.relative_to(ROOT).with_suffix("").parts: p for p in ROOT.rglob("*.py")}
-
-
-def _name(parts):
-    """(…, "__init__") and (…) are one module."""
-    return parts[:-1] if parts[-1:] == ("__init__",) else parts
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "odelandscape"
+FILES = sorted(PACKAGE.rglob("*.py"))
+GRAPH = grimp.build_graph("odelandscape", cache_dir=None)
+IMPORTS = {module: GRAPH.find_modules_directly_imported_by(module) for module in GRAPH.modules}
 
 
-MODULES = {_name(parts): path for parts, path in FILES.items()}
+def _room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
 
 
-def _imported(module, path):
-    """Modules of the package that a file imports, function-local imports included."""
-    package = module if path.name == "__init__.py" else module[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names = [tuple(alias.name.split(".")) for alias in node.names]
-            yield from (n[1:] for n in names if n[0] == "odelandscape")
-        elif isinstance(node, ast.ImportFrom):
-            named = tuple(node.module.split(".")) if node.module else ()
-            if node.level:
-                base = package[: len(package) - (node.level - 1)] + named
-            elif named[:1] == ("odelandscape",):
-                base = named[1:]
-            else:
-                continue
-            for alias in node.names:
-                inner = (*base, alias.name)
-                yield inner if inner in MODULES else base
+def test_rooms_import_downward_only():
+    assert use_cases.lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None)
 
 
-GRAPH = {module: set(_imported(module, path)) for module, path in MODULES.items()}
+def test_no_module_imports_itself_by_way_of_others():
+    TopologicalSorter(IMPORTS).prepare()  # raises CycleError
 
 
-def test_every_file_has_a_place_in_the_order():
-    assert {module[0] for module in MODULES if module} <= set(ORDER)
+def test_there_are_at_most_ten_levels_of_rooms():
+    rooms = {_room(module): set() for module in IMPORTS if module != "odelandscape"}
+    for module, targets in IMPORTS.items():
+        if module != "odelandscape":
+            rooms[_room(module)] |= {_room(t) for t in targets} - {_room(module), "odelandscape"}
+    level: dict[str, int] = {}
+    for room in TopologicalSorter(rooms).static_order():
+        level[room] = 1 + max((level[below] for below in rooms[room]), default=0)
+    assert level["odelandscape.cli"] > level["odelandscape.runtime"] == 1  # the graph isn't empty
+    assert max(level.values()) <= 10
 
 
-def test_a_file_imports_only_from_files_above_it():
-    rank = {name: i for i, name in enumerate(ORDER)}
-    for module, targets in GRAPH.items():
-        for target in targets:
-            if not module:
-                continue  # the public namespace gathers from everywhere
-            if not target:
-                assert module[0] in ("cli", "__main__"), f"{module} imports the public namespace"
-            elif target[0] != module[0]:
-                assert rank[target[0]] < rank[module[0]], f"{module} imports {target}"
+def test_a_room_has_at_most_twelve_files_and_a_docstring():
+    rooms = [path for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]
+    assert len(rooms) == 12
+    for room in rooms:
+        assert len(list(room.glob("*.py"))) <= 12, room.name
+        assert ast.get_docstring(ast.parse((room / "__init__.py").read_text())), room.name
 
 
-def test_within_a_package_private_files_come_first_then_base_then_the_rest_without_cycles():
-    def may_import(module, target):
-        private = target[-1].startswith("_")
-        return private or (len(target) == 2 and module[-1] != "base" and module[-1][0] != "_")
-
-    inner = {m: {t for t in ts if t and m and t[0] == m[0]} for m, ts in GRAPH.items()}
-    for module, targets in inner.items():
-        for target in targets:
-            assert may_import(module, target), f"{module} imports {target}"
-    TopologicalSorter(inner).prepare()  # raises CycleError
-
-
-def test_the_walk_sees_the_imports():
-    # Guards the three tests above against passing on an empty graph.
-    assert ("flows", "base") in GRAPH["flows", "gradient"]
-    assert ("results",) in GRAPH[("certify",)]
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            # A public docstring with its equations and errors is not what makes a function long.
+            doc = ast.get_docstring(node, clean=False)
+            lines = node.end_lineno - node.lineno + 1 - (len(doc.splitlines()) if doc else 0)
+            assert lines < 60, node.name

@@ -13,10 +13,8 @@ import jax
 from tqdm import tqdm
 
 from ..runtime.cache import keep_programs
-from ..runtime.errors import UserError
-from ..runtime.self_test import WrongNumbersError, ensure_numbers
-from ..sweeps.executors import WorkersLostError
-from ..sweeps.store import StoreError
+from ..runtime.errors import OperationError, UserError
+from ..runtime.self_test import ensure_numbers
 from .check import CHECK_EXAMPLES, run_check
 from .minima import MINIMA_EXAMPLES, run_minima
 from .options import FLOWS, add_output, add_problem, number, positive, share, whole
@@ -210,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
                 "trajectory": run_trajectory,
             }
             run[args.command](args)
-    except (ImportError, UserError, WrongNumbersError, StoreError, WorkersLostError) as error:
+    except (ImportError, UserError, OperationError) as error:
         print(f"odelandscape {args.command}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:

@@ -12,8 +12,8 @@ from ..landscape.fixed_points import FixedPoint
 from ..landscape.spectrum import spectrum
 from ..model.problem import Problem
 from ..proofs.certificate import Certificate
+from ..runtime.errors import StoreError
 from ..runtime.files import write_whole
-from ..sweeps.store import StoreError
 from .minima import find_families, is_reported
 from .options import activation_of, check_writable, output_folder
 

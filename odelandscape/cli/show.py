@@ -4,9 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..runtime.errors import UserError
+from ..runtime.errors import StoreError, UserError
 from ..sweeps.result import read_sweep
-from ..sweeps.store import StoreError
 from .sweep import report_sweep
 
 SHOW_EXAMPLES = """\

@@ -12,11 +12,10 @@ from ..activations.erf import Erf
 from ..activations.relu import LeakyReLU, ReLU
 from ..flows.online_sgd import OnlineSGD
 from ..model.problem import Problem
-from ..runtime.errors import UserError
+from ..runtime.errors import StoreError, UserError
 from ..runtime.files import write_whole
 from ..sweeps.executors import Workers
 from ..sweeps.result import Sweep
-from ..sweeps.store import StoreError
 from ..sweeps.sweep import sweep, sweep_share
 from .options import FLOWS, activation_of, flow_of, output_folder
 

@@ -13,9 +13,8 @@ from ..flows.online_sgd import OnlineSGD
 from ..model.problem import Problem
 from ..model.random_teacher import random_teacher
 from ..model.state import random_weights
-from ..runtime.errors import UserError
+from ..runtime.errors import StoreError, UserError
 from ..runtime.files import write_whole
-from ..sweeps.store import StoreError
 from .options import activation_of, check_writable, flow_of, output_folder
 
 TRAJECTORY_EXAMPLES = """\

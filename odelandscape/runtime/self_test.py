@@ -17,6 +17,7 @@ import jaxlib.version
 import numpy as np
 
 from .cache import cache_folder
+from .errors import OperationError
 
 _REFUSED = "0.10.2"
 
@@ -32,7 +33,7 @@ def _here() -> tuple[np.dtype, str]:
     return probe.dtype, f"{device.platform} ({device.device_kind})"
 
 
-class WrongNumbersError(RuntimeError):
+class WrongNumbersError(OperationError):
     """The installed jax computes wrong numbers, by known answer or by name."""
 
     def __init__(self, what: str):

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Generic, NamedTuple, TypeVar
 
-from ..runtime.errors import UserError
+from ..runtime.errors import OperationError, UserError
 
 T, R = TypeVar("T"), TypeVar("R")
 ATTEMPTS = 3
@@ -27,7 +27,7 @@ IN_FLIGHT = 256
 """Tasks that are handed to an executor at a time, unless it says how many it has a use for."""
 
 
-class WorkersLostError(RuntimeError):
+class WorkersLostError(OperationError):
     """No worker could do a task, or the executor takes no more of them."""
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..relaxation.outcomes import EndStates
-from ..runtime.errors import UserError
+from ..runtime.errors import StoreError, UserError
 from ..runtime.files import write_whole
 from .manifest import (
     FORMAT,
@@ -45,10 +45,6 @@ except ImportError:  # not a Unix
 _LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-
-
-class StoreError(RuntimeError):
-    """A folder of results cannot be written or read on."""
 
 
 class _Chunk(NamedTuple):
@@ -93,8 +89,8 @@ class Store:
         if there.get("format") != FORMAT:
             versions = abbreviated(there.get("versions"))
             raise UserError(
-                f"the sweep in {str(folder)!r} is in format {abbreviated(there.get('format'))}; this version of "
-                f"odelandscape reads and writes format {FORMAT}: name another folder, or use the version "
+                f"the sweep in {str(folder)!r} is in format {abbreviated(there.get('format'))}; this version "
+                f"of odelandscape reads and writes format {FORMAT}: name another folder, or use the version "
                 f"that made it ({versions})"
             )
         self.configuration: dict = there.get("configuration") or {}
