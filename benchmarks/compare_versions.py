@@ -215,8 +215,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def record(out: Path, parts: dict[str, Callable[[], Quantities]]) -> bool:
-    """Write all quantities into a file. A part that fails is printed and ends there; the others go on.
-    Returns whether none failed."""
+    """Write the quantities into a file, anew after each part. A part that fails is printed and ends there; the
+    others follow. Returns whether none failed."""
     versions = f"Python {platform.python_version()}, jax {jax.__version__}"
     found, whole = {"about": np.array(f"{Path(ol.__file__).parent}, {versions}")}, True
     print(found["about"], file=sys.stderr)
@@ -229,7 +229,7 @@ def record(out: Path, parts: dict[str, Callable[[], Quantities]]) -> bool:
             traceback.print_exc()
             whole = False
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    np.savez_compressed(out, allow_pickle=False, **found)
+        np.savez_compressed(out, allow_pickle=False, **found)
     return whole
 
 
@@ -242,7 +242,7 @@ def limit(name: str, value: np.ndarray) -> float:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest |a − b|, as a part of the larger one where that is above 1 (a loss of 0 is known up to
+    """The largest |a − b|, as a part of the smaller one where that is above 1 (a loss of 0 is known up to
     rounding only). Infinite for other shapes or words, where one of two is NaN, and where one is missing."""
     if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
         return np.inf
@@ -250,7 +250,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
         return 0.0 if np.array_equal(a, b) else np.inf
     apart = (a != b) & ~(np.isnan(a) & np.isnan(b))
     x, y = a[apart].astype(float), b[apart].astype(float)
-    sizes = np.abs(x - y) / np.maximum(1, np.maximum(np.abs(x), np.abs(y)))
+    sizes = np.abs(x - y) / np.maximum(1, np.minimum(np.abs(x), np.abs(y)))
     return float(np.nan_to_num(sizes, nan=np.inf).max(initial=0))
 
 
