@@ -215,8 +215,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def record(out: Path, parts: dict[str, Callable[[], Quantities]]) -> bool:
-    """Write the quantities into a file, anew after each part. A part that fails is printed and ends there; the
-    others follow. Returns whether none failed."""
+    """Write the quantities into a file, anew after each part. A part that fails is printed and ends there,
+    the others follow. Returns whether none failed."""
     versions = f"Python {platform.python_version()}, jax {jax.__version__}"
     found, whole = {"about": np.array(f"{Path(ol.__file__).parent}, {versions}")}, True
     print(found["about"], file=sys.stderr)
@@ -254,9 +254,9 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.nan_to_num(sizes, nan=np.inf).max(initial=0))
 
 
-def compare(before_file: Path, after_file: Path, everything: bool) -> bool:
+def compare(files: list[Path], everything: bool) -> bool:
     """Print the table. Returns whether all is within its limits."""
-    before, after = (dict(np.load(file)) for file in (before_file, after_file))
+    before, after = (dict(np.load(file)) for file in files)
     print(f"before: {before.pop('about')}\nafter:  {after.pop('about')}\n")
     names, identical, beyond = [*(before | after)], 0, 0
     wide = max(map(len, names))
@@ -288,7 +288,7 @@ def main() -> int:
     two.add_argument("--all", action="store_true", help="print what is identical, too")
     args = parser.parse_args()
     if args.command == "compare":
-        return 0 if compare(*args.files, args.all) else 1
+        return 0 if compare(args.files, args.all) else 1
     parts: dict[str, Callable[[], Quantities]] = {name: PARTS[name] for name in args.only}
     if args.store or args.read_store:
         parts["store"] = partial(store, args.store or args.read_store, args.store is not None)
