@@ -1,7 +1,7 @@
 r"""Second variations of the loss of a block ansatz, in ball arithmetic (Arb).
 
-With the notation of `ball_loss`, unit vectors $e$ and $e'$ along $w$ and $w'$, $n$ along $e' - \cos\theta\, e$, and
-$p, r$ directions of $w$, $r'$ of $w'$ (Cho and Saul 2009; Safran and Shamir 2018),
+With the notation of `ball_loss`, unit vectors $e$ and $e'$ along $w$ and $w'$, $n$ along
+$e' - \cos\theta\, e$, and $p, r$ directions of $w$, $r'$ of $w'$ (Cho and Saul 2009; Safran and Shamir 2018),
 
 - $2\pi f[p, r] = (|w'|/|w|) \sin\theta\, (p·r - p·e\; r·e + p·n\; r·n)$,
 - $2\pi f[p, r'] = (\pi - \theta)\, p·r' + \sin\theta \cos\theta\, (p·e\; r'·e - p·n\; r'·n)
@@ -10,13 +10,13 @@ $p, r$ directions of $w$, $r'$ of $w'$ (Cho and Saul 2009; Safran and Shamir 201
 They are continuous where units coincide: n has no direction there, but sin θ multiplies it, and |p·n| ≤ |p|
 is all that is needed.
 
-The terms in $p·r$ and $p·r'$ are scalar products with the weights that the gradient has too (`_inner_products`).
-The others depend on the directions only by their components along $e$ and $n$, so over all pairs of units they are
-a product of two thin matrices (`_curvature_factors`).
+The terms in $p·r$ and $p·r'$ are scalar products with the weights that the gradient has too
+(`_inner_products`). The others depend on the directions only by their components along $e$ and $n$, so over
+all pairs of units they are a product of two thin matrices (`_curvature_factors`).
 """
 
-from .balls import arb, arb_mat
 from .ball_loss import BallPoint, PairKernel, ProductWeights
+from .balls import arb, arb_mat
 from .groups import Groups, Rows, SplitDirections
 
 
@@ -39,8 +39,8 @@ def gram(point: BallPoint, directions: SplitDirections) -> arb_mat:
 def _curvature_factors(
     point: BallPoint, directions: SplitDirections, groups: Groups
 ) -> tuple[arb_mat, arb_mat]:
-    """Return two matrices, (directions, n) and (n, directions), whose product is the kernel's curvature: all terms
-    of the Hessian but the scalar products of directions.
+    """Return two matrices, (directions, n) and (n, directions), whose product is the kernel's curvature:
+    all terms of the Hessian but the scalar products of directions.
 
     Each set of pairs of units adds two to n: the components of directions along e and n on the left, and what
     multiplies them in the second variation on the right.

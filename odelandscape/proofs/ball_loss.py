@@ -1,15 +1,15 @@
 r"""The loss of a block ansatz and its first variation, in ball arithmetic (Arb).
 
-Every number is a ball that encloses the exact one, so what is computed here is proved. Units come in groups of
-equal ones (`groups`). With $a$ the signed readouts (of teachers with a minus), the loss is
-$L = \frac12 \sum_{ij} a_i a_j f(w_i, w_j)$ over all units. For ReLU, with θ the angle between $w$ and $w'$, and
-$p$ a direction of $w$ (Cho and Saul 2009; Safran and Shamir 2018),
+Every number is a ball that encloses the exact one, so what is computed here is proved. Units come in groups
+of equal ones (`groups`). With $a$ the signed readouts (of teachers with a minus), the loss is $L = \frac12
+\sum_{ij} a_i a_j f(w_i, w_j)$ over all units. For ReLU, with θ the angle between $w$ and $w'$, and $p$ a
+direction of $w$ (Cho and Saul 2009; Safran and Shamir 2018),
 
 - $2\pi f = |w||w'| (\sin\theta + (\pi - \theta) \cos\theta)$,
 - $2\pi f[p] = (|w'|/|w|) \sin\theta\; p·w + (\pi - \theta)\; p·w'$.
 
-Leaky ReLU of slope s has $(1 - s)^2 f + s\, w·w'$ instead of $f$, so $\frac{1 + s^2}2 |w|^2$ for a unit with itself.
-Second variations: `ball_hessian`.
+Leaky ReLU of slope s has $(1 - s)^2 f + s\, w·w'$ instead of $f$, so $\frac{1 + s^2}2 |w|^2$ for a unit
+with itself. Second variations: `ball_hessian`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -69,8 +69,8 @@ class UnitPairs(NamedTuple):
 
 
 class ProductWeights(NamedTuple):
-    """What the gradient, and the part of the Hessian that isn't the kernel's curvature, has of each scalar product
-    with a direction.
+    """What the gradient, and the part of the Hessian that isn't the kernel's curvature, has of each scalar
+    product with a direction.
 
     - `own` (students): of the direction of a student with that student, or with its direction.
     - `const`, `same` (students, units): with another unit of another, or of the same, index.
@@ -129,7 +129,7 @@ class BallPoint:
         return Groups(sizes, directions.matched_to, kind)
 
     def unit_pairs(self, groups: Groups, g: int) -> Iterator[UnitPairs]:
-        """Yield the pairs of different units with a student of group g, where their weight isn't exactly 0."""
+        """Yield the pairs of different units with a student of group g whose weight isn't exactly 0."""
         for h in range(len(groups.block)):
             g_kind, h_kind = groups.kind[g], groups.kind[h]
             weight = self._signed_readout[g_kind] * self._signed_readout[h_kind]
@@ -201,8 +201,8 @@ class BallPoint:
     def gradient(self, students_only: bool = False) -> list[arb]:
         r"""Return the derivatives of the loss along the directions of the ansatz.
 
-        - `students_only`: of the part of the loss without teachers, $\frac12 \sum_{ij} v_i v_j f(w_i, w_j)$ over
-          students.
+        - `students_only`: of the part of the loss without teachers, $\frac12 \sum_{ij} v_i v_j f(w_i, w_j)$
+          over students.
         """
         groups, own_directions = self._groups, self.directions[0]
         weights = self.product_weights(groups, len(own_directions.matched_to), students_only)
@@ -231,8 +231,8 @@ class BallPoint:
     def product_weights(
         self, groups: Groups, students: int, students_only: bool = False
     ) -> ProductWeights:
-        """Return the weights of scalar products for groups that may be split, the first `students` of which are
-        of students. `students_only`: see `gradient`."""
+        """Return the weights of scalar products for groups that may be split, the first `students` of which
+        are of students. `students_only`: see `gradient`."""
         own = []
         const, same = ([[arb(0)] * len(groups.block) for _ in range(students)] for _ in range(2))
         for g in range(students):

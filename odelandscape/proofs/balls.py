@@ -1,9 +1,10 @@
 r"""Validated linear algebra in ball arithmetic (Arb, by python-flint, which is optional).
 
-A ball $[m \pm r]$ encloses the exact number that it stands for, and the result of an operation on balls encloses
-every exact result (Johansson 2017). An approximate answer, in floating point or by the midpoints of balls, is only
-used to choose what is then verified: here the zero of a map (Krawczyk's inclusion test) and the eigenvalues of a
-symmetric-definite pencil (Weyl and Ostrowski, about an approximate diagonalisation).
+A ball $[m \pm r]$ encloses the exact number that it stands for, and the result of an operation on balls
+encloses every exact result (Johansson 2017). An approximate answer, in floating point or by the midpoints
+of balls, is only used to choose what is then verified: here the zero of a map (Krawczyk's inclusion test)
+and the eigenvalues of a symmetric-definite pencil (Weyl and Ostrowski, about an approximate
+diagonalisation).
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 _INDEPENDENT = 1e-10
-"""A direction counts as independent if the squared sine of its angle with those chosen before is above this."""
+"""The least squared sine of the angle of an independent direction with those chosen before."""
 _SEPARATION = 1e-8
 """Approximate eigenvalues closer than this, in parts of the largest one, are refined as equal ones."""
 _REFINEMENTS = 2  # of the approximate eigenvectors, from the 53 bits of floating point
@@ -70,8 +71,8 @@ def _to_float(x: arb_mat) -> np.ndarray:
 
 
 def approximate_inverse(H: arb_mat) -> arb_mat | None:
-    """Return a matrix of points near the inverse of H's midpoints, of which nothing is claimed; None if they are
-    singular."""
+    """Return a matrix of points near the inverse of H's midpoints, of which nothing is claimed; None if
+    they are singular."""
     try:
         return _midpoints(_midpoints(H).inv())
     except ZeroDivisionError:
@@ -103,9 +104,9 @@ def krawczyk_image(
 def independent_directions(G: arb_mat) -> list[int]:
     """Return the numbers of as many directions as are independent, of their Gram matrix G.
 
-    They are chosen by a Cholesky factorisation with pivots in floating point. In small blocks some copies of a
-    representation coincide. A wrong choice proves nothing false: too many make G indefinite in balls, too few
-    leave the number of eigenvalues short of K·M.
+    They are chosen by a Cholesky factorisation with pivots in floating point. In small blocks some copies
+    of a representation coincide. A wrong choice proves nothing false: with too many,
+    G isn't proved positive definite; with too few, eigenvalues are missing, and their number is checked.
     """
     rest = _to_float(G)
     scale = np.where(np.diag(rest) > 0, np.diag(rest), np.inf)
@@ -124,9 +125,9 @@ def enclosed_eigenvalues(H: arb_mat, G: arb_mat) -> list[arb] | None:
     r"""Return enclosures of all λ of H u = λ G u, ascending; None if G isn't proved positive definite or no
     finite enclosure is found.
 
-    With Q near the eigenvectors, the k-th eigenvalue of $S = Q^T H Q$ lies within the norm of the off-diagonal
-    part of S of the k-th diagonal number (Weyl), and λ within factors $1 ± ε$, $ε = |Q^T G Q - 1|$, of
-    it (Ostrowski).
+    With Q near the eigenvectors, the k-th eigenvalue of $S = Q^T H Q$ lies within the norm of the
+    off-diagonal part of S of the k-th diagonal number (Weyl), and λ within factors $1 ± ε$, $ε = |Q^T G Q -
+    1|$, of it (Ostrowski).
     """
     n = H.nrows()
     try:
@@ -141,8 +142,8 @@ def enclosed_eigenvalues(H: arb_mat, G: arb_mat) -> list[arb] | None:
     off_diagonal, error = _norm_bound(S - diagonal), _norm_bound(R)
     if not error < 1:
         return None
-    # The k-th smallest of numbers enclosed by balls lies between the k-th smallest of their lower ends and the
-    # k-th smallest of their upper ends.
+    # The k-th smallest of numbers enclosed by balls lies between the k-th smallest of their lower ends and
+    # the k-th smallest of their upper ends.
     low = sorted((S[i, i] - off_diagonal).lower() for i in range(n))
     high = sorted((S[i, i] + off_diagonal).upper() for i in range(n))
     factor = (1 / (1 + error)).union(1 / (1 - error))

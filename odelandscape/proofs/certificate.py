@@ -71,10 +71,10 @@ class Certificate:
     statement: Statement | None
 
     @classmethod
-    def of_nothing(
+    def unproved(
         cls, verdict: str, reason: str, statement: Statement | None = None
     ) -> "Certificate":
-        """Return a certificate without enclosures."""
+        """Return a certificate that encloses nothing."""
         return cls(verdict, reason, None, None, {}, (), (), statement)
 
     @property

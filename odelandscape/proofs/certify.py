@@ -1,10 +1,10 @@
 r"""From a statement alone, whatever is proved of its fixed point: existence, Hessian, verdict.
 
-A fixed point is proved by Krawczyk's inclusion test (`balls.krawczyk_image`) for the reduced gradient on the
-statement's box. The Hessian there is known on each representation of the symmetry as a small matrix of balls
-(`ball_hessian`), whose eigenvalues are enclosed after an approximate diagonalisation (Weyl, Ostrowski;
-`balls.enclosed_eigenvalues`). They are then checked against identities that the Hessian must satisfy: the number
-of eigenvalues, the trace, and what homogeneity makes of the Hessian along the students.
+A fixed point is proved by Krawczyk's inclusion test (`balls.krawczyk_image`) for the reduced gradient on
+the statement's box. The Hessian there is known on each representation of the symmetry as a small matrix of
+balls (`ball_hessian`), whose eigenvalues are enclosed after an approximate diagonalisation (Weyl,
+Ostrowski; `balls.enclosed_eigenvalues`). They are then checked against identities that the Hessian must
+satisfy: the number of eigenvalues, the trace, and what homogeneity makes of the Hessian along the students.
 """
 
 from collections.abc import Sequence
@@ -120,20 +120,26 @@ def _spectrum(matrices: Sequence[_Matrices]) -> list[_EnclosedEigenvalue]:
     return sorted(found, key=lambda row: float(row.value.mid()))
 
 
+def _student_count(s: Statement) -> arb:
+    return ball_sum(arb(s.sizes[b]) for b in s.matched) + s.free
+
+
+def _check_count(spectrum: Sequence[_EnclosedEigenvalue], wanted: arb) -> None:
+    count = ball_sum(row.multiplicity for row in spectrum)
+    if not count.overlaps(wanted):
+        raise _UndecidedError(f"{float(count):g} eigenvalues were found of {float(wanted):g}")
+
+
 def _check_identities(
     s: Statement, point: _EnclosedPoint, spectrum: Sequence[_EnclosedEigenvalue]
 ) -> None:
     """Check what the Hessian must satisfy, by other sums than those that it was made of."""
-    sizes = point.box.sizes
-    students = sum((sizes[b] for b in s.matched), arb(s.free))
-    wanted, count = students * ball_sum(sizes), ball_sum(row.multiplicity for row in spectrum)
-    if not count.overlaps(wanted):
-        raise _UndecidedError(f"{float(count):g} eigenvalues were found of {float(wanted):g}")
+    _check_count(spectrum, _student_count(s) * ball_sum(point.box.sizes))
     trace = ball_sum(row.value * row.multiplicity for row in spectrum)
     if not trace.overlaps(point.box.trace()):
         raise _UndecidedError("the eigenvalues don't add up to the Hessian's trace")
-    # The part of the loss without teachers is homogeneous of degree 2 in W, the rest of degree 1 and 0. By Euler's
-    # theorem the Hessian along W is the gradient of the first part.
+    # The part of the loss without teachers is homogeneous of degree 2 in W, the rest of degree 1 and 0. By
+    # Euler's theorem the Hessian along W is the gradient of the first part.
     along = point.matrices[0].H * column(point.coefficients)
     wanted = point.box.gradient(students_only=True)
     if not all(along[i, 0].overlaps(x) for i, x in enumerate(wanted)):
@@ -151,7 +157,7 @@ def _without_index(s: Statement, reason: str) -> Certificate:
     if whole and s.point_at(s.centre_balls()).reproduces_teacher:
         zero = enclosure(arb(0))
         return Certificate(GLOBAL, _TEACHER_REPRODUCED, None, zero, {}, (), (), s)
-    return Certificate.of_nothing(UNDECIDED, reason, s)
+    return Certificate.unproved(UNDECIDED, reason, s)
 
 
 def certify(s: Statement) -> Certificate:
@@ -162,6 +168,7 @@ def certify(s: Statement) -> Certificate:
             spectrum = _spectrum(point.matrices)
             _check_identities(s, point, spectrum)
             beyond = _spectrum(_matrices(*point.box.beyond()))
+            _check_count(beyond, _student_count(s))
         except _UndecidedError as why:
             return _without_index(s, str(why))
         low = float(ball_sum(row.multiplicity for row in spectrum if row.value < 0))

@@ -1,7 +1,7 @@
 """Certificates read from files and proved again.
 
-A file's claims are compared with what its statement proves with more bits and in a box within the file's box: each
-enclosure that is claimed must contain the narrower one.
+A file's claims are compared with what its statement proves with more bits and in a box within the file's
+box: each enclosure that is claimed must contain the narrower one.
 """
 
 import json
@@ -83,8 +83,8 @@ class Claims:
 
     @classmethod
     def from_json(cls, record: dict) -> "Claims":
-        """Return the claims of a certificate's JSON. Raises ValueError, KeyError, TypeError or AttributeError if
-        it is none."""
+        """Return the claims of a certificate's JSON. Raises ValueError, KeyError, TypeError or
+        AttributeError if it is none."""
         statement, loss = record["statement"], record["loss"]
         parameters = record["parameters"].items()
         return cls(
@@ -147,8 +147,8 @@ def check_certificate(file: str | PathLike) -> Certificate:
     """Prove again what a saved certificate claims, from its statement alone, with more bits.
 
     Returns the certificate as proved now. Raises ValueError if the file is no certificate, if it proves
-    nothing, or if it claims what isn't proved: another verdict or index, or an enclosure that doesn't contain the
-    one proved now.
+    nothing, or if it claims what isn't proved: another verdict or index, or an enclosure that doesn't
+    contain the one proved now.
     """
     claims = read_claims(file)
     s = claims.statement

@@ -1,15 +1,15 @@
 r"""Units in groups of equal ones, and the directions of each representation, in ball arithmetic.
 
-A block ansatz has few different numbers, since most units are equal up to a permutation of the teachers. Units
-come in *groups*: the students matched to a block of teachers (one student for each teacher of the block), a free
-student alone, and each block of teachers. A group of students has a constant on each block of teachers and
-another number, in addition, on the teacher of the same index. A scalar product of two units then depends on
-their groups and on whether they have one index, and sums over all units are sums over pairs of groups times
-numbers of pairs (`Groups.pairs`).
+A block ansatz has few different numbers, since most units are equal up to a permutation of the teachers.
+Units come in *groups*: the students matched to a block of teachers (one student for each teacher of the
+block), a free student alone, and each block of teachers. A group of students has a constant on each block
+of teachers and another number, in addition, on the teacher of the same index. A scalar product of two units
+then depends on their groups and on whether they have one index, and sums over all units are sums over pairs
+of groups times numbers of pairs (`Groups.pairs`).
 
-Directions in weight space that span copies of a representation of the permutations (`ansatz.isotypic`) change
-only the first few units of a block; so they are written in the same form, with these units split off the block
-as groups of one (`SplitDirections`).
+Directions in weight space that span copies of a representation of the permutations (`ansatz.isotypic`)
+change only the first few units of a block; so they are written in the same form, with these units split off
+the block as groups of one (`SplitDirections`).
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ Matrix = list[list]  # of balls, or 0 and ±1
 class Rows(NamedTuple):
     """Units by teachers, in groups.
 
-    - `const` (groups, blocks): the constants on the blocks. `same` (groups): what is added on the teacher of the
-      same index. Numbers are balls, or 0 and ±1.
+    - `const` (groups, blocks): the constants on the blocks. `same` (groups): what is added on the teacher
+      of the same index. Numbers are balls, or 0 and ±1.
     """
 
     const: list[list]
@@ -56,10 +56,10 @@ class ScalarProducts(NamedTuple):
 class Groups(NamedTuple):
     """Students in groups and teachers in blocks.
 
-    - `sizes`: of the blocks, balls (the rest of a split block may be 0). `matched_to`: of each group of students
-      the block that it is matched to; None for a free student, who is alone.
-    - `kind`: of each group, students first, the group of the unsplit ansatz that it is a part of: at the point
-      itself all units of one kind are equal.
+    - `sizes`: of the blocks, balls (the rest of a split block may be 0). `matched_to`: of each group of
+      students the block that it is matched to; None for a free student, who is alone.
+    - `kind`: of each group, students first, the group of the unsplit ansatz that it is a part of: at the
+      point itself all units of one kind are equal.
     """
 
     sizes: list[arb]
@@ -77,7 +77,7 @@ class Groups(NamedTuple):
         return arb(1) if block is None else self.sizes[block]
 
     def pairs(self, g: int, h: int) -> Iterator[tuple[bool, arb]]:
-        """Yield the ordered pairs of different units of two groups: whether they have one index, and how many."""
+        """Yield the ordered pairs of different units of two groups: whether of one index, and how many."""
         one_block = self.block[g] is not None and self.block[g] == self.block[h]
         if one_block and g != h:
             yield True, self.unit_count(g)
@@ -114,8 +114,8 @@ class SplitDirections(NamedTuple):
     - `matched_to`, `students`: of each group of students, the part it is matched to, and which group of the
       ansatz it is a part of.
     - `rows`: of each direction, its numbers.
-    - `const`, `same`: for each part, the directions' constants on it (directions, groups of students), and what
-      groups matched to it have in addition there: the same numbers as matrices.
+    - `const`, `same`: for each part, the directions' constants on it (directions, groups of students), and
+      what groups matched to it have in addition there: the same numbers as matrices.
     """
 
     component: Component
@@ -136,7 +136,7 @@ def _split(
     component: Component, matched: tuple[int, ...], blocks: int, free: int
 ) -> SplitDirections:
     singles = [component.singles if b in component.blocks else 0 for b in range(blocks)]
-    # Patterns are written in five parts for each block: which of these are kept, and where a block's parts begin.
+    # Patterns have five parts for each block: which of these are kept, and where the parts of a block begin.
     kept = [[*range(k), 4] if k else [0] for k in singles]
     begin = np.cumsum([0, *map(len, kept)])
     parts = [(b, 1 if i < k else -k) for b, k in enumerate(singles) for i in range(len(kept[b]))]
@@ -173,8 +173,9 @@ def split_directions(
 ) -> tuple[SplitDirections, ...]:
     """Return the directions of every representation in an ansatz.
 
-    The first representation, the trivial one, has the directions of the ansatz itself: for each group of students
-    and each block the constant, followed by what the diagonal has in addition if the group is matched to it.
+    The first representation, the trivial one, has the directions of the ansatz itself: for each group of
+    students and each block the constant, followed by what the diagonal has in addition if the group is
+    matched to it.
     """
     shape = matched, blocks, free
     return tuple(_split(component, *shape) for component in components(*shape))
@@ -184,8 +185,8 @@ def split_directions(
 def directions_beyond(
     matched: tuple[int, ...], blocks: int, free: int
 ) -> tuple[SplitDirections, ...]:
-    """Return the directions along one input more, which stands as a last block of one teacher (`blocks` doesn't
-    count it)."""
+    """Return the directions along one input more, which stands as a last block of one teacher (`blocks`
+    doesn't count it)."""
     found = []
     for component in components(matched, blocks + 1, free):
         patterns = [pattern for pattern in component.patterns if pattern.block == blocks]

@@ -1,8 +1,8 @@
 """Proofs that a fixed point exists, is isolated, and is a local minimum or a saddle.
 
-Here a numerical fixed point becomes a statement (`statement`): its parameters are refined by Newton's method in as
-many bits as the proof computes with, and a box is put about them. All that is proved follows from the statement
-(`certify`).
+Here a numerical fixed point becomes a statement (`statement`): its parameters are refined by Newton's
+method in as many bits as the proof computes with, and a box is put about them. All that is proved follows
+from the statement (`certify`).
 """
 
 from collections.abc import Sequence
@@ -61,8 +61,8 @@ def given_coefficients(point: FixedPoint, s: Statement) -> list[arb]:
 
 
 def newton_refined(s: Statement, y: list[arb], sizes: Sequence[arb] = ()) -> list[arb]:
-    """Refine coefficients by Newton's method with one inverse, until the steps are far below the box's radius or
-    the gradient is indistinguishable from 0. Nothing is claimed of the result.
+    """Refine coefficients by Newton's method with one inverse, until the steps are far below the box's
+    radius or the gradient is indistinguishable from 0. Nothing is claimed of the result.
 
     - `sizes`: of the blocks, if others than the statement's.
     """
@@ -93,7 +93,7 @@ def _distance(s: Statement, y: list[arb], other: list[arb]) -> arb:
 
 
 def _refuted(s: Statement, y: list[arb], near: arb) -> bool:
-    """Whether no fixed point of the ansatz lies in a box about the one given."""
+    """Return whether it is proved that no fixed point of the ansatz lies in a box about the one given."""
     surroundings = s.point_at(box(y, box_radii(s.point_at(y), near)))
     return any(not x.contains(0) for x in surroundings.gradient() if x.is_finite())
 
@@ -126,10 +126,10 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
     inactive. Then L is 0, its least value, for any d; where surplus students make the Hessian singular that
     is all that is proved.
 
-    Nothing is assumed of `point` but where to look: a certificate follows from its `statement` alone. What is
-    trusted: Arb's ball arithmetic, the formulas of `ball_loss` and `ball_hessian`, and the list of
-    representations (`ansatz.isotypic`), whose dimensions are checked to add up, and whose Hessians to have the
-    trace and the homogeneity that they must have.
+    Nothing is assumed of `point` but where to look: a certificate follows from its `statement` alone. What
+    is trusted: Arb's ball arithmetic, the formulas of `ball_loss` and `ball_hessian`, and the list of
+    representations (`ansatz.isotypic`), whose dimensions are checked to add up, and whose Hessians to have
+    the trace and the homogeneity that they must have.
 
     - `point`: from `ol.families` or `ol.fixed_point`. The proved one must be within 1e-6 of it, as a part
       of the norm of its weights; else the verdict is `undecided`, or `refuted` if none is there.
@@ -151,5 +151,5 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
         if not certificate.proved and _refuted(s, given, near):
             radius = near.str(3, radius=False)
             reason = f"no fixed point of the ansatz is within {radius} of the one given"
-            return Certificate.of_nothing(REFUTED, reason)
+            return Certificate.unproved(REFUTED, reason)
     return certificate

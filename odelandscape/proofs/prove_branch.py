@@ -1,9 +1,9 @@
 r"""Proofs that one branch joins two fixed points.
 
-On an interval of block sizes, Krawczyk's inclusion test with the sizes as balls proves that for each of these
-sizes a box holds exactly one fixed point; as the Jacobian is regular on the box, that point moves smoothly with the
-sizes (implicit function theorem). If the box holds the proved fixed points of both ends, they lie on one branch.
-Otherwise the interval is halved.
+On an interval of block sizes, Krawczyk's inclusion test with the sizes as balls proves that for each of
+these sizes a box holds exactly one fixed point; as the Jacobian is regular on the box, that point moves
+smoothly with the sizes (implicit function theorem). If the box holds the proved fixed points of both ends,
+they lie on one branch. Otherwise the interval is halved.
 """
 
 from typing import NamedTuple
@@ -40,7 +40,8 @@ def _branch_point(s: Statement, sizes: list[arb], y: list[arb]) -> _BranchPoint 
 def _joined_by_one_box(
     s: Statement, start: _BranchPoint, end: _BranchPoint, centre: list[arb]
 ) -> bool:
-    """Whether a box about `centre` is proved to hold both points, and one fixed point for all sizes between."""
+    """Return whether a box about `centre` is proved to hold both points, and exactly one fixed point for all
+    sizes between theirs."""
     sizes = [a.union(b) for a, b in zip(start.sizes, end.sizes, strict=True)]
     centre_point = s.point_at(centre, sizes)
     gradient = centre_point.gradient()
@@ -65,7 +66,8 @@ def _joined_by_one_box(
 
 
 def _connected(s: Statement, start: _BranchPoint, end: _BranchPoint, halvings: int) -> bool:
-    """Whether one branch is proved to join two points, after up to so many halvings of the interval."""
+    """Return whether one branch is proved to join two points, after up to so many halvings of the
+    interval."""
     centre = [((a + b) / 2).mid() for a, b in zip(start.near, end.near, strict=True)]
     if _joined_by_one_box(s, start, end, centre):
         return True

@@ -23,12 +23,13 @@ def from_dyadic(text: str) -> arb:
 class Statement(NamedTuple):
     """An ansatz, a box of its parameters, and the bits to compute with, in exact numbers.
 
-    - `sizes`: of the teacher blocks. `matched`, `free`: the block that each group of students is matched to, and
-      the number of free students. `readout`, `teacher_readout`: of each group and each block. `slope`: of leaky
-      ReLU, 0 for ReLU.
+    - `sizes`: of the teacher blocks. `matched`, `free`: the block that each group of students is matched
+      to, and the number of free students. `readout`, `teacher_readout`: of each group and each block.
+      `slope`: of leaky ReLU, 0 for ReLU.
     - `names`: of the ansatz's parameters.
-    - `centre`, `radius`: of the box, as `to_dyadic` writes them. In each direction of the ansatz, in the order of
-      `groups.split_directions`, the box has the radius over that direction's length in weight space.
+    - `centre`, `radius`: of the box, as `to_dyadic` writes them. In each direction of the ansatz, in the
+      order of `groups.split_directions`, the box has the radius over that direction's length in weight
+      space.
     - `bits`: of the arithmetic's mantissas.
     """
 
@@ -61,7 +62,7 @@ class Statement(NamedTuple):
         return Rows(const, same)
 
     def point_at(self, y: Sequence[arb], sizes: Sequence[arb] = ()) -> BallPoint:
-        """Return the point (a box, if y are balls) with these coefficients along the directions of the ansatz.
+        """Return the point, or the box, with coefficients y along the directions of the ansatz.
 
         - `sizes`: of the blocks, if others than the statement's.
         """
