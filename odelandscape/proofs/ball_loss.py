@@ -130,8 +130,8 @@ class BallPoint:
 
     def unit_pairs(self, groups: Groups, g: int) -> Iterator[UnitPairs]:
         """Yield the pairs of different units with a student of group g whose weight isn't exactly 0."""
-        for h in range(len(groups.block)):
-            g_kind, h_kind = groups.kind[g], groups.kind[h]
+        g_kind = groups.kind[g]
+        for h, h_kind in enumerate(groups.kind):
             weight = self._signed_readout[g_kind] * self._signed_readout[h_kind]
             if weight == 0:
                 continue

@@ -42,10 +42,7 @@ _REFINEMENTS = 2  # of the approximate eigenvectors, from the 53 bits of floatin
 
 def ball_sum(values: Iterable[arb]) -> arb:
     """Return the sum of balls, 0 of none."""
-    total = arb(0)
-    for value in values:
-        total = total + value
-    return total
+    return sum(values, arb(0))
 
 
 def box(centre: Sequence[arb], radii: Sequence[arb]) -> list[arb]:

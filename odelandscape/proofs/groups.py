@@ -78,23 +78,26 @@ class Groups(NamedTuple):
 
     def pairs(self, g: int, h: int) -> Iterator[tuple[bool, arb]]:
         """Yield the ordered pairs of different units of two groups: whether of one index, and how many."""
-        one_block = self.block[g] is not None and self.block[g] == self.block[h]
+        block = self.block
+        one_block = block[g] is not None and block[g] == block[h]
+        count = self.unit_count(g)
         if one_block and g != h:
-            yield True, self.unit_count(g)
+            yield True, count
         if one_block:
-            yield False, self.unit_count(g) * (self.unit_count(g) - 1)
+            yield False, count * (count - 1)
         elif g != h:
-            yield False, self.unit_count(g) * self.unit_count(h)
+            yield False, count * self.unit_count(h)
 
     def scalar_products(self, P: Rows, R: Rows) -> ScalarProducts:
         """Return the scalar products of P's rows with R's, both in the order of the groups, as many as they
         have."""
+        block = self.block
         const, same = [], []
-        for p_block, p, p_same in zip(self.block, P.const, P.same, strict=False):
+        for p_block, p, p_same in zip(block, P.const, P.same, strict=False):
             weighted = [(b, x * d) for b, (x, d) in enumerate(zip(p, self.sizes, strict=True)) if x]
             const.append([])
             same.append([])
-            for r_block, r, r_same in zip(self.block, R.const, R.same, strict=False):
+            for r_block, r, r_same in zip(block, R.const, R.same, strict=False):
                 x = ball_sum(w * r[b] for b, w in weighted)
                 if p_same and p_block is not None:
                     x += p_same * r[p_block]
