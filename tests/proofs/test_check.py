@@ -1,6 +1,7 @@
 """Certificates as files: proved again, and refused where they claim too much."""
 
 import json
+from pathlib import Path
 
 import pytest
 from proofs.proved_points import exchanged, family, fifty_digit_loss
@@ -21,6 +22,15 @@ def test_a_certificate_is_proved_again(file):
     again = ol.check_certificate(file)
     assert again.verdict == "local minimum"
     assert again.as_json() == json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_a_certificate_of_an_earlier_version_is_proved_again():
+    file = Path(__file__).parent / "saddle-K6-M6.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    again = ol.check_certificate(file)
+    assert again.verdict == record["verdict"] == "saddle"
+    assert list(again.index) == record["index"]
+    assert again.as_json().keys() == record.keys()
 
 
 @pytest.mark.parametrize("parts", [(0.5, 0.5), (0.25, 0.75), (1.0, 0.0)])
