@@ -1,11 +1,13 @@
-r"""Linear algebra in ball arithmetic (Arb, by python-flint, which is optional): zeros and eigenvalues,
-enclosed.
+r"""Validated linear algebra in ball arithmetic (Arb, by python-flint, which is optional).
 
-A ball holds the number that is meant, and so does every ball computed from balls. An approximate answer in
-floating point only says where to look.
+A ball $[m \pm r]$ encloses the exact number that it stands for, and the result of an operation on balls
+encloses every exact result (Johansson 2017). An approximate answer, in floating point or by the midpoints
+of balls, is only used to choose what is then verified: here the zero of a map (Krawczyk's inclusion test)
+and the eigenvalues of a symmetric-definite pencil (Weyl and Ostrowski, about an approximate
+diagonalisation).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import scipy.linalg
@@ -18,15 +20,38 @@ except ImportError as error:
     ) from error
 
 
-__all__ = ["arb", "arb_mat", "column", "ctx", "eigenvalues", "independent", "inverse", "krawczyk"]
+__all__ = [
+    "approximate_inverse",
+    "arb",
+    "arb_mat",
+    "ball_sum",
+    "box",
+    "column",
+    "ctx",
+    "enclosed_eigenvalues",
+    "independent_directions",
+    "krawczyk_image",
+]
+
+_INDEPENDENT = 1e-10
+"""The least squared sine of the angle of an independent direction with those chosen before."""
+_SEPARATION = 1e-8
+"""Approximate eigenvalues closer than this, in parts of the largest one, are refined as equal ones."""
+_REFINEMENTS = 2  # of the approximate eigenvectors, from the 53 bits of floating point
 
 
-def _middle(x: arb_mat) -> arb_mat:
-    return arb_mat(x.nrows(), x.ncols(), [entry.mid() for entry in x.entries()])
+def ball_sum(values: Iterable[arb]) -> arb:
+    """Return the sum of balls, 0 of none."""
+    return sum(values, arb(0))
+
+
+def box(centre: Sequence[arb], radii: Sequence[arb]) -> list[arb]:
+    """Return the balls about the numbers of `centre`."""
+    return [arb(x, r) for x, r in zip(centre, radii, strict=True)]
 
 
 def column(x: Sequence[arb]) -> arb_mat:
-    """A vector as a matrix."""
+    """Return a vector as a matrix of one column."""
     return arb_mat([[entry] for entry in x])
 
 
@@ -34,102 +59,113 @@ def _identity(n: int) -> arb_mat:
     return arb_mat(n, n, [arb(int(i == j)) for i in range(n) for j in range(n)])
 
 
-def inverse(H: arb_mat) -> arb_mat | None:
-    """Near that of a matrix in the balls, without a claim; None if that is singular."""
+def _midpoints(x: arb_mat) -> arb_mat:
+    return arb_mat(x.nrows(), x.ncols(), [entry.mid() for entry in x.entries()])
+
+
+def _to_float(x: arb_mat) -> np.ndarray:
+    return np.array([[float(entry.mid()) for entry in row] for row in x.tolist()])
+
+
+def approximate_inverse(H: arb_mat) -> arb_mat | None:
+    """Return a matrix of points near the inverse of H's midpoints, of which nothing is claimed; None if
+    they are singular."""
     try:
-        return _middle(_middle(H).inv())
+        return _midpoints(_midpoints(H).inv())
     except ZeroDivisionError:
         return None
 
 
-def krawczyk(
+def krawczyk_image(
     centre: list[arb], radii: list[arb], gradient: list[arb], H: arb_mat
 ) -> list[arb] | None:
-    """Krawczyk's test: the image of the box if it lies inside it, else None.
+    r"""Apply the Krawczyk operator to a box; return its image if the inclusion test succeeds, else None.
 
-    - `gradient`: encloses that at the centre. `H`: encloses its Jacobian on the box.
+    With $x$ the centre, $X$ the box, $g$ the map, $H ⊇ g'(X)$ and $C$ near $H^{-1}$, the operator is
+    $K(X) = x - C g(x) + (1 - C H)(X - x)$. If $K(X)$ lies in the interior of $X$, then $X$ holds exactly one
+    zero of $g$, and it lies in $K(X)$.
+
+    - `gradient`: encloses $g(x)$. `H`: encloses the Jacobian of $g$ on the box.
     """
-    C = inverse(H)
+    C = approximate_inverse(H)
     if C is None:
         return None
     n = len(centre)
-    spread = column([arb(0, r) for r in radii])
-    moved = (_identity(n) - C * H) * spread - C * column(gradient)
-    if not all(abs(moved[i, 0]) < radii[i] for i in range(n)):
+    deviation = column([arb(0, r) for r in radii])
+    displacement = (_identity(n) - C * H) * deviation - C * column(gradient)
+    if not all(abs(displacement[i, 0]) < radii[i] for i in range(n)):
         return None
-    return [x + moved[i, 0] for i, x in enumerate(centre)]
+    return [x + displacement[i, 0] for i, x in enumerate(centre)]
 
 
-def _numbers(x: arb_mat) -> np.ndarray:
-    return np.array([[float(entry.mid()) for entry in row] for row in x.tolist()])
+def independent_directions(G: arb_mat) -> list[int]:
+    """Return the numbers of as many directions as are independent, of their Gram matrix G.
 
-
-def independent(G: arb_mat) -> list[int]:
-    """Directions, as many as are independent, by a Cholesky factor with pivots. In small blocks some copies
-    coincide."""
-    left = _numbers(G)
-    scale = np.where(np.diag(left) > 0, np.diag(left), np.inf)
-    left = left / np.sqrt(scale[:, None]) / np.sqrt(scale[None, :])
+    They are chosen by a Cholesky factorisation with pivots in floating point. In small blocks some copies
+    of a representation coincide. A wrong choice proves nothing false: with too many,
+    G isn't proved positive definite; with too few, eigenvalues are missing, and their number is checked.
+    """
+    rest = _to_float(G)
+    scale = np.where(np.diag(rest) > 0, np.diag(rest), np.inf)
+    rest = rest / np.sqrt(scale[:, None]) / np.sqrt(scale[None, :])
     chosen = []
-    while len(chosen) < len(left):
-        k = int(np.argmax(np.diag(left)))
-        if left[k, k] < 1e-10:
+    while len(chosen) < len(rest):
+        k = int(np.argmax(np.diag(rest)))
+        if rest[k, k] < _INDEPENDENT:
             break
         chosen.append(k)
-        left = left - np.outer(left[k], left[k]) / left[k, k]
+        rest = rest - np.outer(rest[k], rest[k]) / rest[k, k]
     return sorted(chosen)
 
 
-def eigenvalues(H: arb_mat, G: arb_mat) -> list[arb] | None:
-    r"""Enclosures of all λ of H u = λ G u, ascending; None if G isn't proved positive definite or nothing
-    finite comes out.
+def enclosed_eigenvalues(H: arb_mat, G: arb_mat) -> list[arb] | None:
+    r"""Return enclosures of all λ of H u = λ G u, ascending; None if G isn't proved positive definite or no
+    finite enclosure is found.
 
-    With Q near the eigenvectors, the k-th eigenvalue of $S = Q^T H Q$ lies within the norm of what S has
-    off its diagonal of the k-th number on it (Weyl), and λ within factors $1 ± ε$, $ε = |Q^T G Q - 1|$, of
-    it (Ostrowski).
+    With Q near the eigenvectors, the k-th eigenvalue of $S = Q^T H Q$ lies within the norm of the
+    off-diagonal part of S of the k-th diagonal number (Weyl), and λ within factors $1 ± ε$, $ε = |Q^T G Q -
+    1|$, of it (Ostrowski).
     """
     n = H.nrows()
     try:
-        _, found = scipy.linalg.eigh(_numbers(H), _numbers(G))
+        _, vectors = scipy.linalg.eigh(_to_float(H), _to_float(G))
     except (ValueError, np.linalg.LinAlgError):
         return None
-    Q = arb_mat(found.tolist())
-    for _ in range(2):
-        Q = _sharper(Q, H, G)
+    Q = arb_mat(vectors.tolist())
+    for _ in range(_REFINEMENTS):
+        Q = _refined_eigenvectors(Q, H, G)
     S, R = Q.transpose() * H * Q, Q.transpose() * G * Q - _identity(n)
-    off = _norm(S - arb_mat([[S[i, j] if i == j else arb(0) for j in range(n)] for i in range(n)]))
-    error = _norm(R)
+    diagonal = arb_mat([[S[i, j] if i == j else arb(0) for j in range(n)] for i in range(n)])
+    off_diagonal, error = _norm_bound(S - diagonal), _norm_bound(R)
     if not error < 1:
         return None
-    # The k-th of numbers in balls lies between the k-th of their lower and of their upper ends.
-    ends = (
-        [x.lower() for x in (S[i, i] - off for i in range(n))],
-        [(S[i, i] + off).upper() for i in range(n)],
-    )
-    low, high = (sorted(end) for end in ends)
+    # The k-th smallest of numbers enclosed by balls lies between the k-th smallest of their lower ends and
+    # the k-th smallest of their upper ends.
+    low = sorted((S[i, i] - off_diagonal).lower() for i in range(n))
+    high = sorted((S[i, i] + off_diagonal).upper() for i in range(n))
     factor = (1 / (1 + error)).union(1 / (1 - error))
     return [a.union(b) * factor for a, b in zip(low, high, strict=True)]
 
 
-def _norm(x: arb_mat) -> arb:
-    """At least that of a symmetric matrix, by its rows."""
-    rows = [sum((abs(entry) for entry in row), arb(0)).upper() for row in x.tolist()]
-    total = arb(0)
-    for row in rows:
-        total = total.max(row)
-    return total
+def _norm_bound(x: arb_mat) -> arb:
+    """Return an upper bound of the spectral norm of a symmetric matrix: its largest absolute row sum."""
+    bound = arb(0)
+    for row in x.tolist():
+        bound = bound.max(ball_sum(abs(entry) for entry in row).upper())
+    return bound
 
 
-def _sharper(Q: arb_mat, H: arb_mat, G: arb_mat) -> arb_mat:
-    """One step of Ogita and Aishima's iteration, which doubles the digits of approximate eigenvectors."""
+def _refined_eigenvectors(Q: arb_mat, H: arb_mat, G: arb_mat) -> arb_mat:
+    """Take one step of the iteration of Ogita and Aishima, which doubles the correct digits of approximate
+    eigenvectors."""
     n = Q.nrows()
-    S, R = _middle(Q.transpose() * H * Q), _middle(Q.transpose() * G * Q)
+    S, R = _midpoints(Q.transpose() * H * Q), _midpoints(Q.transpose() * G * Q)
     d = [S[i, i] / R[i, i] for i in range(n)]
-    apart = 1e-8 * max(abs(float(x)) for x in d)
+    separation = _SEPARATION * max(abs(float(x)) for x in d)
 
-    def entry(i: int, j: int) -> arb:
-        if i != j and abs(float(d[i] - d[j])) > apart:
+    def correction(i: int, j: int) -> arb:
+        if i != j and abs(float(d[i] - d[j])) > separation:
             return (S[i, j] - d[j] * R[i, j]) / (d[j] - d[i])
         return (int(i == j) - R[i, j]) / 2
 
-    return _middle(Q + Q * arb_mat([[entry(i, j) for j in range(n)] for i in range(n)]))
+    return _midpoints(Q + Q * arb_mat([[correction(i, j) for j in range(n)] for i in range(n)]))

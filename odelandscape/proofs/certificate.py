@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..runtime.files import write_whole
+from ..runtime.tables import text_table
 from .balls import arb, ctx
+from .statement import Statement
 
 MINIMUM, SADDLE, UNDECIDED, REFUTED = "local minimum", "saddle", "undecided", "refuted"
 GLOBAL = "global minimum"
@@ -25,59 +27,29 @@ class Enclosure(NamedTuple):
         return self.ball
 
     def short(self) -> str:
-        """Up to 18 digits."""
+        """Return the ball with up to 18 digits."""
         with ctx.workprec(128):
             return arb(self.ball).str(18)
 
 
 class Eigenvalue(NamedTuple):
-    """Of the Hessian: where it lies, how often it occurs, and on which representation."""
+    """An eigenvalue of the Hessian: where it lies, how often it occurs, and on which representation."""
 
     value: Enclosure
     multiplicity: float
     representation: str
 
 
-class Statement(NamedTuple):
-    """What a proof is about, in exact numbers: an ansatz, a box of parameters, and the bits to compute with.
-
-    `names`: of the ansatz's parameters. `centre`, `radius`: 3p-2 is 3·2⁻². The box has, in each direction
-    of the ansatz, the radius over that direction's length in weight space.
-    """
-
-    sizes: tuple[float, ...]
-    matched: tuple[int, ...]
-    free: int
-    readout: tuple[float, ...]
-    teacher_readout: tuple[float, ...]
-    slope: float
-    names: tuple[str, ...]
-    centre: tuple[str, ...]
-    radius: str
-    bits: int
-
-
 def enclosure(x: arb) -> Enclosure:
-    """A ball in decimals, as many as its precision has, and between two floating-point numbers."""
+    """Return a ball in decimals, as many as its precision has, and between two floating-point numbers."""
     low, high = float(x.lower()), float(x.upper())
     digits = int(0.31 * ctx.prec)
     return Enclosure(x.str(digits), math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
 
 
-def exact(x: arb) -> str:
-    """A ball of radius 0 as `Statement` has it."""
-    return "{}p{}".format(*x.man_exp())
-
-
-def ball(told: str) -> arb:
-    """What `exact` has written."""
-    man, exp = told.split("p")
-    return arb(int(man)) * arb(2) ** int(exp)
-
-
 @dataclass(frozen=True)
 class Certificate:
-    """What is proved of a fixed point (`prove` says it in words).
+    """What is proved of a fixed point (the docstring of `prove` states the theorem).
 
     - `verdict`: `local minimum`, `saddle`, `undecided`, or `refuted`: no fixed point is near the one given.
       `global minimum` where the loss is 0 and the Hessian singular. `reason`: why it is one of the last
@@ -98,9 +70,16 @@ class Certificate:
     beyond: tuple[Eigenvalue, ...]
     statement: Statement | None
 
+    @classmethod
+    def unproved(
+        cls, verdict: str, reason: str, statement: Statement | None = None
+    ) -> "Certificate":
+        """Return a certificate that encloses nothing."""
+        return cls(verdict, reason, None, None, {}, (), (), statement)
+
     @property
     def proved(self) -> bool:
-        """Whether it is a minimum or a saddle."""
+        """Whether the point is proved to be a minimum or a saddle."""
         return self.verdict in (MINIMUM, SADDLE, GLOBAL)
 
     @property
@@ -110,29 +89,34 @@ class Certificate:
         return self.proved and more
 
     def as_json(self) -> dict:
-        """What `save` writes."""
-        told = {name: _plain(value) for name, value in vars(self).items()}
-        return {"odelandscape": "certificate", **told}
+        """Return what `save` writes."""
+        fields = {name: _plain(value) for name, value in vars(self).items()}
+        return {"odelandscape": "certificate", **fields}
 
     def save(self, file: str | PathLike) -> None:
-        """As JSON, which `check_certificate` reads and proves again."""
+        """Write the certificate as JSON, which `check_certificate` reads and proves again."""
         write_whole(Path(file), json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
 
     def __str__(self) -> str:
-        lines = [self.verdict + (f": {self.reason}" if self.reason else "")]
+        parts = [self.verdict + (f": {self.reason}" if self.reason else "")]
         if self.loss is None:
-            return lines[0]
-        lines += [f"loss {self.loss}"]
-        lines += [f"{name:24} {value}" for name, value in self.parameters.items()]
-        for title, rows in (("eigenvalue", self.eigenvalues), ("beyond the teacher", self.beyond)):
-            if rows:
-                lines += ["", f"{title}, how often, representation"]
-                lines += [f"{value}  × {many:<10.10g} {name}" for value, many, name in rows]
-        return "\n".join(lines)
+            return parts[0]
+        parts[0] += f"\nloss {self.loss}"
+        if self.parameters:
+            rows = [(name, str(value)) for name, value in self.parameters.items()]
+            parts.append(text_table(("parameter", "enclosure"), rows, left=(0, 1)))
+        tables = (("eigenvalue", self.eigenvalues), ("beyond the teacher", self.beyond))
+        for title, eigenvalues in tables:
+            if eigenvalues:
+                rows = [(str(value), f"{many:.10g}", name) for value, many, name in eigenvalues]
+                parts.append(
+                    text_table((title, "multiplicity", "representation"), rows, left=(0, 2))
+                )
+        return "\n\n".join(parts)
 
 
 def _plain(x):
-    """Named tuples as JSON has them."""
+    """Return named tuples as JSON has them."""
     if hasattr(x, "_asdict"):
         return {name: _plain(value) for name, value in x._asdict().items()}
     if isinstance(x, dict):

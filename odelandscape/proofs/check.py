@@ -1,127 +1,164 @@
-"""Certificates read from files and proved again."""
+"""Certificates read from files and proved again.
+
+A file's claims are compared with what its statement proves with more bits and in a box within the file's
+box: each enclosure that is claimed must contain the narrower one.
+"""
 
 import json
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
 
 from ..runtime.errors import UserError
 from .balls import arb, ctx
-from .certificate import Certificate, Statement, ball, exact
-from .prove import certify
+from .certificate import Certificate
+from .certify import certify
+from .statement import Statement, from_dyadic, to_dyadic
 
-
-def _statement(told: dict) -> Statement:
-    s = Statement(
-        sizes=_floats(told["sizes"]),
-        matched=tuple(int(b) for b in told["matched"]),
-        free=int(told["free"]),
-        readout=_floats(told["readout"]),
-        teacher_readout=_floats(told["teacher_readout"]),
-        slope=float(told["slope"]),
-        names=tuple(map(str, told["names"])),
-        centre=tuple(map(str, told["centre"])),
-        radius=str(told["radius"]),
-        bits=int(told["bits"]),
-    )
-    S, B = len(s.matched) + s.free, len(s.sizes)
-    lengths = [len(x) for x in (s.readout, s.teacher_readout, s.centre, s.names)]
-    count = len(s.matched) + S * B
-    if lengths != [S, B, count, count] or not all(size > 0 for size in s.sizes):
-        raise UserError("the numbers of its statement don't fit together")
-    if s.free < 0 or s.bits < 2 or not all(0 <= b < B and s.sizes[b] > 1 for b in s.matched):
-        raise UserError("its statement is of no ansatz")
-    for number in (*s.centre, s.radius):
-        ball(number)
-    return s
-
-
-def _unproved(told: list[tuple[str, dict]], proved: list[tuple[str, dict]]) -> list[str]:
-    if [what for what, _ in told] != [what for what, _ in proved]:
-        return ["other parameters or eigenvalues than there are"]
-    wrong = []
-    for (what, old), (_, new) in zip(told, proved, strict=True):
-        inside = arb(old["ball"]).contains(arb(new["ball"]))
-        if not (inside and old["low"] <= new["low"] and new["high"] <= old["high"]):
-            wrong.append(f"{what} in {old['ball']}")
-    return wrong
+_MORE_BITS = 32  # of the proof that the claims are compared with
+_NARROWER = 2**8  # the factor by which its box is smaller
 
 
 def _floats(x) -> tuple[float, ...]:
     return tuple(float(value) for value in x)
 
 
-class Claims(NamedTuple):
-    """What a file says: of what, with which verdict, index and reason, and its enclosures."""
+def _statement_of(record: dict) -> Statement:
+    """Return the statement of a certificate's JSON. Raises ValueError if its numbers don't fit together."""
+    s = Statement(
+        sizes=_floats(record["sizes"]),
+        matched=tuple(int(b) for b in record["matched"]),
+        free=int(record["free"]),
+        readout=_floats(record["readout"]),
+        teacher_readout=_floats(record["teacher_readout"]),
+        slope=float(record["slope"]),
+        names=tuple(map(str, record["names"])),
+        centre=tuple(map(str, record["centre"])),
+        radius=str(record["radius"]),
+        bits=int(record["bits"]),
+    )
+    S, B = len(s.matched) + s.free, len(s.sizes)
+    lengths = [len(x) for x in (s.readout, s.teacher_readout, s.centre, s.names)]
+    count = len(s.matched) + S * B
+    if lengths != [S, B, count, count] or not all(size > 0 for size in s.sizes):
+        raise ValueError("the numbers of its statement don't fit together")
+    if s.free < 0 or s.bits < 2 or not all(0 <= b < B and s.sizes[b] > 1 for b in s.matched):
+        raise ValueError("its statement is of no ansatz")
+    for number in (*s.centre, s.radius):
+        from_dyadic(number)
+    return s
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """An enclosure: of what, as a ball in decimals, and between two floating-point numbers."""
+
+    of: str
+    ball: str
+    low: float
+    high: float
+
+    @classmethod
+    def from_json(cls, of: str, value: dict) -> "_Claim":
+        return cls(of, value["ball"], value["low"], value["high"])
+
+    def contains(self, other: "_Claim") -> bool:
+        inside = arb(self.ball).contains(arb(other.ball))
+        return inside and self.low <= other.low and other.high <= self.high
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The claims of a certificate: about which statement, with which verdict, index and reason, and its
+    enclosures (`loss` is empty if there is none)."""
 
     statement: Statement | None
     verdict: str
     index: list[float] | None
     reason: str
-    loss: list[tuple[str, dict]]
-    parameters: list[tuple[str, dict]]
-    eigenvalues: list[tuple[str, dict]]
-    beyond: list[tuple[str, dict]]
+    loss: list[_Claim]
+    parameters: list[_Claim]
+    eigenvalues: list[_Claim]
+    beyond: list[_Claim]
+
+    @classmethod
+    def from_json(cls, record: dict) -> "Claims":
+        """Return the claims of a certificate's JSON. Raises ValueError, KeyError, TypeError or
+        AttributeError if it is none."""
+        statement, loss = record["statement"], record["loss"]
+        parameters = record["parameters"].items()
+        return cls(
+            statement=None if statement is None else _statement_of(statement),
+            verdict=record["verdict"],
+            index=record["index"],
+            reason=record["reason"],
+            loss=[_Claim.from_json("loss", loss)] if loss else [],
+            parameters=[_Claim.from_json(name, value) for name, value in parameters],
+            eigenvalues=_eigenvalue_claims(record["eigenvalues"]),
+            beyond=_eigenvalue_claims(record["beyond"]),
+        )
 
     def unproved(self, certificate: Certificate) -> list[str]:
-        """Those claims that a certificate of narrower enclosures doesn't bear out."""
-        found = _claims(certificate.as_json())
-        if (found.verdict, found.index) != (self.verdict, self.index):
+        """Return those claims that a certificate of narrower enclosures doesn't imply."""
+        proved = Claims.from_json(certificate.as_json())
+        if (proved.verdict, proved.index) != (self.verdict, self.index):
             return [
-                f"{self.verdict} of index {self.index}; proved is {found.verdict} of index {found.index}"
+                f"{self.verdict} of index {self.index}; proved is {proved.verdict} of index {proved.index}"
             ]
-        wrong = []
-        for told, proved in zip(self[4:], found[4:], strict=True):
-            wrong += _unproved(told, proved)
-        return wrong
-
-
-def _claims(told: dict) -> Claims:
-    rows = [
-        [
-            (f"{row['multiplicity']!r} eigenvalues on {row['representation']}", row["value"])
-            for row in told[part]
+        return [
+            *_unproved(self.loss, proved.loss),
+            *_unproved(self.parameters, proved.parameters),
+            *_unproved(self.eigenvalues, proved.eigenvalues),
+            *_unproved(self.beyond, proved.beyond),
         ]
-        for part in ("eigenvalues", "beyond")
+
+
+def _eigenvalue_claims(rows: list[dict]) -> list[_Claim]:
+    return [
+        _Claim.from_json(
+            f"{row['multiplicity']!r} eigenvalues on {row['representation']}", row["value"]
+        )
+        for row in rows
     ]
-    return Claims(
-        statement=None if told["statement"] is None else _statement(told["statement"]),
-        verdict=told["verdict"],
-        index=told["index"],
-        reason=told["reason"],
-        loss=[("loss", told["loss"])] if told["loss"] else [],
-        parameters=list(told["parameters"].items()),
-        eigenvalues=rows[0],
-        beyond=rows[1],
-    )
+
+
+def _unproved(claimed: list[_Claim], proved: list[_Claim]) -> list[str]:
+    if [claim.of for claim in claimed] != [claim.of for claim in proved]:
+        return ["other parameters or eigenvalues than there are"]
+    return [
+        f"{claim.of} in {claim.ball}"
+        for claim, narrower in zip(claimed, proved, strict=True)
+        if not claim.contains(narrower)
+    ]
 
 
 def read_claims(file: str | PathLike) -> Claims:
-    """Of a saved certificate. Raises ValueError if it is none."""
+    """Return the claims of a saved certificate. Raises ValueError if the file is none."""
     try:
-        told = json.loads(Path(file).read_text(encoding="utf-8"))
-        if told["odelandscape"] != "certificate":
+        record = json.loads(Path(file).read_text(encoding="utf-8"))
+        if record["odelandscape"] != "certificate":
             raise KeyError("odelandscape")
-        return _claims(told)
+        return Claims.from_json(record)
     except (ValueError, KeyError, TypeError, AttributeError) as why:
         raise UserError(f"{str(file)!r} isn't a certificate: {why!r}") from None
 
 
 def check_certificate(file: str | PathLike) -> Certificate:
-    """Prove again what a saved certificate says, from its statement alone, with more bits.
+    """Prove again what a saved certificate claims, from its statement alone, with more bits.
 
     Returns the certificate as proved now. Raises ValueError if the file is no certificate, if it proves
-    nothing, or if it claims what isn't proved: another verdict or index, or an enclosure that holds too
-    little.
+    nothing, or if it claims what isn't proved: another verdict or index, or an enclosure that doesn't
+    contain the one proved now.
     """
     claims = read_claims(file)
     s = claims.statement
     if s is None or not claims.loss:
         raise UserError(f"{str(file)!r} proves nothing: {claims.verdict} ({claims.reason})")
     certificate = certify(s)
-    # In a box within that one, whose enclosures are narrower than those told.
-    with ctx.workprec(s.bits + 64):
-        narrow = certify(s._replace(radius=exact(ball(s.radius) / 2**8), bits=s.bits + 32))
+    # In a box within that one, whose enclosures are narrower than those claimed.
+    with ctx.workprec(s.bits + 2 * _MORE_BITS):
+        radius = to_dyadic(from_dyadic(s.radius) / _NARROWER)
+        narrow = certify(s._replace(radius=radius, bits=s.bits + _MORE_BITS))
         wrong = claims.unproved(narrow if certificate.loss is not None else certificate)
     if wrong:
         raise UserError(f"{str(file)!r} claims what isn't proved: {'; '.join(wrong)}")

@@ -1,61 +1,88 @@
-"""Proofs that one branch joins two fixed points."""
+r"""Proofs that one branch joins two fixed points.
+
+On an interval of block sizes, Krawczyk's inclusion test with the sizes as balls proves that for each of
+these sizes a box holds exactly one fixed point; as the Jacobian is regular on the box, that point moves
+smoothly with the sizes (implicit function theorem). If the box holds the proved fixed points of both ends,
+they lie on one branch. Otherwise the interval is halved.
+"""
 
 from typing import NamedTuple
 
 from ..landscape.fixed_points import FixedPoint
 from ..runtime.errors import UserError
-from .balls import arb, column, ctx, inverse, krawczyk
-from .certificate import Statement, ball
-from .prove import box_radii, given_parameters, newton_refined, point_at, statement_of
+from .ball_hessian import hessian
+from .balls import approximate_inverse, arb, box, column, ctx, krawczyk_image
+from .prove import given_coefficients, newton_refined, statement_of
+from .statement import Statement, box_radii, from_dyadic
+
+_HALVINGS = 8
 
 
-class _End(NamedTuple):
-    """A fixed point at some sizes: near it, and a box that holds it."""
+class _BranchPoint(NamedTuple):
+    """A fixed point at some sizes of the blocks: coefficients near it, and balls that enclose it."""
 
     sizes: list[arb]
     near: list[arb]
-    box: list[arb]
+    enclosure: list[arb]
 
 
-def _end(s: Statement, sizes: list[arb], y: list[arb]) -> _End | None:
+def _branch_point(s: Statement, sizes: list[arb], y: list[arb]) -> _BranchPoint | None:
+    """Return the proved fixed point near y; None if Krawczyk's test fails."""
     y = newton_refined(s, y, sizes)
-    thin = point_at(s, y, sizes)
-    radii = box_radii(thin, ball(s.radius))
-    wide = point_at(s, [arb(x, r) for x, r in zip(y, radii, strict=True)], sizes)
-    image = krawczyk(y, radii, thin.gradient(), wide.hessian(wide.splits[0]))
-    return None if image is None else _End(sizes, y, image)
+    centre_point = s.point_at(y, sizes)
+    radii = box_radii(centre_point, from_dyadic(s.radius))
+    box_point = s.point_at(box(y, radii), sizes)
+    H = hessian(box_point, box_point.directions[0])
+    image = krawczyk_image(y, radii, centre_point.gradient(), H)
+    return None if image is None else _BranchPoint(sizes, y, image)
 
 
-def _connected(s: Statement, start: _End, end: _End, halvings: int) -> bool:
+def _joined_by_one_box(
+    s: Statement, start: _BranchPoint, end: _BranchPoint, centre: list[arb]
+) -> bool:
+    """Return whether a box about `centre` is proved to hold both points, and exactly one fixed point for all
+    sizes between theirs."""
     sizes = [a.union(b) for a, b in zip(start.sizes, end.sizes, strict=True)]
+    centre_point = s.point_at(centre, sizes)
+    gradient = centre_point.gradient()
+    C = approximate_inverse(hessian(centre_point, centre_point.directions[0]))
+    if C is None:
+        return False
+    # As wide as the ends are apart, and as the gradient for all these sizes moves the centre.
+    step = (C * column(gradient)).entries()
+    widths = [abs(x).max(abs(a - b)) for x, a, b in zip(step, start.near, end.near, strict=True)]
+    units = box_radii(centre_point, arb(1))
+    radius = max((4 * x / unit).upper() for x, unit in zip(widths, units, strict=True))
+    radii = [radius * unit for unit in units]
+    balls = box(centre, radii)
+    box_point = s.point_at(balls, sizes)
+    holds_ends = all(
+        x.contains(y) for of in (start, end) for x, y in zip(balls, of.enclosure, strict=True)
+    )
+    if not holds_ends or not all(length > 0 for length in box_point.lengths):
+        return False
+    H = hessian(box_point, box_point.directions[0])
+    return krawczyk_image(centre, radii, gradient, H) is not None
+
+
+def _connected(s: Statement, start: _BranchPoint, end: _BranchPoint, halvings: int) -> bool:
+    """Return whether one branch is proved to join two points, after up to so many halvings of the
+    interval."""
     centre = [((a + b) / 2).mid() for a, b in zip(start.near, end.near, strict=True)]
-    thin = point_at(s, centre, sizes)
-    gradient, C = thin.gradient(), inverse(thin.hessian(thin.splits[0]))
-    if C is not None:
-        # As wide as the ends are apart, and as the gradient for all these sizes moves the centre.
-        step = (C * column(gradient)).entries()
-        wide = [abs(x).max(abs(a - b)) for x, a, b in zip(step, start.near, end.near, strict=True)]
-        units = box_radii(thin, arb(1))
-        radius = max((4 * x / unit).upper() for x, unit in zip(wide, units, strict=True))
-        radii = [radius * unit for unit in units]
-        box = [arb(x, r) for x, r in zip(centre, radii, strict=True)]
-        point = point_at(s, box, sizes)
-        held = all(x.contains(y) for of in (start, end) for x, y in zip(box, of.box, strict=True))
-        if held and all(length > 0 for length in point.lengths):
-            H = point.hessian(point.splits[0])
-            if krawczyk(centre, radii, gradient, H) is not None:
-                return True
+    if _joined_by_one_box(s, start, end, centre):
+        return True
     if halvings == 0:
         return False
     half = [((a + b) / 2).mid() for a, b in zip(start.sizes, end.sizes, strict=True)]
-    middle = _end(s, half, centre)
+    middle = _branch_point(s, half, centre)
     return middle is not None and all(
         _connected(s, *pair, halvings - 1) for pair in ((start, middle), (middle, end))
     )
 
 
 def prove_between(start: FixedPoint, end: FixedPoint, bits: int = 128) -> bool:
-    """Whether it is proved that one branch joins two fixed points of one family, at two sizes of its blocks.
+    """Return whether it is proved that one branch joins two fixed points of one family, at two sizes of its
+    blocks.
 
     If so, there is a fixed point in the ansatz for all sizes between theirs, which moves smoothly with them:
     in boxes that follow one another it is the only one, by Krawczyk's test with the sizes as balls. An
@@ -71,7 +98,7 @@ def prove_between(start: FixedPoint, end: FixedPoint, bits: int = 128) -> bool:
         )
     with ctx.workprec(bits):
         first, last = (
-            _end(s, [arb(x) for x in of.sizes], given_parameters(point, s))
+            _branch_point(s, [arb(x) for x in of.sizes], given_coefficients(point, s))
             for of, point in ((s, start), (other, end))
         )
-        return first is not None and last is not None and _connected(s, first, last, halvings=8)
+        return first is not None and last is not None and _connected(s, first, last, _HALVINGS)
