@@ -9,8 +9,9 @@ from .state import State, Weights, overlaps
 
 
 def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
-    r"""Return $L = \frac12 E[\Delta^2]$, $\Delta = \sum_i v_i \sigma(\lambda_i) - \sum_n v^*_n \sigma(\rho_n)$
-    (paper, Eq. 28)."""
+    r"""Return $L = E[\Delta^2]/2$, $\Delta = \sum_i v_i \sigma(\lambda_i) - \sum_n v^*_n \sigma(\rho_n)$.
+
+    (Paper, Eq. 28.)"""
     if isinstance(state, Weights):
         state = overlaps(problem, state)
     a = jnp.concatenate([state.v, -problem.readout])
