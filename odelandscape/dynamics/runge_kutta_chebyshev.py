@@ -3,9 +3,10 @@ r"""A stabilised explicit Runge–Kutta method.
 The spectrum of a gradient flow is real; its solutions end in a long decay along slow directions, while the
 fast ones (rate about K/4) limit the step of an explicit method. The Runge–Kutta–Chebyshev method of order 2
 (Sommeijer, Shampine and Verwer 1997) with s stages is stable up to a step of about $0.65\,s^2/\rho$, $\rho$
-the spectral radius, so a step that is s² times longer costs s evaluations. `RungeKuttaChebyshev` is the method as a solver
-for `diffrax.diffeqsolve`; `coefficients`, `plan` and `next_step` serve a solver of many states at once
-(`relaxation.batched_rkc`).
+the spectral radius, so a step that is s² times longer costs s evaluations.
+
+`RungeKuttaChebyshev` is the method as a solver for `diffrax.diffeqsolve`; `coefficients`, `plan` and
+`next_step` serve a solver of many states at once (`relaxation.batched_rkc`).
 """
 
 from collections.abc import Callable
