@@ -128,7 +128,7 @@ def course_table(course: Course) -> str:
     ]
     if course.networks is not None:
         lines.append(
-            f"networks: mean loss of {course.networks.count} of dimension {course.networks.dimension}; "
+            f"networks: mean loss of {course.networks.networks} of dimension {course.networks.dimension}; "
             "deviation from the ODE in standard errors"
         )
     if course.remark is not None:

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written completely or not at all."""
 
 import os
 import socket
@@ -9,11 +9,13 @@ import numpy as np
 
 
 def write_whole(path: Path, content: str | dict[str, np.ndarray], first: bool = False) -> None:
-    """Write a file, text or arrays, so that its name never stands for a part of it. `first`: only if there is
-    none yet, whoever else is writing one."""
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
+    """Write a file of text, or of arrays (npz), atomically: no process ever reads a part of it.
+
+    - `first`: keep the file that another process has written under this name before, if there is one.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
     try:
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             if isinstance(content, str):
                 file.write(content.encode())
             else:
@@ -21,14 +23,14 @@ def write_whole(path: Path, content: str | dict[str, np.ndarray], first: bool = 
             file.flush()
             os.fsync(file.fileno())
         if first:
-            _link(aside, path)
+            _link(temporary, path)
         else:
-            aside.replace(path)
+            temporary.replace(path)
     except BaseException:
         with suppress(OSError):
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
-    # The name, too, outlives a power cut, where folders can be synced.
+    # The file's entry in its folder is synced, too, against power failures, where folders can be.
     with suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -37,11 +39,11 @@ def write_whole(path: Path, content: str | dict[str, np.ndarray], first: bool = 
             os.close(folder)
 
 
-def _link(aside: Path, path: Path) -> None:
+def _link(temporary: Path, path: Path) -> None:
     try:
-        path.hardlink_to(aside)
+        path.hardlink_to(temporary)
     except FileExistsError:
         pass
-    except OSError:  # this file system has no links
-        aside.replace(path)
-    aside.unlink(missing_ok=True)
+    except OSError:  # a file system without links
+        temporary.replace(path)
+    temporary.unlink(missing_ok=True)

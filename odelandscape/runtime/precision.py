@@ -1,4 +1,4 @@
-"""The precision that results need."""
+"""The floating-point precision that results require."""
 
 import jax
 
@@ -6,7 +6,7 @@ from .errors import UserError
 
 
 def check_float64(why: str) -> None:
-    """Raises ValueError, beginning with `why`, unless JAX computes in float64."""
+    """Raises UserError, beginning with `why`, unless JAX computes in float64."""
     if not jax.config.read("jax_enable_x64"):
         raise UserError(
             f"{why}, which float32 cannot give: call "

@@ -1,8 +1,8 @@
-"""Does this jax compute right numbers? Known answers, before any result is believed.
+"""A self-test of the installed jax: programs with known answers, before any result is computed.
 
-jax and jaxlib 0.10.2 compute wrong numbers on CPU without a word, and which ones depends on the
-machine: arctan only where the compiler uses 512-bit vectors. Other versions may be broken in ways
-not yet told. The command line therefore calls `ensure_numbers` before anything else.
+jax and jaxlib 0.10.2 compute wrong numbers on CPU without an error, and which ones depends on the
+machine: arctan only where the compiler uses 512-bit vectors. Other versions may be wrong in ways not
+yet reported. The command line therefore calls `ensure_numbers` before anything else.
 """
 
 import math
@@ -19,15 +19,15 @@ import numpy as np
 from .cache import cache_folder
 from .errors import OperationError
 
-_REFUSED = "0.10.2"
+_BROKEN_VERSION = "0.10.2"
 
 
 def _versions() -> tuple[str, str]:
     return jax.__version__, jaxlib.version.__version__
 
 
-def _here() -> tuple[np.dtype, str]:
-    """Dtype and device of arrays made now; unlike the config's flags, these follow its contexts."""
+def _dtype_and_device() -> tuple[np.dtype, str]:
+    """Return dtype and device of new arrays; unlike JAX's flags, these follow its context managers."""
     probe = jnp.zeros(())
     (device,) = probe.devices()
     return probe.dtype, f"{device.platform} ({device.device_kind})"
@@ -44,10 +44,10 @@ class WrongNumbersError(OperationError):
         )
 
 
-# Whole numbers below 2⁸ are exact in every precision a matrix product may be carried out in, TF32
-# and bfloat16 included: what is left to differ is rounding in elementary functions, and mistakes.
+# Whole numbers below 2⁸ are exact in every precision that a matrix product may use, TF32 and bfloat16
+# included: all that can differ is rounding in elementary functions, and errors.
 def _matrix_vector(dtype):
-    """The report's own program: wrong past 16,384 rows in float64, past 32,768 in float32."""
+    """The program of the report: wrong past 16,384 rows in float64, past 32,768 in float32."""
     x = (np.arange(120_000).reshape(40_000, 3) % 61).astype(dtype)
     matrix = jnp.eye(3, dtype=dtype)
     got = jax.jit(jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2)))(x)
@@ -60,7 +60,7 @@ def _arctan(dtype):
 
 
 def _overlap_kernel(dtype):
-    """The shape of this package's own work: Q = X Xᵀ, an arc-cosine kernel of it, and its sum."""
+    """The operations of this package: Q = X Xᵀ, an arc-cosine kernel of it, and its sum."""
 
     def total(xp, X):
         n = xp.sqrt(1 + xp.sum(X * X, axis=-1))  # the 1 keeps cosines away from ±1
@@ -80,14 +80,14 @@ _CHECKS = {
 
 
 def check_numbers() -> None:
-    """Compares jax with NumPy on known answers, in float64 if that is on and in float32 otherwise.
+    """Compare jax with NumPy on known answers, in float64 if that is enabled and in float32 otherwise.
 
     Raises WrongNumbersError, naming the versions and the check, for a wrong answer, and for 0.10.2
-    whatever it answers: on another machine it may answer wrongly.
+    whatever its answers: they may be wrong on another machine.
     """
-    if _REFUSED in _versions():
-        raise WrongNumbersError(f"{_REFUSED} is known for it (jax-ml/jax#39103, #39352)")
-    dtype, device = _here()
+    if _BROKEN_VERSION in _versions():
+        raise WrongNumbersError(f"{_BROKEN_VERSION} is known for it (jax-ml/jax#39103, #39352)")
+    dtype, device = _dtype_and_device()
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     for what, run in _CHECKS.items():
         got, truth = run(dtype)
@@ -96,11 +96,11 @@ def check_numbers() -> None:
             raise WrongNumbersError(f"{what} is off by {error:.1g} on {device}")
 
 
-def _passed() -> str:
-    """What a pass is good for: a home may be shared by machines, and flags change the programs."""
+def _fingerprint() -> str:
+    """Return what a pass depends on: machines may share a home folder, and flags change the programs."""
     machine = f"{platform.node()} {platform.machine()}"
     flags = " ".join(os.environ.get("XLA_FLAGS", "").split())
-    return " | ".join([*_versions(), machine, *map(str, _here()), flags, *_CHECKS])
+    return " | ".join([*_versions(), machine, *map(str, _dtype_and_device()), flags, *_CHECKS])
 
 
 def _cache_file() -> Path:
@@ -108,17 +108,17 @@ def _cache_file() -> Path:
 
 
 def ensure_numbers() -> None:
-    """`check_numbers`, once for these versions on this machine and device; raises what it raises.
+    """Call `check_numbers` once for these versions on this machine and device; raises what it raises.
 
-    Passes are remembered as lines of `odelandscape/numbers-checked.txt` in `$XDG_CACHE_HOME` or
-    `~/.cache`. A cache that cannot be read or written costs the check's time again, and no more.
+    Passes are recorded as lines of `odelandscape/numbers-checked.txt` in `$XDG_CACHE_HOME` or
+    `~/.cache`. Without a cache that can be read and written the check runs each time.
     """
-    passed = _passed()
+    fingerprint = _fingerprint()
     with suppress(OSError, RuntimeError):  # RuntimeError: there is no home folder
-        if passed in _cache_file().read_text(encoding="utf-8", errors="replace").splitlines():
+        if fingerprint in _cache_file().read_text(encoding="utf-8", errors="replace").splitlines():
             return
     check_numbers()
     with suppress(OSError, RuntimeError):
         _cache_file().parent.mkdir(parents=True, exist_ok=True)
         with _cache_file().open("a", encoding="utf-8") as lines:
-            lines.write(passed + "\n")
+            lines.write(fingerprint + "\n")

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from systems import ERF, LEAKY, RELU, relu_gradient, within
 
@@ -17,7 +18,7 @@ def signed(problem, key, d):
 
 
 def inputs(key, count, d):
-    """Those documented: number i is drawn from (key, i // 64)."""
+    """The documented inputs: number i is drawn from (key, i // 64)."""
     blocks = [
         jax.random.normal(jax.random.fold_in(key, n), (64, d), jnp.float32)
         for n in range(-(-count // 64))
@@ -54,6 +55,75 @@ def test_steps_are_those_written_out_in_numpy(sigma, trained):
             np.testing.assert_allclose(got[n], expected, rtol=1e-10, atol=1e-12)
     now = ol.OrderParameters(*map(jnp.asarray, seen[count]))
     np.testing.assert_allclose(path.loss[-1], ol.population_loss(problem, now), rtol=1e-10)
+
+
+# --- optimisers -----------------------------------------------------------------------------------
+
+
+def test_plain_sgd_of_optax_is_online_sgd():
+    problem, d = ol.Problem(2, 2), 5
+    weights, key = signed(problem, 1, d), jax.random.key(3)
+    steps = np.array([1, 30, 200])
+    sgd = ol.train_network(problem, ol.OnlineSGD(RATE), weights, steps * RATE / d, key=key)
+    # The optimiser's time is inputs / d, that of OnlineSGD η times it.
+    same = ol.train_network(problem, optax.sgd(RATE / d), weights, steps / d, key=key)
+    np.testing.assert_allclose(same.times * RATE, sgd.times, rtol=1e-14)
+    for a, b in zip(jax.tree.leaves(same.states), jax.tree.leaves(sgd.states), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_steps_of_adam_are_those_written_out_in_numpy(trained):
+    d, count, rate, b1, b2, eps = 6, 70, 0.02, 0.9, 0.999, 1e-8
+    problem = ol.Problem(2, 2, ol.Erf())
+    weights, key = signed(problem, 4, d), jax.random.key(11)
+    path = ol.train_network(
+        problem,
+        optax.adam(rate),
+        weights,
+        np.array([1, 20, count]) / d,
+        key=key,
+        train_readout=trained,
+    )
+    W, v, teacher = np.array(weights.W), np.array(weights.v), np.eye(2, d)
+    m, s = [0.0, 0.0], [0.0, 0.0]
+    seen = {}
+    for t, x in enumerate(inputs(key, count, d), 1):
+        field = W @ x
+        error = ERF.value(field) @ v - ERF.value(teacher @ x).sum()
+        gradients = (error * np.outer(v * ERF.slope(field), x), error * ERF.value(field))
+        moves = []
+        for i, g in enumerate(gradients):
+            m[i] = b1 * m[i] + (1 - b1) * g
+            s[i] = b2 * s[i] + (1 - b2) * g * g
+            moves.append(rate * (m[i] / (1 - b1**t)) / (np.sqrt(s[i] / (1 - b2**t)) + eps))
+        W = W - moves[0]
+        v = v - moves[1] if trained else v
+        seen[t] = (W @ W.T, W @ teacher.T, v)
+    for n, step in enumerate([1, 20, count]):
+        for got, expected in zip(jax.tree.leaves(path.states), seen[step], strict=True):
+            np.testing.assert_allclose(got[n], expected, rtol=1e-9, atol=1e-11)
+
+
+def test_the_state_of_an_optimiser_is_carried_between_times():
+    problem, d = ol.Problem(2, 2), 8
+    weights, key, adam = signed(problem, 2, d), jax.random.key(5), optax.adam(0.01)
+    often = ol.train_network(problem, adam, weights, np.arange(1, 21) * 10 / d, key=key)
+    once = ol.train_network(problem, adam, weights, [200 / d], key=key)
+    np.testing.assert_allclose(often.states.Q[-1], once.states.Q[0], rtol=1e-12)
+
+
+def test_adam_lowers_the_loss_and_runs_for_many_keys():
+    problem, d = ol.Problem(2, 2), 20
+    weights = ol.random_weights(jax.random.key(0), problem, d)
+    adam = optax.adam(2e-3)
+    run = jax.vmap(lambda key: ol.train_network(problem, adam, weights, [0.0, 100.0], key=key).loss)
+    loss = np.asarray(run(jax.random.split(jax.random.key(1), 3)))
+    assert (loss[:, 1] < loss[:, 0] / 4).all()
+    assert len(set(loss[:, 1].tolist())) == 3
+
+
+# --- on average -----------------------------------------------------------------------------------
 
 
 def test_a_step_of_sgd_is_on_average_one_of_gradient_descent():
@@ -99,7 +169,7 @@ def test_gradient_descent_approaches_the_flow_with_its_step_and_keeps_its_constr
     np.testing.assert_allclose(runs[0].states.Q[1], np.eye(3), atol=1e-4)
 
 
-def test_runs_do_not_depend_on_the_times_asked_for_or_on_company():
+def test_runs_do_not_depend_on_their_times_or_on_other_runs():
     problem, d = ol.Problem(2, 2, ol.Erf()), 9
     weights = ol.random_weights(jax.random.key(0), problem, d)
     keys = jax.random.split(jax.random.key(1), 3)
@@ -124,7 +194,7 @@ def test_random_teachers_are_orthonormal_up_to_the_root_of_the_dimension():
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_bad_input_is_refused_with_what_is_allowed():
+def test_bad_input_is_refused_and_named():
     problem = ol.Problem(2, 3)
     weights = ol.random_weights(jax.random.key(0), problem, 4)
     key = jax.random.key(0)
@@ -132,6 +202,12 @@ def test_bad_input_is_refused_with_what_is_allowed():
         ol.random_teacher(key, 3, 2)
     with pytest.raises(ValueError, match="key must be given"):
         ol.train_network(problem, ol.OnlineSGD(0.1), weights, [1.0])
+    with pytest.raises(ValueError, match="key must be given"):
+        ol.train_network(problem, optax.sgd(0.1), weights, [1.0])
+    with pytest.raises(ValueError, match=r"flow must be .*optax\.GradientTransformation; got 3"):
+        ol.train_network(problem, 3, weights, [1.0], key=key)
+    with pytest.raises(ValueError, match=r"train_readout must be False with GradientFlow"):
+        ol.train_network(problem, ol.GradientFlow(), weights, [1.0], train_readout=True)
     with pytest.raises(ValueError, match="step must be a finite number above 0; got 0"):
         ol.train_network(problem, ol.GradientFlow(), weights, [1.0], step=0)
     with pytest.raises(ValueError, match="times must start at 0 or later and increase"):

@@ -47,7 +47,9 @@ def test_a_pass_is_good_only_for_what_was_checked(cache, calls, monkeypatch):
     ensure_numbers()
     with jax.enable_x64(not jax.config.read("jax_enable_x64")):
         ensure_numbers()
-    monkeypatch.setattr(self_test, "_here", lambda: (np.dtype(np.float64), "gpu (another)"))
+    monkeypatch.setattr(
+        self_test, "_dtype_and_device", lambda: (np.dtype(np.float64), "gpu (another)")
+    )
     ensure_numbers()
     ensure_numbers()
     assert len(calls) == 5
