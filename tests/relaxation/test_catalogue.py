@@ -95,8 +95,64 @@ def test_without_the_symmetry_every_start_is_certified_by_itself(problem):
     assert not Catalogue(problem, FLOW).enabled
 
 
-def test_networks_that_are_equal_in_many_ways_are_not_taken_for_one():
-    assert not Catalogue(ol.Problem(4, 4), ol.TwoLayerFlow()).enabled
+class OtherFlow(ol.AbstractFlow):
+    """A user's own flow, with the capabilities that it states."""
+
+    trains: bool = False
+    normalised: bool = False
+    equivariant: bool = True
+    noisy: bool = False
+
+    @property
+    def trains_readout(self):
+        return self.trains
+
+    @property
+    def preserves_norms(self):
+        return self.normalised
+
+    @property
+    def permutation_equivariant(self):
+        return self.equivariant
+
+    @property
+    def stochastic(self):
+        return self.noisy
+
+    def mixing(self, state, problem):
+        return FLOW.mixing(state, problem)
+
+    def project_initial(self, weights):
+        return weights
+
+    def retract(self, weights):
+        return weights
+
+    def neutral_directions(self, weights, problem):
+        return FLOW.neutral_directions(weights, problem)
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        ol.TwoLayerFlow(),
+        OtherFlow(trains=True),
+        OtherFlow(equivariant=False),
+        OtherFlow(noisy=True),
+    ],
+    ids=["2L-GD", "trained readout", "students treated by their index", "noise"],
+)
+def test_no_minima_are_shared_where_the_flow_does_not_allow_it(flow):
+    catalogue = Catalogue(ol.Problem(5, 4), flow)
+    assert not catalogue.enabled
+    assert not catalogue.closed_form
+
+
+def test_a_flow_of_the_users_own_is_treated_by_its_capabilities():
+    assert Catalogue(ol.Problem(4, 4), OtherFlow()).enabled
+    assert Catalogue(ol.Problem(5, 4), OtherFlow()).closed_form
+    assert Catalogue(ol.Problem(5, 4), OtherFlow(normalised=True)).enabled
+    assert not Catalogue(ol.Problem(5, 4), OtherFlow(normalised=True)).closed_form
 
 
 @pytest.mark.parametrize(
