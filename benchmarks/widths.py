@@ -33,7 +33,7 @@ import numpy as np
 
 import odelandscape as ol
 from odelandscape.activations import angles
-from odelandscape.relaxation import pool
+from odelandscape.relaxation import pool, relax
 from odelandscape.runtime.compiler import COMPILER_OPTIONS
 
 from ._fates import starts
@@ -114,10 +114,10 @@ def time_relax(width: int) -> dict:
     """Seconds of the second call, and what became of its evaluations."""
     plain_round, rounds = pool._round, []
 
-    def counted(given, lanes):
+    def counted(inputs, lanes):
         began = time.perf_counter()
-        result = jax.block_until_ready(plain_round(given, lanes))
-        evaluations = len(given[3]) * (pool._EVALUATIONS + 1)
+        result = jax.block_until_ready(plain_round(inputs, lanes))
+        evaluations = len(inputs[3]) * (pool._EVALUATIONS + 1)
         rounds.append((evaluations, time.perf_counter() - began))
         return result
 
@@ -133,7 +133,7 @@ def time_relax(width: int) -> dict:
         "evaluations": needed / seeds,
         "lane_use": needed / made,
         "round_us": 1e6 * spent / made,
-        "in_rounds": spent / len(pool._places()) / ours["seconds"],
+        "in_rounds": spent / len(relax._pool_devices()) / ours["seconds"],
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "losses": runs.loss[: max(SEEDS[width][1:])].tolist(),
     }
