@@ -3,6 +3,7 @@ from .activations.erf import Erf as Erf
 from .activations.quadrature import Quadrature as Quadrature
 from .activations.relu import LeakyReLU as LeakyReLU
 from .activations.relu import ReLU as ReLU
+from .ansatz.ansatz_point import AnsatzPoint as AnsatzPoint
 from .ansatz.block_ansatz import BlockAnsatz as BlockAnsatz
 from .ansatz.detection import block_structure as block_structure
 from .ansatz.detection import describe as describe

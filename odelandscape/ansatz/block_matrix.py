@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Array, Float
 
 
-class Blocks(NamedTuple):
+class BlockMatrix(NamedTuple):
     """A matrix in blocks: constants, plus a number on the diagonal where rows and columns are of one group.
 
     Entry ((u, i), (w, j)) is `const[u, w] + same[u, w]·[i = j]`.
@@ -15,24 +15,24 @@ class Blocks(NamedTuple):
     same: Float[Array, "U V"]
 
     @property
-    def T(self) -> "Blocks":
+    def T(self) -> "BlockMatrix":
         """The transposed matrix."""
-        return Blocks(self.const.T, self.same.T)
+        return BlockMatrix(self.const.T, self.same.T)
 
     @property
     def diagonal(self) -> Float[Array, "U V"]:
         """The entries at equal indices, where rows and columns are of one group."""
         return self.const + self.same
 
-    def plus(self, other: "Blocks") -> "Blocks":
-        """The sum."""
-        return Blocks(self.const + other.const, self.same + other.same)
+    def plus(self, other: "BlockMatrix") -> "BlockMatrix":
+        """Return the sum."""
+        return BlockMatrix(self.const + other.const, self.same + other.same)
 
-    def times(self, other: "Blocks", size: Float[Array, " V"]) -> "Blocks":
-        """The product, where the inner blocks have these sizes."""
+    def times(self, other: "BlockMatrix", size: Float[Array, " V"]) -> "BlockMatrix":
+        """Return the product, where the inner blocks have these sizes."""
         const = (
             (self.const * size[None, :]) @ other.const
             + self.same @ other.const
             + self.const @ other.same
         )
-        return Blocks(const, self.same @ other.same)
+        return BlockMatrix(const, self.same @ other.same)

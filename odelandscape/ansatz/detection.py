@@ -1,12 +1,8 @@
-"""Which family an end state belongs to.
+"""The blocks that a state lies in, found from its weights.
 
-Permuting students changes no network, so end states are first aligned: each teacher is given one
-student so that the sum of absolute overlaps is largest (paper, Appendix B.1). A student is
-*anti-aligned* if its overlap with its teacher is negative. The number of anti-aligned students and
-the level of the loss name the family.
-
-`block_structure` finds the blocks that an end state lies in, so that it can be solved for as a fixed
-point of a few numbers (`ansatz`).
+Permuting students changes no network, so blocks are looked for whatever the order of students and teachers
+is. A state in blocks can be solved for as a fixed point of a few numbers (`block_ansatz`), and is named by
+its blocks (`describe`).
 """
 
 from collections.abc import Iterator
@@ -23,36 +19,43 @@ from scipy.spatial.distance import cdist
 from ..model.problem import Problem
 from ..model.state import Weights
 from ..runtime.errors import UserError
+from .ansatz_point import AnsatzPoint
 from .block_ansatz import BlockAnsatz
+from .lifting import lift, restrict, write_matrix
 
 
 class BlockStructure(NamedTuple):
-    r"""An end state in blocks.
+    r"""A state in blocks.
 
-    - `ansatz`: the blocks, with the parameters as its `start`.
+    - `point`: the blocks and their parameters, as `ol.fixed_point` takes them.
     - `students` (K,), `teachers` (M,): its order. With A the coefficients of $w_i = \sum_n A_{in} w^*_n$,
-      `A[students][:, teachers]` is what the ansatz writes out.
+      `A[students][:, teachers]` is the matrix that the point stands for.
     - `problem`: the problem with its teachers in that order; another one only if their readouts differ.
     """
 
-    ansatz: BlockAnsatz
+    point: AnsatzPoint
     problem: Problem
     students: np.ndarray
     teachers: np.ndarray
 
+    @property
+    def ansatz(self) -> BlockAnsatz:
+        """The blocks."""
+        return self.point.ansatz
+
 
 def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5) -> BlockStructure:
-    """The coarsest blocks of an end state, in whatever order its students and teachers are.
+    """Return the coarsest blocks of a state, in whatever order its students and teachers are.
 
     Two teachers are of one block if exchanging them does no more than permute students. That may need
     students that are neither matched to teachers nor free (one for each pair of them, say); then teachers
-    are taken out of the block, one at a time, until the rest needs none. At the latest, each teacher is a
-    block. Blocks with students along their teachers come first, then those with students against them, then
+    are taken out of the block, one at a time, until the others need none. In the last resort each teacher is
+    a block. Blocks with students along their teachers come first, then those with students against them, then
     single teachers; of each kind, large ones before small ones.
 
     - `weights`: W (K, d). Coordinates beyond the M of the teachers are left out and must be 0.
-    - `tolerance`: numbers closer than this are one number. The blocks give v, and W's coefficients in the
-      teachers, to within it.
+    - `tolerance`: numbers closer than this are taken as equal. The blocks give v, and W's coefficients in
+      the teachers, to within it.
 
     Raises ValueError if `weights` and the problem don't fit, are not finite or reach beyond the teachers,
     `tolerance` is not positive, or T is not (1 − c) I + c 11ᵀ.
@@ -78,19 +81,19 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
             readout=[*(v[members].mean() for _, members in matched), *v[free]],
         )
         given = A[np.ix_(students, teachers)]
-        z = ansatz.restrict(Weights(jnp.asarray(given) @ basis, jnp.asarray(v[students])))
-        lifted = np.asarray(ansatz.expand(ansatz.coefficients(z)))
-        missed = np.abs(
-            np.column_stack([lifted - given, np.asarray(ansatz.lift(z).v) - v[students]])
+        z = restrict(ansatz, Weights(jnp.asarray(given) @ basis, jnp.asarray(v[students])))
+        lifted = np.asarray(write_matrix(ansatz, ansatz.coefficients(z)))
+        error = np.abs(
+            np.column_stack([lifted - given, np.asarray(lift(ansatz, z).v) - v[students]])
         )
-        if missed.max() <= tolerance:
-            return BlockStructure(ansatz.replace(start=z), ordered, students, teachers)
+        if error.max() <= tolerance:
+            return BlockStructure(AnsatzPoint(ansatz, z), ordered, students, teachers)
         home = np.repeat([*ansatz.matched, -1], [*(len(m) for _, m in matched), len(free)])
-        blocks = _split(blocks, home, missed > tolerance)
+        blocks = _without_one_teacher(blocks, home, error > tolerance)
 
 
 def _coefficients(problem: Problem, weights: Weights, tolerance: float) -> np.ndarray:
-    """A (K, M) of the students in the teachers."""
+    """Return A (K, M), the students' coefficients in the teachers."""
     K, M = problem.students, problem.teachers
     W = np.asarray(weights.W)
     if W.shape[0] != K or W.shape[1] < M:
@@ -110,8 +113,8 @@ def _coefficients(problem: Problem, weights: Weights, tolerance: float) -> np.nd
 def _interchangeable(
     A: np.ndarray, v: np.ndarray, readout: np.ndarray, tolerance: float
 ) -> list[np.ndarray]:
-    """Teachers in blocks. If exchanging m and n permutes students, and n and k too, so does m and k:
-    each needs to be compared with the first of its block only."""
+    """Return the teachers in blocks. If exchanging m and n permutes students, and n and k too, so does m and
+    k: each needs to be compared with the first of its block only."""
     values = np.sort(A, axis=0)
     rows = np.column_stack([A, v])
 
@@ -135,13 +138,13 @@ def _interchangeable(
 
 
 def _rank(A: np.ndarray, block: np.ndarray, tolerance: float) -> tuple:
-    """What blocks are ordered by: a single teacher or not, the sign of its strongest coefficient, size.
+    """Return what blocks are ordered by: a single teacher or not, sign of its strongest coefficient, size.
 
-    Of students that tell the block's teachers apart, where there are such: a free one that overlaps all
-    of them says nothing of those matched to them.
+    Of students whose coefficients differ within the block, where there are such: a free one that overlaps
+    all of its teachers is no sign of those matched to them.
     """
-    telling = np.ptp(A[:, block], axis=1) > tolerance
-    column = A[telling if telling.any() else slice(None), block[0]]
+    varying = np.ptp(A[:, block], axis=1) > tolerance
+    column = A[varying if varying.any() else slice(None), block[0]]
     strongest = column[np.argmax(np.abs(column))]
     return len(block) == 1, strongest < -tolerance, -len(block), -strongest
 
@@ -149,9 +152,10 @@ def _rank(A: np.ndarray, block: np.ndarray, tolerance: float) -> tuple:
 def _arrange(
     A: np.ndarray, v: np.ndarray, blocks: list[np.ndarray], tolerance: float
 ) -> tuple[list[tuple[int, np.ndarray]], np.ndarray]:
-    """Students that can be matched, as (block, students in the order of its teachers), and the others."""
+    """Return the students that can be matched, as (block, students in the order of its teachers), and the
+    others."""
     varying = np.stack([np.ptp(A[:, block], axis=1) for block in blocks], axis=1) > tolerance
-    # What is left of a student when teachers are permuted within their blocks.
+    # The part of a student that permutations of teachers within their blocks leave unchanged.
     invariant = np.column_stack([*(np.sort(A[:, block], axis=1) for block in blocks), v])
     matched = []
     for b, block in enumerate(blocks):
@@ -176,33 +180,35 @@ def _arrange(
 
 
 def _clusters(points: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
-    """Indices of points that are, in every coordinate, within `tolerance` of the first of them."""
-    left = np.arange(len(points))
-    while len(left):
-        near = np.abs(points[left] - points[left[0]]).max(axis=1) <= tolerance
-        yield left[near]
-        left = left[~near]
+    """Yield indices of points that are, in every coordinate, within `tolerance` of the first of them."""
+    pending = np.arange(len(points))
+    while len(pending):
+        close = np.abs(points[pending] - points[pending[0]]).max(axis=1) <= tolerance
+        yield pending[close]
+        pending = pending[~close]
 
 
-def _split(blocks: list[np.ndarray], home: np.ndarray, wrong: np.ndarray) -> list[np.ndarray]:
-    """One teacher taken out of the smallest block that has a part in what is wrong.
+def _without_one_teacher(
+    blocks: list[np.ndarray], home: np.ndarray, wrong: np.ndarray
+) -> list[np.ndarray]:
+    """Return the blocks with one teacher taken out of the smallest of those that miss the weights.
 
     `home` (K,): the block that each student is matched to, −1 if none; `wrong` (K, M + 1): which
     coefficients, and readouts, the blocks do not give. Both in the order of the blocks.
     """
     block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-    blamed = {*block_of[wrong[:, :-1].any(axis=0)], *home[wrong.any(axis=1)]}
-    # A single teacher is never to blame: a mean of one number is that number.
-    choice = [b for b in blamed if b >= 0 and len(blocks[b]) > 1]
-    b = min(choice, key=lambda b: (len(blocks[b]), b))
+    wrong_blocks = {*block_of[wrong[:, :-1].any(axis=0)], *home[wrong.any(axis=1)]}
+    # A single teacher misses nothing: a mean of one number is that number.
+    divisible = [b for b in wrong_blocks if b >= 0 and len(blocks[b]) > 1]
+    b = min(divisible, key=lambda b: (len(blocks[b]), b))
     worst = np.argmax(wrong[:, :-1].sum(axis=0)[block_of == b])
-    apart = [blocks[b][[worst]], np.delete(blocks[b], worst)]
-    return [*blocks[:b], *apart, *blocks[b + 1 :]]
+    parts = [blocks[b][[worst]], np.delete(blocks[b], worst)]
+    return [*blocks[:b], *parts, *blocks[b + 1 :]]
 
 
 def describe(ansatz: BlockAnsatz) -> str:
-    """The blocks in words, such as `15+1+1: matched 15, free 3`: the sizes of the teacher blocks, which
-    of them have students matched to them, and how many students are free."""
+    """Return the blocks in words, such as `15+1+1: matched 15, free 3`: the sizes of the teacher blocks,
+    which of them have students matched to them, and how many students are free."""
     sizes = [f"{size:.12g}" for size in np.asarray(ansatz.sizes)]
     runs = [(size, len(list(run))) for size, run in groupby(sizes)]
     # Many single teachers are counted and not written out.

@@ -1,12 +1,12 @@
 r"""Every eigenvalue of the Hessian at a block point, from a few numbers.
 
 The Hessian at a block point commutes with the permutations inside the blocks, so it acts alike on all
-copies of an irreducible representation and mixes equal ones only (Schur). The coefficients of students
+copies of an irreducible representation and couples equal ones only (Schur). The coefficients of students
 matched to a block of p teachers, on that block, are 2 trivial, 3 standard, one $(p-2,2)$ and one
 $\Lambda^2$ representation; on another block or for free students they are products of trivial and
 standard ones. One vector of each copy, chosen so that it changes only the first four units of a block, lies
-in the finer ansatz; second derivatives of the reduced loss between such vectors are small matrices, whose
-eigenvalues are those of the full Hessian, as often as the representation has dimensions.
+in the refined ansatz (`refinement`); second derivatives of the reduced loss between such vectors are small
+matrices, whose eigenvalues are those of the full Hessian, as often as the representation has dimensions.
 """
 
 import functools
@@ -18,8 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .block_ansatz import PARTS_PER_BLOCK, BlockAnsatz, split_matches
-from .block_matrix import Blocks
+from .block_ansatz import AbstractBlocks
+from .block_matrix import BlockMatrix
+from .padding import padded
+from .reduced_loss import block_overlaps, half_square_norm, rate_matrices, reduced_loss
+from .refinement import PARTS_PER_BLOCK, refine, refined, refined_matches
 
 _E = np.eye(PARTS_PER_BLOCK)
 _ONE = np.ones(PARTS_PER_BLOCK)
@@ -30,7 +33,7 @@ _CYCLE = np.outer(_E[0], _E[1]) + np.outer(_E[1], _E[2]) + np.outer(_E[2], _E[0]
 
 class Pattern(NamedTuple):
     """A direction: entries (5 | 1, 5) in the coefficients of a block of students (1 row if free) on a block
-    of teachers, both split as in the finer ansatz, and what is added on the diagonal."""
+    of teachers, both split as in `refinement`, and what is added on the diagonal."""
 
     students: int
     block: int
@@ -39,7 +42,7 @@ class Pattern(NamedTuple):
 
 
 class Component(NamedTuple):
-    """A representation: its name, the blocks it lives on, and one vector of each copy of it. All units of a
+    """A representation: its name, the blocks it acts on, and one vector of each copy of it. All units of a
     block from `singles` on are alike."""
 
     name: str
@@ -48,12 +51,12 @@ class Component(NamedTuple):
 
     @property
     def singles(self) -> int:
-        """How many units of its blocks the vectors tell apart from the others."""
+        """How many units of its blocks the vectors distinguish from the others."""
         return {"trivial": 0, "(p−2, 2)": 4, "Λ²": 3}.get(self.name, 2)
 
     def dimension(self, sizes):
-        """How often each of its eigenvalues occurs, in whatever numbers sizes are; 0 where a block is too
-        small to have it."""
+        """Return how often each of its eigenvalues occurs, in whatever numbers sizes are; 0 where a block is
+        too small to have it."""
         p = [sizes[b] for b in self.blocks]
         if any(size < 1 for size in p):
             return 0.0
@@ -68,7 +71,7 @@ class Component(NamedTuple):
 
 @functools.cache
 def components(matches: tuple[int, ...], blocks: int, free: int) -> tuple[Component, ...]:
-    """The representations in the coefficients of an ansatz, with their vectors.
+    """Return the representations in the coefficients of an ansatz, with their vectors.
 
     `matches` and `free` are the ansatz's `matched` and `free`, `blocks` the number of its teacher blocks.
     """
@@ -108,9 +111,9 @@ def components(matches: tuple[int, ...], blocks: int, free: int) -> tuple[Compon
 
 
 def vectors(component: Component, matches: tuple[int, ...], blocks: int, free: int) -> np.ndarray:
-    """(n, P5): its patterns as parameters of the finer ansatz."""
+    """Return its patterns as parameters of the refined ansatz, (n, P5)."""
     matched = len(matches)
-    on_diagonal = np.arange(PARTS_PER_BLOCK * matched), list(split_matches(matches))
+    on_diagonal = np.arange(PARTS_PER_BLOCK * matched), list(refined_matches(matches))
     flat = []
     for s, b, entries, diagonal in component.patterns:
         const, same = np.zeros((2, PARTS_PER_BLOCK * matched + free, PARTS_PER_BLOCK * blocks))
@@ -127,20 +130,26 @@ def vectors(component: Component, matches: tuple[int, ...], blocks: int, free: i
 
 
 @eqx.filter_jit
-def _forms(ansatz: BlockAnsatz, z: Float[Array, " P"], vectors: Float[Array, "n P5"]):
-    """Second derivatives of the loss, and scalar products in weight space, between finer directions."""
-    fine, at = ansatz.finer(), ansatz.refine(z)
-    half_square = fine.half_square
-    bent = jax.vmap(lambda u: jax.jvp(jax.grad(fine.loss), (at,), (u,))[1])(vectors)
-    flat = jax.vmap(jax.grad(half_square))(vectors)
-    return vectors @ bent.T, vectors @ flat.T
+def _quadratic_forms(
+    blocks: AbstractBlocks, z: Float[Array, " P"], vectors: Float[Array, "n P5"]
+) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
+    """Return second derivatives of the loss, and scalar products in weight space, between refined
+    directions."""
+    fine, at = refined(blocks), refine(blocks, z)
+    slope = jax.grad(lambda y: reduced_loss(fine, y))
+    curved = jax.vmap(lambda u: jax.jvp(slope, (at,), (u,))[1])(vectors)
+    flat = jax.vmap(jax.grad(lambda y: half_square_norm(fine, y)))(vectors)
+    return vectors @ curved.T, vectors @ flat.T
 
 
 def _eigenvalues(H: np.ndarray, G: np.ndarray) -> np.ndarray:
-    """Of H u = λ G u. What has no length in G is left out: in small blocks some copies coincide, and in
-    blocks of one or none some have no coefficient (where there is one, its length is of order 1)."""
-    there = np.diag(G) > 1e-6
-    H, G = H[np.ix_(there, there)], G[np.ix_(there, there)]
+    """Return the eigenvalues of H u = λ G u.
+
+    What has no length in G is left out: in small blocks some copies coincide, and in blocks of one or none
+    some have no coefficient (where there is one, its length is of order 1).
+    """
+    present = np.diag(G) > 1e-6
+    H, G = H[np.ix_(present, present)], G[np.ix_(present, present)]
     scale = 1 / np.sqrt(np.diag(G))
     lengths, U = np.linalg.eigh(scale[:, None] * G * scale[None, :])
     keep = lengths > 1e-10
@@ -150,20 +159,21 @@ def _eigenvalues(H: np.ndarray, G: np.ndarray) -> np.ndarray:
 
 
 def hessian_spectrum(
-    ansatz: BlockAnsatz, z: Float[Array, " P"], beyond: int = 0
+    ansatz: AbstractBlocks, z: Float[Array, " P"], beyond: int = 0
 ) -> list[tuple[float, float, str]]:
-    """(eigenvalue, multiplicity, representation) of the Hessian in the weights at a block point.
+    """Return (eigenvalue, multiplicity, representation) of the Hessian in the weights at a block point,
+    ascending.
 
     `beyond` is the number of input directions that the teacher doesn't span, d − M: each adds the
-    eigenvalues of X once.
+    eigenvalues of X (Ẇ = −X W − Y W*) once.
     """
-    padding = ansatz.padding()
-    ansatz, z = padding.ansatz, padding.pad(z)
-    shape = ansatz.matched, len(ansatz.sizes), ansatz.free
+    padding = padded(ansatz)
+    blocks, z = padding.blocks, padding.pad(z)
+    shape = blocks.matched, len(blocks.sizes), blocks.free
     found = components(*shape)
     stack = np.concatenate([vectors(component, *shape) for component in found])
-    H, G = (np.asarray(x) for x in _forms(ansatz, z, jnp.asarray(stack)))
-    sizes = np.asarray(ansatz.sizes)
+    H, G = (np.asarray(x) for x in _quadratic_forms(blocks, z, jnp.asarray(stack)))
+    sizes = np.asarray(blocks.sizes)
     result, start = [], 0
     for component in found:
         part = slice(start, start + len(component.patterns))
@@ -175,25 +185,26 @@ def hessian_spectrum(
         for value in _eigenvalues(H[part, part], G[part, part]):
             result.append((float(value), dimension, component.name + where))
     if beyond:
-        for value, count, name in _mixing_spectrum(ansatz, z):
+        for value, count, name in _spectrum_of_X(blocks, z):
             result.append((value, count * beyond, f"beyond the teacher, {name}"))
     return sorted(result)
 
 
 @eqx.filter_jit
-def _mixing(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> Blocks:
-    return ansatz.mixing(*ansatz.overlaps(z))[0]
+def _student_rate_matrix(blocks: AbstractBlocks, z: Float[Array, " P"]) -> BlockMatrix:
+    return rate_matrices(blocks, *block_overlaps(blocks, z))[0]
 
 
-def _mixing_spectrum(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> list[tuple[float, float, str]]:
-    """Eigenvalues of X with multiplicities: X + the identity's part on block-constant vectors, and the
-    diagonal numbers alone on what sums to zero in a block."""
-    X = jax.tree.map(np.asarray, _mixing(ansatz, z))
-    n, own, sizes = np.asarray(ansatz.student_sizes), ansatz.own, np.asarray(ansatz.sizes)
-    there = n > 0
+def _spectrum_of_X(blocks: AbstractBlocks, z: Float[Array, " P"]) -> list[tuple[float, float, str]]:
+    """Return the eigenvalues of X with multiplicities: X + the identity's part on block-constant vectors, and
+    the diagonal numbers alone on what sums to zero in a block."""
+    X = jax.tree.map(np.asarray, _student_rate_matrix(blocks, z))
+    n, own, sizes = np.asarray(blocks.student_sizes), blocks.own, np.asarray(blocks.sizes)
+    present = n > 0
     root = np.sqrt(n)
-    whole = (X.const * root[:, None] * root[None, :] + X.same)[np.ix_(there, there)]
-    result = [(float(x), 1.0, "trivial") for x in np.linalg.eigvalsh((whole + whole.T) / 2)]
+    scaled = X.const * root[:, None] * root[None, :] + X.same
+    constant = scaled[np.ix_(present, present)]
+    result = [(float(x), 1.0, "trivial") for x in np.linalg.eigvalsh((constant + constant.T) / 2)]
     for b in range(len(sizes)):
         rows = np.flatnonzero(own[:, b])
         if len(rows) and sizes[b] > 1 + 1e-9:

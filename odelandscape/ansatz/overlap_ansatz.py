@@ -1,6 +1,6 @@
 r"""The block ansatz in the order parameters Q and R, as the paper writes it.
 
-`ansatz` says the same in fewer numbers where the students lie in the teacher's span, and keeps more digits;
+`block_ansatz` needs fewer numbers where the students lie in the teacher's span, and keeps more digits;
 here they may reach beyond it.
 """
 
@@ -11,7 +11,9 @@ from jaxtyping import Array, Float
 
 from ..model.state import OrderParameters
 from .block_ansatz import BlockAnsatz
-from .block_matrix import Blocks
+from .block_matrix import BlockMatrix
+from .lifting import write_overlaps
+from .reduced_loss import rate_matrices
 
 
 class OverlapAnsatz(eqx.Module):
@@ -41,13 +43,13 @@ class OverlapAnsatz(eqx.Module):
         rows, _, same_rows, _ = self._pairs
         return self.blocks.count + len(rows) + len(same_rows)
 
-    def parameters(self, Q: Blocks, R: Blocks) -> Float[Array, " P"]:
-        """y of these overlaps."""
+    def parameters(self, Q: BlockMatrix, R: BlockMatrix) -> Float[Array, " P"]:
+        """Return y of these overlaps (those of a point: `AnsatzPoint.block_overlaps`)."""
         i, j, m, n = self._pairs
         return jnp.concatenate([self.blocks.parameters_of(R), Q.diagonal[m, n], Q.const[i, j]])
 
-    def matrices(self, y: Float[Array, " P"]) -> tuple[Blocks, Blocks]:
-        """Q and R in blocks."""
+    def matrices(self, y: Float[Array, " P"]) -> tuple[BlockMatrix, BlockMatrix]:
+        """Return Q and R in blocks."""
         i, j, m, n = self._pairs
         S = self.blocks.own.shape[0]
         of_R, diagonal, const = jnp.split(y, [self.blocks.count, self.blocks.count + len(m)])
@@ -55,17 +57,17 @@ class OverlapAnsatz(eqx.Module):
         C = zero.at[i, j].set(const).at[j, i].set(const)
         D = zero.at[m, n].set(diagonal).at[n, m].set(diagonal)
         shared = zero.at[m, n].set(1).at[n, m].set(1)
-        return Blocks(C, shared * (D - C)), self.blocks.coefficients(of_R)
+        return BlockMatrix(C, shared * (D - C)), self.blocks.coefficients(of_R)
 
     def field(self, y: Float[Array, " P"]) -> Float[Array, " P"]:
-        """The rates of y under gradient flow: Ṙ = −XR − YT and Q̇ = −(XQ + YRᵀ) + transpose."""
+        """Return the rates of y under gradient flow: Ṙ = −XR − YT and Q̇ = −(XQ + YRᵀ) + transpose."""
         Q, R = self.matrices(y)
-        X, Y = self.blocks.mixing(Q, R)
+        X, Y = rate_matrices(self.blocks, Q, R)
         n, m = self.blocks.student_sizes, self.blocks.sizes
         half = X.times(Q, n).plus(Y.times(R.T, m))
-        of_R = X.times(R, n).plus(Y.times(self.blocks._teachers, m))
+        of_R = X.times(R, n).plus(Y.times(self.blocks.teacher_overlaps, m))
         return -self.parameters(half.plus(half.T), of_R)
 
     def lift(self, y: Float[Array, " P"]) -> OrderParameters:
-        """The order parameters, students and teachers block by block."""
-        return self.blocks.write_overlaps(*self.matrices(y))
+        """Return the order parameters, students and teachers block by block."""
+        return write_overlaps(self.blocks, *self.matrices(y))

@@ -1,9 +1,7 @@
 r"""Fixed points of gradient flow in a block ansatz, by Newton's method.
 
-Newton alone jumps between branches that lie close together. So a known point is *followed* in small
-steps to where it is wanted: a predictor along the branch, a corrector, and a step that is refused unless
-the corrections shrink fast and the Jacobian's determinant keeps its sign. The root at the end is found
-by optimistix from there, so that derivatives pass through it implicitly.
+A known point is followed to the numbers where one is wanted (`homotopy`). The root there is found by
+optimistix, so that derivatives pass through it implicitly.
 """
 
 import equinox as eqx
@@ -15,48 +13,49 @@ import optimistix as optx
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from ..ansatz.block_ansatz import BlockAnsatz
+from ..ansatz.ansatz_point import AnsatzPoint, check_parameter_count
+from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks
+from ..ansatz.padding import padded
+from ..ansatz.reduced_loss import gradient_norm, parameter_lengths, reduced_loss
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
 from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
-from .homotopy import carry, check_arrival, scaled_rates
+from .homotopy import follow_branch, scaled_rates
 
 CONVERGED, NOT_CONVERGED = "converged", "not_converged"
 COMPENSATED, HIDDEN = "compensated", "hidden"
 RESIDUAL = 1e-12
 """A fixed point's gradient norm, beyond what rounding its parameters makes of it."""
-_STEPS = 50  # of Newton's method
+_MAX_NEWTON_STEPS = 50
 
 
 class FixedPoint(eqx.Module):
     """A fixed point of gradient flow in a block ansatz.
 
-    - `ansatz`, `z`: the blocks and their parameters; `parameters` has them by name.
+    - `ansatz_point`: the blocks, their parameters and the family's name; also as `ansatz`, `z` and `branch`.
+      `parameters` has the parameters by name.
     - `loss`: population loss. `residual`: norm of ∂L/∂W in the full weights, evaluated at `z`.
-    - `result`: `converged` or `not_converged`, by the residual.
+    - `steps`: of Newton's method.
+    - `result`: `converged` or `not_converged`, by the residual against `tolerance`.
     - `branch`, `anti_aligned`: the family's name ("" if it has none) and its α.
     - `weights`, `overlaps`: written out, where they are not too many to be.
     """
 
-    ansatz: BlockAnsatz
-    z: Float[Array, " P"]
+    ansatz_point: AnsatzPoint
     loss: Float[Array, ""]
     residual: Float[Array, ""]
     steps: Int[Array, ""]
 
     @property
-    def branch(self) -> str:
-        """The name of the family."""
-        return self.ansatz.branch
+    def ansatz(self) -> BlockAnsatz:
+        """The blocks."""
+        return self.ansatz_point.ansatz
 
     @property
-    def anti_aligned(self) -> int:
-        """α: on the paper's and the hidden branch the size of the last block, elsewhere the students
-        counted by their overlaps."""
-        if self.branch in (COMPENSATED, HIDDEN):
-            return round(float(self.ansatz.sizes[-1]))
-        return self.ansatz.anti_aligned(self.z)
+    def z(self) -> Float[Array, " P"]:
+        """The parameters, in the order of `ansatz.names`."""
+        return self.ansatz_point.parameters
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -64,15 +63,27 @@ class FixedPoint(eqx.Module):
         return dict(zip(self.ansatz.names, self.z, strict=True))
 
     @property
+    def branch(self) -> str:
+        """The name of the family."""
+        return self.ansatz_point.name
+
+    @property
+    def anti_aligned(self) -> int:
+        """α: on the paper's and the hidden branch the size of the last block, elsewhere the students
+        counted by their overlaps."""
+        if self.branch in (COMPENSATED, HIDDEN):
+            return round(float(self.ansatz.sizes[-1]))
+        return self.ansatz_point.count_anti_aligned()
+
+    @property
     def weights(self) -> Weights:
-        """W (K, M) and v. Raises ValueError if K·M is above 2²⁶ or a size is not whole."""
-        return self.ansatz.lift(self.z)
+        """W (K, M) and v. Raises UserError if K·M is above 2²⁶ or a size is not whole."""
+        return self.ansatz_point.weights
 
     @property
     def overlaps(self) -> OrderParameters:
         """Q (K, K), R (K, M) and v. Raises what `weights` raises."""
-        Q, R = self.ansatz.overlaps(self.z)
-        return self.ansatz.write_overlaps(Q, R)
+        return self.ansatz_point.overlaps
 
     @property
     def tolerance(self) -> float:
@@ -88,63 +99,89 @@ class FixedPoint(eqx.Module):
 
 
 @eqx.filter_jit
-def _solve(ansatz: BlockAnsatz, z: Float[Array, " P"]):
-    unit = ansatz.unit
+def _root(blocks: FormalBlocks, z: Float[Array, " P"]):
+    """Return the parameters of a fixed point, its loss and gradient norm, and the steps that were taken."""
+    lengths = parameter_lengths(blocks)
     # A step this small is the last: the next would be its square, or rounding, which grows with K.
-    small = jax.lax.stop_gradient(1e-11 + 1e-15 * jnp.sum(ansatz.student_sizes) ** 1.5)
+    small = jax.lax.stop_gradient(1e-11 + 1e-15 * jnp.sum(blocks.student_sizes) ** 1.5)
     # well_posed=False: a singular Jacobian gets the least-squares step and not NaN.
     linear_solver = lx.AutoLinearSolver(well_posed=False)
     solver = optx.Newton(small, small, linear_solver=linear_solver)  # pyright: ignore
     x = optx.root_find(
         scaled_rates,
         solver,
-        jax.lax.stop_gradient(z * unit),
-        args=ansatz,
-        max_steps=_STEPS,
+        jax.lax.stop_gradient(z * lengths),
+        args=blocks,
+        max_steps=_MAX_NEWTON_STEPS,
         throw=False,
         adjoint=optx.ImplicitAdjoint(linear_solver=linear_solver),
     )
-    z = x.value / unit
-    return z, ansatz.loss(z), ansatz.speed(z), x.stats["num_steps"]
+    z = x.value / lengths
+    return z, reduced_loss(blocks, z), gradient_norm(blocks, z), x.stats["num_steps"]
 
 
-def solve(ansatz: BlockAnsatz, z: Float[Array, " P"]) -> FixedPoint:
-    """Newton's method from z in an ansatz, and the residual evaluated again at the answer.
+def solve(ansatz: BlockAnsatz, z: Float[Array, " P"], name: str = "") -> FixedPoint:
+    """Return the fixed point that Newton's method finds from z, with the residual evaluated again there.
 
-    Raises ValueError unless JAX is in float64."""
+    `name`: of its family. Raises UserError unless JAX is in float64.
+    """
     check_float64("fixed points are solved to a gradient norm of 1e-12")
-    padding = ansatz.padding()
-    z, loss, residual, steps = _solve(padding.ansatz, padding.pad(z))
-    z = padding.strip(z)
-    return FixedPoint(ansatz.replace(start=z), z, loss, residual, steps)
+    padding = padded(ansatz)
+    z, loss, residual, steps = _root(padding.blocks, padding.pad(z))
+    return FixedPoint(AnsatzPoint(ansatz, padding.strip(z), name), loss, residual, steps)
 
 
 def fixed_point(
-    problem: Problem, ansatz: BlockAnsatz, start: Float[Array, " P"] | None = None
+    problem: Problem,
+    ansatz_or_point: BlockAnsatz | AnsatzPoint | FixedPoint,
+    start: Float[Array, " P"] | None = None,
 ) -> FixedPoint:
-    """The fixed point of gradient flow in an ansatz.
+    """Return a fixed point of gradient flow in a block ansatz.
 
-    - `ansatz`: from `ol.family`, or the `.ansatz` of a point or of `ol.block_structure`: its `start` is
-      followed from the numbers the ansatz was made for to those of `problem`; or any other.
-    - `start`: parameters to begin Newton's method at, where the ansatz brings none.
+    - `ansatz_or_point`: a point, from `ol.family`, the `.point` of `ol.block_structure`, or a fixed point:
+      it is followed from the numbers of its ansatz (sizes, slope, c, readouts) to those of `problem`. Or
+      an ansatz, with a `start`.
+    - `start` (P,): parameters at which Newton's method begins, at the numbers of `problem`, in the order of
+      `ansatz.names`. Given along with a point it replaces the point's parameters, and nothing is followed.
 
     Differentiable in the problem's numbers (slope, c, readouts), implicitly: the derivative of a root
-    is that of the equations. Raises ValueError if ansatz and problem don't fit, there is no start, or the
-    branch ends before the problem is reached (told with where).
+    is that of the equations.
+
+    Raises UserError if ansatz and problem don't fit, and for a start that is missing, of the wrong length or
+    not finite; NoSuchFamilyError, with where the branch ends, if it ends before the problem is reached.
     """
+    if isinstance(ansatz_or_point, FixedPoint):
+        ansatz_or_point = ansatz_or_point.ansatz_point
+    if isinstance(ansatz_or_point, BlockAnsatz):
+        ansatz, name = ansatz_or_point, ""
+    else:
+        ansatz, name = ansatz_or_point.ansatz, ansatz_or_point.name
     target = ansatz.of(problem)
     if start is not None:
-        return solve(target, jnp.asarray(start, dtype=float))
-    if ansatz.start is None:
+        return solve(target, _finite("start", target, start), name)
+    if isinstance(ansatz_or_point, BlockAnsatz):
         raise UserError(
-            "start must be given for an ansatz without one: parameters in the order "
-            f"{', '.join(ansatz.names)} (ol.explore looks for fixed points from many starts)"
+            "start must be given for an ansatz without a point: parameters in the order "
+            f"{'; '.join(ansatz.names)} (ol.explore looks for fixed points from many starts)"
         )
-    if _same_numbers(ansatz, target):
-        return solve(target, ansatz.start)
-    path = carry(ansatz, target, ansatz.start)
-    check_arrival(path, ansatz, target, "this branch")
-    return solve(target, path.z)
+    point = ansatz_or_point
+    z = _finite("point", ansatz, point.parameters)
+    if not _same_numbers(ansatz, target):
+        z = follow_branch(point, target, "this branch").parameters
+    return solve(target, z, name)
+
+
+def _finite(argument: str, ansatz: BlockAnsatz, values) -> Float[Array, " P"]:
+    """Return values as parameters of the ansatz. Raises UserError, naming the argument, if they are not as
+    many finite numbers as it has parameters."""
+    try:
+        z = jnp.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise UserError(f"{argument} must be {ansatz.count} numbers; got {values!r}") from None
+    check_parameter_count(argument, ansatz, z)
+    if not isinstance(z, Tracer) and not np.isfinite(np.asarray(z)).all():
+        raise UserError(f"{argument} must have finite numbers; got {np.asarray(z).tolist()}")
+    return z
 
 
 def _same_numbers(a: BlockAnsatz, b: BlockAnsatz) -> bool:

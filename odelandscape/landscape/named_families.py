@@ -1,10 +1,10 @@
-r"""Every family of fixed points, by name or by looking for it.
+r"""The families of fixed points that have a name.
 
 At K = M a family is named by its branch and its number α of anti-aligned students. On the paper's branch,
 `compensated`, the M − α others compensate for them: the loss falls like 1/K. On the `hidden` one α
 students are reflected against their teachers, almost a problem of α units of its own, and the loss stays.
-Both are followed from a point at K = M = 10. Other families are looked for from many starts inside block
-ansätze of up to three blocks; they are named by their blocks.
+Both are followed from a point at K = M = 10. With one student more there are the families of an `extra
+student` and of a `split student`, followed from K = 18 and named by their blocks. `search` looks for others.
 """
 
 from collections.abc import Iterable
@@ -13,12 +13,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.detection import describe
 from ..model.problem import Problem
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .fixed_points import COMPENSATED, CONVERGED, HIDDEN, FixedPoint, solve
-from .homotopy import carry, check_arrival
+from .homotopy import follow_branch
 
 EXTRA, SPLIT_UNIT = "extra student", "split student"
 BRANCHES = (COMPENSATED, HIDDEN, EXTRA, SPLIT_UNIT)
@@ -33,11 +34,12 @@ class _Anchor(NamedTuple):
     free: int
     z: tuple[float, ...]
 
-    def ansatz(self) -> BlockAnsatz:
-        """Its blocks, the point as their start."""
+    def point(self) -> AnsatzPoint:
+        """Return the point, near a fixed point of ReLU and orthonormal teachers."""
         students = sum(self.sizes[b] for b in self.matched) + self.free
         problem = Problem(students, sum(self.sizes))
-        return BlockAnsatz(problem, self.sizes, self.matched, self.free, start=self.z)
+        ansatz = BlockAnsatz(problem, self.sizes, self.matched, self.free)
+        return AnsatzPoint(ansatz, jnp.asarray(self.z))
 
 
 _COMPENSATED_ONE = _Anchor((9, 1), (0,), 1, (1.0044, -0.0158, 0.1824, 0.1260, -0.6990))
@@ -50,7 +52,8 @@ _SPLIT_ONE = _Anchor((16, 1), (0,), 2, (0.998, -0.006, 0.111, 0.037, -0.633, 0.0
 
 
 def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[int, ...]]:
-    """Where to follow from, and the block sizes to follow to; ValueError where there is no such family."""
+    """Return where to follow from, and the block sizes to follow to. Raises NoSuchFamilyError where there is
+    no such family."""
     M, surplus = problem.teachers, problem.students - problem.teachers
     wanted = {COMPENSATED: 0, HIDDEN: 0, EXTRA: 1, SPLIT_UNIT: 1}[branch]
     if surplus != wanted:
@@ -88,8 +91,8 @@ def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[i
     return _SPLIT_ONE, (M - 1, 1)
 
 
-def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> BlockAnsatz:
-    """The ansatz of a named family, with the family's point as its `start`.
+def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> AnsatzPoint:
+    """Return a point on a named family of fixed points; `ol.fixed_point` makes it exact.
 
     - `anti_aligned`: α, from 0 (the teacher itself) to M.
     - `branch`: `compensated` (the paper's; the default for K = M) or `hidden`; for K = M + 1 `extra student`
@@ -97,10 +100,11 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> Bl
       (one anti-aligned student in two parts). See the module's docstring.
 
     The point is followed from a known one at small width, through LeakyReLU slopes and teacher correlations
-    too; a fold on the way is an error and not another branch. Sources: paper, Sec. 3.1 and Appendix B;
-    Arjevani and Field (2019).
+    too; a fold on the way is an error and not another branch. Its `name` is the branch for K = M, else its
+    blocks. Sources: paper, Sec. 3.1 and Appendix B; Arjevani and Field (2019).
 
-    Raises ValueError if there is no such family, saying where it ends.
+    Raises NoSuchFamilyError if there is no such family, with where it ends; UserError for an `anti_aligned`
+    or `branch` that no problem of this width has, and for a teacher that no block ansatz has.
     """
     M = problem.teachers
     if isinstance(anti_aligned, bool) or not 0 <= anti_aligned <= M:
@@ -112,60 +116,59 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> Bl
     if branch not in BRANCHES:
         raise UserError(f"branch must be one of {', '.join(BRANCHES)}; got {branch!r}")
     if anti_aligned == 0:
-        return teacher_family(problem)
+        return teacher_point(problem)
     anchor, sizes = _anchor(problem, int(anti_aligned), branch)
-    what = f"the {branch} family with {anti_aligned} anti-aligned"
     target = BlockAnsatz(problem, sizes, anchor.matched, anchor.free)
-    here = anchor.ansatz()
-    # One block after the other, so that where it stops short is where the family ends: hidden families live
+    # One block after the other, so that where it stops short is where the family ends: hidden families exist
     # at narrow widths and reach this α there, the others at wide ones.
-    first, then = (anchor.sizes, sizes) if branch == HIDDEN else (sizes, anchor.sizes)
-    turn = jnp.array([*first[:1], *then[1:]], dtype=float)
-    for leg in (target.replace(sizes=turn), target) if sizes[1:] != anchor.sizes[1:] else (target,):
-        assert here.start is not None
-        path = carry(here, leg, here.start)
-        check_arrival(path, here, leg, what)
-        here = leg.replace(start=path.z)
-    named = branch if branch in (COMPENSATED, HIDDEN) else describe(target)
-    return here.replace(branch=named)
+    first, second = (anchor.sizes, sizes) if branch == HIDDEN else (sizes, anchor.sizes)
+    corner = jnp.array([*first[:1], *second[1:]], dtype=float)
+    legs = [target.replace(sizes=corner), target] if sizes[1:] != anchor.sizes[1:] else [target]
+    point = anchor.point()
+    for leg in legs:
+        point = follow_branch(point, leg, f"the {branch} family with {anti_aligned} anti-aligned")
+    name = branch if branch in (COMPENSATED, HIDDEN) else describe(target)
+    return AnsatzPoint(point.ansatz, point.parameters, name)
 
 
-def teacher_family(problem: Problem) -> BlockAnsatz:
-    """The students that equal the teacher; where there are more, the last teacher's share it."""
+def teacher_point(problem: Problem) -> AnsatzPoint:
+    """Return the students that equal the teacher; where there are more, the last teacher's share it.
+
+    Raises NoSuchFamilyError for K < M.
+    """
     M, surplus = problem.teachers, problem.students - problem.teachers
     if surplus < 0:
         raise NoSuchFamilyError(
             f"anti_aligned = 0 needs K ≥ M; got K = {problem.students}, M = {M}"
         )
-    if M == 1 or surplus:
+    if M > 1 and surplus == 0:
+        ansatz, z = BlockAnsatz(problem, (M,), (0,), 0), [1.0, 0.0]
+    else:
         sizes, matched, free = (
             ((M - 1, 1), (0,), surplus + 1) if M > 2 else ((1,) * M, (), M + surplus)
         )
         ansatz = BlockAnsatz(problem, sizes, matched, free)
-        shared = np.zeros((free, len(sizes)))
         last = len(sizes) - 1
-        shared[: len(sizes) - 1 - len(matched), :last] = np.eye(last)[len(matched) :]
-        shared[len(sizes) - 1 - len(matched) :, last] = 1 / (surplus + 1)
-        head = [1.0, 0.0, 0.0] if matched else []
-        ansatz = ansatz.replace(start=jnp.asarray([*head, *shared.ravel()]))
-    else:
-        ansatz = BlockAnsatz(problem, (M,), (0,), 0, start=(1.0, 0.0))
-    return ansatz.replace(branch=describe(ansatz))
+        single = last - len(matched)  # free students of teachers that they don't share
+        shares = np.zeros((free, len(sizes)))
+        shares[:single, :last] = np.eye(last)[len(matched) :]
+        shares[single:, last] = 1 / (surplus + 1)
+        z = [*([1.0, 0.0, 0.0] if matched else []), *shares.ravel()]
+    return AnsatzPoint(ansatz, jnp.asarray(z), describe(ansatz))
 
 
 def named_points(problem: Problem, alphas: Iterable[int]) -> tuple[list[FixedPoint], list[str]]:
-    """The points of the named families that exist, hidden ones first, and why others don't."""
+    """Return the fixed points of the named families that exist, hidden ones first, and why others don't."""
     found, reasons = [], []
     surplus = problem.students - problem.teachers
     for branch in {0: (HIDDEN, COMPENSATED), 1: (EXTRA, SPLIT_UNIT)}.get(surplus, ()):
         for alpha in alphas:
             try:
-                ansatz = family(problem, alpha, branch)
+                near = family(problem, alpha, branch)
             except NoSuchFamilyError as error:
                 reasons.append(str(error))
                 continue
-            assert ansatz.start is not None
-            point = solve(ansatz, ansatz.start)
+            point = solve(near.ansatz, near.parameters, near.name)
             if point.result == CONVERGED and float(point.loss) > ZERO_LOSS:
                 found.append(point)
     return found, reasons

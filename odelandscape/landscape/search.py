@@ -9,39 +9,42 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..ansatz.block_ansatz import BlockAnsatz
+from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, FormalBlocks
 from ..ansatz.detection import block_structure, describe
+from ..ansatz.padding import padded
+from ..ansatz.reduced_loss import parameter_lengths, reduced_loss
 from ..model.alignment import INACTIVE_NORM
 from ..model.problem import Problem
 from ..runtime.errors import UserError
 from .fixed_points import CONVERGED, FixedPoint, solve
-from .named_families import ZERO_LOSS, named_points, teacher_family
+from .named_families import ZERO_LOSS, named_points, teacher_point
 
-_SAME = 1e-7  # mean difference of coefficients
-_WIDEST_SEARCH = 24  # teachers up to which three blocks are searched
-_WIDEST_PAIRS = 100  # and two
+_EQUAL_LOSSES = 1e-9
+_EQUAL_COEFFICIENTS = 1e-7  # mean difference
+_MOST_TEACHERS = {3: 24, 2: 100}  # up to which ansätze of so many blocks are searched
+_MOST_ANTI_ALIGNED = 30  # of the named families of wider problems
 
 
 @eqx.filter_jit
-def _minimise(ansatz: BlockAnsatz, starts: Float[Array, "n P"]) -> Float[Array, "n P"]:
-    unit = ansatz.unit
+def _minimise(blocks: FormalBlocks, starts: Float[Array, "n P"]) -> Float[Array, "n P"]:
+    lengths = parameter_lengths(blocks)
 
-    def one(z):
+    def minimum(z):
         found = optx.minimise(
-            lambda x, ansatz: ansatz.loss(x / unit),
+            lambda x, blocks: reduced_loss(blocks, x / lengths),
             optx.BFGS(rtol=1e-9, atol=1e-9),
-            z * unit,
-            args=ansatz,
+            z * lengths,
+            args=blocks,
             max_steps=400,
             throw=False,
         )
-        return found.value / unit
+        return found.value / lengths
 
-    return jax.vmap(one)(starts)
+    return jax.vmap(minimum)(starts)
 
 
-def _starts(ansatz: BlockAnsatz, key: PRNGKeyArray, count: int) -> Float[Array, "n P"]:
-    """Diagonals of order 1; constants whose row on a block has length of order 1 / 2."""
+def _random_starts(ansatz: AbstractBlocks, key: PRNGKeyArray, count: int) -> Float[Array, "n P"]:
+    """Return diagonals of order 1, and constants whose row on a block has a length of order 1 / 2."""
     S = ansatz.own.shape[0]
     on_blocks = jnp.broadcast_to(0.7 / jnp.sqrt(ansatz.sizes)[None, :], (S, len(ansatz.sizes)))
     scale = jnp.concatenate([jnp.ones(len(ansatz.matched)), on_blocks.ravel()])
@@ -51,37 +54,36 @@ def _starts(ansatz: BlockAnsatz, key: PRNGKeyArray, count: int) -> Float[Array, 
 def explore(
     problem: Problem, ansatz: BlockAnsatz, key: PRNGKeyArray, starts: int = 64
 ) -> list[FixedPoint]:
-    """The fixed points in an ansatz that many random starts lead to, one of each, lowest loss first.
+    """Return the fixed points in an ansatz that many random starts lead to, one of each, lowest loss first.
 
     Starts descend by BFGS to minima within the ansatz (in the full space these may be saddles) and are
-    polished by Newton's method. Each is told in its own, possibly coarser blocks.
+    polished by Newton's method. Each is returned in its own, possibly coarser blocks.
 
     Raises ValueError if ansatz and problem don't fit, or the students are too many to be written out.
     """
     ansatz = ansatz.of(problem)
-    padding = ansatz.padding()
-    ends = padding.strip(_minimise(padding.ansatz, padding.pad(_starts(ansatz, key, starts))))
-    ends = np.asarray(ends)
-    ends = ends[np.isfinite(ends).all(axis=1)]
-    rough = [solve(ansatz, jnp.asarray(z)) for z in ends]
+    padding = padded(ansatz)
+    first = padding.pad(_random_starts(ansatz, key, starts))
+    minima = np.asarray(padding.strip(_minimise(padding.blocks, first)))
+    minima = minima[np.isfinite(minima).all(axis=1)]
+    points = [solve(ansatz, jnp.asarray(z)) for z in minima]
     found = []
-    for point in distinct(p for p in rough if p.result == CONVERGED and _loud(p)):
+    for point in distinct(p for p in points if p.result == CONVERGED and _all_active(p)):
         if float(point.loss) > ZERO_LOSS:
-            structure = block_structure(problem, point.weights)
-            own = structure.ansatz.replace(branch=describe(structure.ansatz))
-            assert own.start is not None
-            found.append(solve(own, own.start))
+            coarsest = block_structure(problem, point.weights).point
+            name = describe(coarsest.ansatz)
+            found.append(solve(coarsest.ansatz, coarsest.parameters, name))
     return distinct(found)
 
 
-def _loud(point: FixedPoint) -> bool:
+def _all_active(point: FixedPoint) -> bool:
     """Whether no student has length 0, where the loss has a kink."""
-    Q, _ = point.ansatz.overlaps(point.z)
+    Q, _ = point.ansatz_point.block_overlaps
     return bool(np.diagonal(np.asarray(Q.diagonal)).min() > INACTIVE_NORM**2)
 
 
 def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
-    """Of points that differ by a permutation the first, lowest loss first.
+    """Return the first of points that differ by a permutation only, lowest loss first.
 
     Permuting students or teachers changes neither the loss nor how the coefficients are distributed; two
     points are one if both agree, the distributions by their Wasserstein distance.
@@ -93,7 +95,8 @@ def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
         loss, z, n = (np.asarray(x) for x in (point.loss, point.z, point.ansatz.multiplicity))
         z, n = z[n > 0], n[n > 0]
         if not any(
-            abs(loss - other) < 1e-9 and wasserstein_distance(z, values, n, counts) < _SAME
+            abs(loss - other) < _EQUAL_LOSSES
+            and wasserstein_distance(z, values, n, counts) < _EQUAL_COEFFICIENTS
             for other, values, counts, _ in kept
         ):
             kept.append((float(loss), z, n, point))
@@ -101,7 +104,7 @@ def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
 
 
 def _partitions(total: int, parts: int, least: int = 1) -> list[tuple[int, ...]]:
-    """Ways to write `total` as that many parts, largest first."""
+    """Return the ways to write `total` as that many parts of at least `least`, largest first."""
     if parts == 1:
         return [(total,)] if total >= least else []
     return [
@@ -112,7 +115,7 @@ def _partitions(total: int, parts: int, least: int = 1) -> list[tuple[int, ...]]
 
 
 def structures(problem: Problem, blocks: int = 3) -> list[BlockAnsatz]:
-    """The block ansätze of that many blocks: students matched to each block of two or more teachers,
+    """Return the block ansätze of that many blocks: students matched to each block of two or more teachers,
     the others free; where K < M one more block of M − K teachers has no students."""
     M, K = problem.teachers, problem.students
     missing = max(M - K, 0)
@@ -134,30 +137,29 @@ def families(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FixedPoint]:
-    """Every family of fixed points of gradient flow for (K, M), lowest loss first.
+    """Return the families of fixed points of gradient flow for (K, M), lowest loss first.
 
-    The teacher, the named branches, and what `explore` finds in the ansätze of up to `blocks` blocks;
-    two answers that differ by a permutation are one. What is found is not proved to be all.
+    These are the teacher, the named families, and what `explore` finds in the ansätze of up to `blocks`
+    blocks; two answers that differ by a permutation are one. What is found is not proved to be all.
 
     - `anti_aligned`: only families with this α. Where K = M these are the named ones, and nothing is
       searched.
     - `blocks`: blocks of the ansätze that are searched: 3 up to M = 24, 2 up to 100, none above, unless
-      given. Where K = M is so wide, the named branches are told up to α = 30.
+      given. Above M = 100 the named families are returned up to α = 30.
     - `starts`: in each ansatz; `seed`: of these starts.
     - `progress`: called with the number of ansätze searched and of all.
 
-    Raises ValueError if there is no family with this α, saying where the branches end.
+    Raises UserError if there is no family with this α, with where the branches end.
     """
     M = problem.teachers
     if blocks is None:
-        blocks = 3 if M <= _WIDEST_SEARCH else 2 if M <= _WIDEST_PAIRS else 0
+        blocks = max((b for b, most in _MOST_TEACHERS.items() if M <= most), default=0)
     if anti_aligned is not None and not 0 <= anti_aligned <= M:
         raise UserError(f"anti_aligned must be from 0 to M = {M}; got {anti_aligned!r}")
     teacher = []
     if problem.students >= M:
-        whole = teacher_family(problem)
-        assert whole.start is not None
-        teacher = [solve(whole, whole.start)]
+        whole = teacher_point(problem)
+        teacher = [solve(whole.ansatz, whole.parameters, whole.name)]
     if anti_aligned == 0:
         return teacher
     if anti_aligned is not None and problem.students == M:
@@ -165,13 +167,15 @@ def families(
         if not found:
             raise UserError("; ".join(reasons))
         return distinct(found)
-    found, _ = named_points(problem, range(1, (M if M <= _WIDEST_PAIRS else 30) + 1))
-    todo = [ansatz for b in range(blocks, 0, -1) for ansatz in structures(problem, b)]
-    for index, ansatz in enumerate(todo):
+    found, _ = named_points(
+        problem, range(1, (M if M <= max(_MOST_TEACHERS.values()) else _MOST_ANTI_ALIGNED) + 1)
+    )
+    candidates = [ansatz for b in range(blocks, 0, -1) for ansatz in structures(problem, b)]
+    for index, ansatz in enumerate(candidates):
         key = jax.random.fold_in(jax.random.key(seed), index)
         found.extend(explore(problem, ansatz, key, starts))
         if progress is not None:
-            progress(index + 1, len(todo))
+            progress(index + 1, len(candidates))
     points = distinct([*teacher, *found])
     if anti_aligned is None:
         return points

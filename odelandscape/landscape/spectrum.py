@@ -1,10 +1,6 @@
-r"""What decides whether a fixed point is stable: the Hessian in the weights, and the kinks.
+r"""The spectrum of the Hessian in the weights, which decides whether a fixed point is stable.
 
-At a point of [W | v] the Hessian counts only between directions that the flow can take. Where a
-student is *silent* (of length 0) the loss has a kink in its weights and no Hessian; there the rates
-close by say whether the flow leaves.
-
-`spectrum` gives all eigenvalues for gradient flow: at a point of a block ansatz from its symmetry at any
+`spectrum` returns all eigenvalues for gradient flow: at a point of a block ansatz from its symmetry at any
 width (`isotypic`), elsewhere from the dense Hessian or, where that is too large, its ends by Lanczos.
 """
 
@@ -17,19 +13,20 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from ..ansatz.block_ansatz import BlockAnsatz
+from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.isotypic import hessian_spectrum
 from ..flows.gradient import GradientFlow
 from ..model.problem import Problem, check_dimension
 from ..model.state import Weights
 from ..runtime.errors import UserError
+from ..runtime.tables import text_table
 from .fixed_points import FixedPoint
 from .local_geometry import STABILITY_BAND, hessian
 
 DENSE = 3000
 """The largest K·d whose Hessian is written out."""
-_SAME = 1e-9  # eigenvalues of a dense Hessian closer than this are one
-_ENDS = 12  # how many eigenvalues Lanczos looks for at either end
+_EQUAL_EIGENVALUES = 1e-9  # distance of eigenvalues that count as one, where no symmetry is used
+_LANCZOS_EIGENVALUES = 12  # at either end
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,9 @@ class Spectrum:
 
     - `eigenvalues`, `multiplicities` (n,): multiplicities add up to K·d (they are real numbers where
       block sizes are).
-    - `representations` (n,): what of the symmetry each belongs to; "" where none was used.
+    - `representations` (n,): the representation of the symmetry that each belongs to; "" where none was used.
     - `complete`: False if these are only the ends of the spectrum, by Lanczos.
+    - `index`: how many eigenvalues are below −`band`, with multiplicity.
     - `verdict`: `stable`, `unstable` or `marginal`, by the smallest eigenvalue against ± `band`.
     """
 
@@ -55,6 +53,13 @@ class Spectrum:
         return float(self.eigenvalues[0])
 
     @property
+    def index(self) -> int | float:
+        """How many eigenvalues are below −`band`, with multiplicity: a whole number where block sizes are;
+        of an incomplete spectrum, how many of those that were found."""
+        count = float(self.multiplicities[self.eigenvalues < -self.band].sum())
+        return round(count) if abs(count - round(count)) < 1e-9 else count
+
+    @property
     def verdict(self) -> str:
         """`stable`, `unstable` or `marginal`."""
         if abs(self.smallest) <= self.band:
@@ -62,32 +67,44 @@ class Spectrum:
         return "stable" if self.smallest > 0 else "unstable"
 
     def __str__(self) -> str:
-        rows = zip(self.eigenvalues, self.multiplicities, self.representations, strict=True)
-        lines = [f"{value:14.9f}  × {count:<12.10g} {name}" for value, count, name in rows]
-        return "\n".join([*lines, f"{self.verdict} (band {self.band:.0e})"])
+        rows = [
+            (f"{value:.9f}", f"{count:.10g}", name)
+            for value, count, name in zip(
+                self.eigenvalues, self.multiplicities, self.representations, strict=True
+            )
+        ]
+        head = ("eigenvalue", "multiplicity", "representation")
+        if not any(self.representations):
+            head, rows = head[:2], [row[:2] for row in rows]
+        table = text_table(head, rows, left=(2,))
+        return f"{table}\n{self.verdict} (band {self.band:.0e}), index {self.index:.10g}"
 
 
 def spectrum(
     problem: Problem,
-    point: FixedPoint | Weights,
+    point: FixedPoint | AnsatzPoint | Weights,
     dimension: int | None = None,
     band: float = STABILITY_BAND,
 ) -> Spectrum:
-    """All eigenvalues of the full Hessian in the weights, with multiplicities.
+    """Return all eigenvalues of the full Hessian in the weights, with multiplicities.
 
     - `point`: a point of a block ansatz, at a cost that doesn't grow with its size; or any weights. Their
-      Hessian is written out up to K·d = 3,000, where eigenvalues that agree to 1e-9 are told as one;
+      Hessian is written out up to K·d = 3,000, where eigenvalues that agree to 1e-9 are reported as one;
       above that the 12 lowest and 12 highest eigenvalues are found by Lanczos (`complete` is False).
     - `dimension`: d of the inputs; M, or the weights' own, unless given.
     - `band`: eigenvalues this close to 0 are called `marginal`.
 
     For gradient flow; `hessian` has the matrix for any flow. Where a student has length 0 the loss has
-    a kink and no Hessian. Raises ValueError if the point and the problem or the dimension don't fit.
+    a kink and no Hessian. Raises UserError if the point and the problem or the dimension don't fit.
     """
     if isinstance(point, FixedPoint):
-        ansatz = point.ansatz.of(problem)
+        point = point.ansatz_point
+    if isinstance(point, AnsatzPoint):
         d = check_dimension(problem, dimension)
-        return _in_blocks(ansatz, point.z, d - problem.teachers, band)
+        ansatz = point.ansatz.of(problem)
+        found = hessian_spectrum(ansatz, point.parameters, d - problem.teachers)
+        values, counts, names = zip(*found, strict=True)
+        return Spectrum(np.array(values), np.array(counts), names, True, band)
     K, d = point.W.shape
     if K != problem.students or d < problem.teachers:
         raise UserError(
@@ -102,14 +119,9 @@ def spectrum(
     return _lanczos(problem, weights, band)
 
 
-def _in_blocks(ansatz: BlockAnsatz, z: Float[Array, " P"], beyond: int, band: float) -> Spectrum:
-    values, counts, names = zip(*hessian_spectrum(ansatz, z, beyond), strict=True)
-    return Spectrum(np.array(values), np.array(counts), names, True, band)
-
-
-def _gathered(values: np.ndarray, complete: bool, band: float) -> Spectrum:
-    """Eigenvalues one by one as different ones with multiplicities."""
-    first = np.flatnonzero(np.diff(values, prepend=-np.inf) > _SAME)
+def _merged(values: np.ndarray, complete: bool, band: float) -> Spectrum:
+    """Return ascending eigenvalues as different ones with multiplicities."""
+    first = np.flatnonzero(np.diff(values, prepend=-np.inf) > _EQUAL_EIGENVALUES)
     counts = np.diff(first, append=len(values))
     means = np.add.reduceat(values, first) / counts
     return Spectrum(means, counts.astype(float), ("",) * len(first), complete, band)
@@ -124,11 +136,13 @@ def _weight_hessian(problem: Problem, weights: Weights) -> Float[Array, "n n"]:
 
 def _dense(problem: Problem, weights: Weights, band: float) -> Spectrum:
     H = np.asarray(_weight_hessian(problem, weights))
-    return _gathered(np.linalg.eigvalsh(H), True, band)
+    return _merged(np.linalg.eigvalsh(H), True, band)
 
 
 @eqx.filter_jit
-def _curvature_along(problem: Problem, weights: Weights, u: Float[Array, "K d"]):
+def _hessian_times(
+    problem: Problem, weights: Weights, u: Float[Array, "K d"]
+) -> Float[Array, "K d"]:
     def rates(W):
         return GradientFlow()(0.0, Weights(W, weights.v), problem).W
 
@@ -139,13 +153,13 @@ def _lanczos(problem: Problem, weights: Weights, band: float) -> Spectrum:
     shape = weights.W.shape
 
     def product(u: np.ndarray) -> np.ndarray:
-        return np.asarray(_curvature_along(problem, weights, jnp.asarray(u.reshape(shape)))).ravel()
+        return np.asarray(_hessian_times(problem, weights, jnp.asarray(u.reshape(shape)))).ravel()
 
     n = weights.W.size
     H = LinearOperator((n, n), matvec=product, dtype=float)  # pyright: ignore
     start = np.random.default_rng(0).standard_normal(n)
     ends = [
-        eigsh(H, k=_ENDS, which=which, v0=start, return_eigenvectors=False)
+        eigsh(H, k=_LANCZOS_EIGENVALUES, which=which, v0=start, return_eigenvectors=False)
         for which in ("SA", "LA")
     ]
-    return _gathered(np.sort(np.concatenate(ends)), False, band)
+    return _merged(np.sort(np.concatenate(ends)), False, band)

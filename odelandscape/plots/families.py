@@ -18,7 +18,7 @@ def block_overlaps(axes: Axes, point: FixedPoint) -> AxesImage:
     """R of a point of a block ansatz, whatever its size: of each block at most six students or teachers
     are drawn, with the block lines and the blocks' sizes."""
     ansatz = point.ansatz
-    _, R = ansatz.overlaps(point.z)
+    _, R = point.ansatz_point.block_overlaps
     sizes = np.asarray(ansatz.sizes)
     of_students = np.asarray(ansatz.student_sizes)
     columns = np.minimum(np.ceil(sizes), _WIDEST_BLOCK).astype(int)

@@ -10,8 +10,18 @@ from systems import ERF, LEAKY, RELU, Sigma, relu_loss_in_digits
 
 import odelandscape as ol
 from odelandscape.activations.angles import arccos_remainder, arccos_remainder_deficit
+from odelandscape.ansatz.ansatz_point import AnsatzPoint
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
+from odelandscape.ansatz.lifting import lift, restrict
 from odelandscape.ansatz.overlap_ansatz import OverlapAnsatz
+from odelandscape.ansatz.padding import padded
+from odelandscape.ansatz.reduced_loss import (
+    block_overlaps,
+    gradient_norm,
+    reduced_loss,
+    reduced_rates,
+)
+from odelandscape.ansatz.refinement import refine, refined
 
 # K, M, teacher blocks, matched, free: two blocks, K > M with free students, two students to a teacher,
 # a block without students (K < M), one block.
@@ -33,17 +43,17 @@ each_case = pytest.mark.parametrize(
 
 
 @eqx.filter_jit
-def loss_field_and_speed(ansatz, z):
-    return ansatz.loss(z), ansatz.field(z), ansatz.speed(z)
+def loss_rates_and_norm(ansatz, z):
+    return reduced_loss(ansatz, z), reduced_rates(ansatz, z), gradient_norm(ansatz, z)
 
 
 @eqx.filter_jit
 def loss_of(ansatz, z):
-    return ansatz.loss(z)
+    return reduced_loss(ansatz, z)
 
 
-gradient_of = eqx.filter_jit(lambda ansatz, z: jax.grad(ansatz.loss)(z))
-hessian_of = eqx.filter_jit(lambda ansatz, z: jax.hessian(ansatz.loss)(z))
+gradient_of = eqx.filter_jit(jax.grad(reduced_loss, argnums=1))
+hessian_of = eqx.filter_jit(jax.hessian(reduced_loss, argnums=1))
 
 
 def setting(structure, sigma: Sigma = RELU, c: float = 0.0, readout: bool = True):
@@ -60,26 +70,26 @@ def setting(structure, sigma: Sigma = RELU, c: float = 0.0, readout: bool = True
 
 
 @each_case
-def test_loss_and_field_are_those_of_the_lifted_weights(structure, sigma, c):
+def test_loss_and_rates_are_those_of_the_lifted_weights(structure, sigma, c):
     problem, ansatz, z = setting(structure, sigma, c)
-    weights = ansatz.lift(z)
+    weights = lift(ansatz, z)
     assert weights.W.shape == (problem.students, problem.teachers)
-    np.testing.assert_allclose(ansatz.restrict(weights), z, atol=1e-14)
-    loss, field, speed = loss_field_and_speed(ansatz, z)
+    np.testing.assert_allclose(restrict(ansatz, weights), z, atol=1e-14)
+    loss, reduced, norm = loss_rates_and_norm(ansatz, z)
     np.testing.assert_allclose(loss, ol.population_loss(problem, weights), rtol=1e-12)
     rates = ol.GradientFlow()(0.0, weights, problem)
-    lifted = ansatz.lift(field)
+    lifted = lift(ansatz, reduced)
     np.testing.assert_allclose(lifted.W, rates.W, atol=1e-13)
-    np.testing.assert_allclose(speed, jnp.linalg.norm(rates.W), rtol=1e-12)
+    np.testing.assert_allclose(norm, jnp.linalg.norm(rates.W), rtol=1e-12)
 
 
 @each_case
 def test_the_same_in_order_parameters(structure, sigma, c):
     problem, ansatz, z = setting(structure, sigma, c)
     of_overlaps = OverlapAnsatz(ansatz)
-    y = of_overlaps.parameters(*ansatz.overlaps(z))
+    y = of_overlaps.parameters(*block_overlaps(ansatz, z))
     assert y.shape == (of_overlaps.count,)
-    state, truth = of_overlaps.lift(y), ol.overlaps(problem, ansatz.lift(z))
+    state, truth = of_overlaps.lift(y), ol.overlaps(problem, lift(ansatz, z))
     np.testing.assert_allclose(state.Q, truth.Q, atol=1e-14)
     np.testing.assert_allclose(state.R, truth.R, atol=1e-14)
     # Beyond the teacher's span, too: longer students.
@@ -101,12 +111,40 @@ def test_two_blocks_are_the_papers_unknowns():
 
 
 @each_structure
-def test_the_finer_ansatz_holds_the_same_weights(structure):
+def test_the_refined_ansatz_holds_the_same_weights(structure):
     problem, ansatz, z = setting(structure)
-    fine, w = ansatz.finer(), ansatz.refine(z)
+    fine, w = refined(ansatz), refine(ansatz, z)
     np.testing.assert_allclose(
-        loss_of(fine, w), ol.population_loss(problem, ansatz.lift(z)), rtol=1e-11
+        loss_of(fine, w), ol.population_loss(problem, lift(ansatz, z)), rtol=1e-11
     )
+
+
+@each_structure
+def test_padding_changes_no_weights(structure):
+    """The loss and the rates of the parameters are the same; those that no coefficient has stay put."""
+    _, ansatz, z = setting(structure)
+    padding = padded(ansatz)
+    blocks, y = padding.blocks, padding.pad(z)
+    assert y.shape == (blocks.count,)
+    np.testing.assert_array_equal(padding.strip(y), z)
+    (loss, rates, norm), (wide_loss, wide_rates, wide_norm) = (
+        loss_rates_and_norm(*pair) for pair in ((ansatz, z), (blocks, y))
+    )
+    np.testing.assert_allclose(wide_loss, loss, rtol=1e-13)
+    np.testing.assert_allclose(padding.strip(wide_rates), rates, atol=1e-14)
+    np.testing.assert_allclose(wide_norm, norm, rtol=1e-13)
+    absent = np.asarray(blocks.multiplicity) == 0
+    np.testing.assert_array_equal(np.asarray(wide_rates)[absent], 0)
+
+
+@each_structure
+def test_a_point_holds_its_weights_and_overlaps(structure):
+    problem, ansatz, z = setting(structure)
+    point = AnsatzPoint(ansatz, z, "of a test")
+    np.testing.assert_array_equal(point.weights.W, lift(ansatz, z).W)
+    truth = ol.overlaps(problem, point.weights)
+    np.testing.assert_allclose(point.overlaps.Q, truth.Q, atol=1e-14)
+    np.testing.assert_allclose(point.overlaps.R, truth.R, atol=1e-14)
 
 
 def test_sizes_may_be_real_and_enter_as_polynomials():
@@ -178,7 +216,7 @@ def test_derivatives_are_finite_and_right_where_units_coincide(surplus):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (((5, 4), (0, 1), 0), r"teachers must be .* M = 10"),
         (((9, 1), (0, 1), 0), r"matched must name .* more than one unit"),
@@ -186,21 +224,30 @@ def test_derivatives_are_finite_and_right_where_units_coincide(surplus):
         (((9, 1), (0,), 2), r"K = 10 students; got 11"),
     ],
 )
-def test_blocks_that_do_not_fit_are_told(arguments, told):
-    with pytest.raises(ValueError, match=told):
+def test_blocks_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ol.UserError, match=message):
         BlockAnsatz(ol.Problem(10, 10), *arguments)
 
 
-def test_other_teachers_are_told():
+def test_other_teachers_are_refused():
     T = np.eye(3)
     T[0, 1] = T[1, 0] = 0.2
     with pytest.raises(ValueError, match="teacher_overlaps must be"):
         BlockAnsatz(ol.Problem(3, 3, teacher_overlaps=T), (3,), (0,))
-    with pytest.raises(ValueError, match="teacher_readout must be constant"):
+    # No fixed point has to have blocks whose teachers cannot be exchanged.
+    with pytest.raises(
+        ol.NoSuchFamilyError, match=r"teacher_readout must be constant .* got 1 to 2"
+    ):
         BlockAnsatz(ol.Problem(3, 3, teacher_readout=[1.0, 1.0, 2.0]), (3,), (0,))
     ansatz = BlockAnsatz(ol.Problem(3, 3), (3,), (0,))
     with pytest.raises(ValueError, match="whole block sizes"):
-        ansatz.replace(sizes=jnp.asarray([2.5])).lift(jnp.ones(2))
+        lift(ansatz.replace(sizes=jnp.asarray([2.5])), jnp.ones(2))
     wide = BlockAnsatz(ol.Problem(10**6, 10**6), (10**6,), (0,))
     with pytest.raises(ValueError, match="too many to be written out"):
-        wide.lift(jnp.ones(2))
+        lift(wide, jnp.ones(2))
+
+
+def test_a_point_has_as_many_parameters_as_its_ansatz():
+    ansatz = BlockAnsatz(ol.Problem(3, 3), (3,), (0,))
+    with pytest.raises(ol.UserError, match=r"parameters must have 2 numbers \(block 0.*; got 3"):
+        AnsatzPoint(ansatz, jnp.ones(3))

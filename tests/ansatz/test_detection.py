@@ -10,6 +10,7 @@ from systems import MINIMA
 import odelandscape as ol
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
 from odelandscape.ansatz.detection import block_structure, describe
+from odelandscape.ansatz.lifting import lift, restrict, write_matrix
 from odelandscape.landscape.fixed_points import solve
 from odelandscape.model.alignment import align
 from odelandscape.relaxation.outcomes import LEVEL_WIDTH
@@ -33,7 +34,7 @@ def test_anti_aligned_students_of_published_minima_are_counted(minimum):
     assert result.anti_aligned == counts[minimum.name]
 
 
-def test_silent_and_surplus_students():
+def test_inactive_and_surplus_students():
     R = np.array([[0.0, 0.0], [0.1, 0.9], [-0.8, 0.2], [0.0, 0.5]])
     result = align(R, np.array([0.0, 1.0, 1.0, 1.0]))
     np.testing.assert_array_equal(result.order, [2, 1, 0, 3])
@@ -53,8 +54,8 @@ def test_families_by_outcome_anti_aligned_students_and_level():
     loss = np.array([0.02, 0.0, 0.02 + 1e-12, 0.02, 0.04, np.inf, 0.0, 0.5, 0.03])
     eigenvalue = np.array([0.1, 0.3, 0.2, -0.5, 0.1, np.inf, 0.2, 0.0, 0.4])
     found = group_by_level(np.arange(9), outcome, alpha, loss, eigenvalue)
-    told = [(f.outcome, f.anti_aligned, f.count, f.smallest_eigenvalue) for f in found]
-    assert told == [
+    rows = [(f.outcome, f.anti_aligned, f.count, f.smallest_eigenvalue) for f in found]
+    assert rows == [
         ("global_minimum", 0, 2, 0.2),
         ("local_minimum", 1, 2, 0.1),
         ("saddle", 1, 1, -0.5),
@@ -124,7 +125,7 @@ def test_blocks_are_found_in_any_order_and_with_noise(structure, c):
     z = jnp.asarray(
         np.concatenate([2 + rng.random(len(matched)), rng.random(ansatz.count - len(matched))])
     )
-    A = np.asarray(ansatz.expand(ansatz.coefficients(z)))
+    A = np.asarray(write_matrix(ansatz, ansatz.coefficients(z)))
     L = np.eye(M) if T is None else np.linalg.cholesky(T)
     found = []
     for _ in range(2):
@@ -132,17 +133,18 @@ def test_blocks_are_found_in_any_order_and_with_noise(structure, c):
         shuffled = A[i][:, j] + 1e-8 * rng.uniform(-1, 1, (K, M))
         W = np.pad(shuffled @ L, ((0, 0), (0, 2)))
         problem = ol.Problem(K, M, None, T, v[j])
-        found.append(block_structure(problem, ol.Weights(jnp.asarray(W), ansatz.lift(z).v[i])))
-        own, _, students, teachers = found[-1]
+        found.append(block_structure(problem, ol.Weights(jnp.asarray(W), lift(ansatz, z).v[i])))
+        point, _, students, teachers = found[-1]
+        own = point.ansatz
         assert sorted(students) == list(range(K))
         assert sorted(teachers) == list(range(M))
-        lifted = own.expand(own.coefficients(own.start))
+        lifted = write_matrix(own, own.coefficients(point.parameters))
         np.testing.assert_allclose(lifted, shuffled[students][:, teachers], atol=2e-8)
-        np.testing.assert_allclose(own.lift(own.start).v, ansatz.lift(z).v[i][students])
+        np.testing.assert_allclose(point.weights.v, lift(ansatz, z).v[i][students])
         np.testing.assert_array_equal(np.repeat(own.teacher_readout, sizes), v[j][teachers])
         assert describe(own) == name
     # Students and teachers in another order are the same parameters.
-    np.testing.assert_allclose(found[0].ansatz.start, found[1].ansatz.start, atol=4e-8)
+    np.testing.assert_allclose(found[0].point.parameters, found[1].point.parameters, atol=4e-8)
 
 
 @pytest.mark.parametrize("minimum", MINIMA, ids=lambda minimum: minimum.name)
@@ -159,7 +161,7 @@ def test_published_minima_have_their_blocks(minimum):
 
 
 @pytest.mark.slow
-def test_the_start_is_on_the_very_branch_of_an_end_state():
+def test_the_point_is_on_the_very_branch_of_an_end_state():
     """Of relaxed random starts, stuck ones among them."""
     problem = ol.Problem(8, 8)
     runs = ol.sweep(problem, ol.GradientFlow(), seeds=32, progress=False)
@@ -167,20 +169,20 @@ def test_the_start_is_on_the_very_branch_of_an_end_state():
     assert len(stuck)
     for i in stuck:
         weights = ol.Weights(jnp.asarray(runs.weights.W[i]), jnp.ones(8))
-        own = block_structure(problem, weights).ansatz
-        point = solve(own, own.start)
+        near = block_structure(problem, weights).point
+        point = solve(near.ansatz, near.parameters)
         assert point.result == "converged"
         assert float(point.loss) == pytest.approx(runs.loss[i], abs=1e-12)
         assert point.anti_aligned == runs.anti_aligned[i]
 
 
 def test_blocks_are_as_coarse_as_the_weights_allow():
-    """Weights of a coarse structure lie in each finer one; what is found doesn't ask where they are from."""
+    """Weights of a coarse structure lie in each finer one; what is found does not depend on it."""
     problem = ol.Problem(10, 10)
     coarse = BlockAnsatz(problem, (9, 1), (0,), 1)
-    weights = coarse.lift(jnp.array([1.0044, -0.0158, 0.1824, 0.1260, -0.6990]))
+    weights = lift(coarse, jnp.array([1.0044, -0.0158, 0.1824, 0.1260, -0.6990]))
     fine = BlockAnsatz(problem, (5, 4, 1), (0, 1), 1)
-    again = fine.lift(fine.restrict(weights))
+    again = lift(fine, restrict(fine, weights))
     np.testing.assert_allclose(again.W, weights.W)
     assert describe(block_structure(problem, again).ansatz) == describe(coarse)
 
@@ -240,15 +242,15 @@ def test_no_fewer_blocks_would_do():
 
 def test_generic_weights_have_no_blocks():
     A = np.random.default_rng(0).standard_normal((30, 30)) / np.sqrt(30)
-    own, _, students, teachers = blocks_of(A)
-    assert describe(own) == "30×1: free 30"
-    np.testing.assert_array_equal(own.lift(own.start).W, A[students][:, teachers])
+    point, _, students, teachers = blocks_of(A)
+    assert describe(point.ansatz) == "30×1: free 30"
+    np.testing.assert_array_equal(point.weights.W, A[students][:, teachers])
 
 
 def test_numbers_about_as_far_apart_as_the_tolerance_still_give_the_weights():
     A = np.eye(8) + 1e-5 * np.random.default_rng(0).uniform(-1, 1, (8, 8))
-    own, _, students, teachers = blocks_of(A, tolerance=1e-5)
-    np.testing.assert_allclose(own.lift(own.start).W, A[students][:, teachers], atol=1e-5, rtol=0)
+    point, _, students, teachers = blocks_of(A, tolerance=1e-5)
+    np.testing.assert_allclose(point.weights.W, A[students][:, teachers], atol=1e-5, rtol=0)
     assert describe(blocks_of(A, tolerance=1e-4).ansatz) == "8: matched 8"
 
 
@@ -256,9 +258,9 @@ def test_students_with_other_readouts_are_not_alike():
     A = np.eye(4)
     assert describe(blocks_of(A, v=[1.0, 1.0, 0.5, 0.5]).ansatz) == "2+2: matched 2, 2"
     problem = ol.Problem(4, 4, teacher_readout=[1.0, 1.0, 1.0, -1.0])
-    own, ordered, _, teachers = block_structure(problem, ol.Weights(jnp.eye(4)[::-1], jnp.ones(4)))
-    assert describe(own) == "3+1: matched 3, free 1"
-    np.testing.assert_array_equal(ordered.readout, problem.readout[teachers])
+    found = block_structure(problem, ol.Weights(jnp.eye(4)[::-1], jnp.ones(4)))
+    assert describe(found.ansatz) == "3+1: matched 3, free 1"
+    np.testing.assert_array_equal(found.problem.readout, problem.readout[found.teachers])
 
 
 def test_two_blocks_of_which_one_is_anti_aligned():
@@ -279,7 +281,7 @@ def test_real_and_many_sizes_have_names():
 
 
 @pytest.mark.parametrize(
-    ("problem", "W", "options", "told"),
+    ("problem", "W", "options", "message"),
     [
         (ol.Problem(3, 3), np.eye(3), {"tolerance": 0.0}, "tolerance must be positive; got 0.0"),
         (ol.Problem(4, 3), np.eye(3), {}, "weights must be .K = 4, d ≥ M = 3.; got .3, 3."),
@@ -289,7 +291,7 @@ def test_real_and_many_sizes_have_names():
         (ol.Problem(3, 3, None, np.diag([1.0, 2, 3])), np.eye(3), {}, "teacher_overlaps must be"),
     ],
 )
-def test_what_has_no_blocks_is_told(problem, W, options, told):
+def test_what_has_no_blocks_is_refused(problem, W, options, message):
     weights = ol.Weights(jnp.asarray(W), jnp.ones(len(W)))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ol.UserError, match=message):
         block_structure(problem, weights, **options)

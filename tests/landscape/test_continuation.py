@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -35,6 +36,11 @@ def six(two):
 def folded(six):
     """The branch of `six` in the correlation, which turns at c = 0.931."""
     return list(continue_family(TWENTY, six, "correlation", 0.95))
+
+
+def in_ansatz(point, ansatz):
+    """The point with another ansatz, whether its parameters fit or not."""
+    return eqx.tree_at(lambda p: p.ansatz, point, ansatz)
 
 
 def last(*arguments, **options):
@@ -124,7 +130,7 @@ def test_a_branch_is_followed_to_a_million_units(two):
 
 
 def test_relu_becomes_leaky_relu(two):
-    relu = replace(two, ansatz=two.ansatz.replace(activation=ol.ReLU()))
+    relu = in_ansatz(two, two.ansatz.replace(activation=ol.ReLU()))
     one, other = (last(TEN, point, "slope", 0.05) for point in (relu, two))
     assert one.loss == other.loss
 
@@ -143,16 +149,17 @@ def test_the_loss_changes_with_the_slope_as_at_fixed_weights(two):
 def test_the_branch_does_not_depend_on_the_step(folded, six, step):
     """Long steps are refused before they reach another branch."""
     other = list(continue_family(TWENTY, six, "correlation", 0.95, step=step))
-    told, wanted = ([p for p in points if p.event] for points in (other, folded))
-    assert [p.event for p in told] == [p.event for p in wanted]
-    for a, b in zip(told, wanted, strict=True):
+    found, wanted = ([p for p in points if p.event] for points in (other, folded))
+    assert [p.event for p in found] == [p.event for p in wanted]
+    for a, b in zip(found, wanted, strict=True):
         assert a.value == pytest.approx(b.value, abs=1e-9)
         assert a.loss == pytest.approx(b.loss, abs=1e-9)
 
 
 def test_one_program_serves_all_parameters_and_sizes(two, monkeypatch):
     last(TEN, two, "teachers", 10.1)
-    monkeypatch.delattr(BlockAnsatz, "speed")  # which only the tracing of a program would call
+    # Which only the tracing of a program would call.
+    monkeypatch.delattr("odelandscape.landscape.corrector.gradient_norm")
     for parameter, stop in (("teachers", 1e3), ("anti_aligned", 2.5), ("correlation", 0.01)):
         assert last(TEN, two, parameter, stop).event == "end"
 
@@ -189,7 +196,7 @@ def test_no_critical_value_where_nothing_changes(two):
     assert critical_value(TEN, two, "teachers", 40.0) is None
 
 
-def test_without_locating_only_steps_are_told(two):
+def test_without_locating_only_steps_are_returned(two):
     options = dict(parameter="teachers", stop=7.0)
     found = list(continue_family(TEN, two, **options))
     steps = list(continue_family(TEN, two, locate=False, **options))
@@ -238,7 +245,7 @@ def test_two_fixed_points_meet_at_a_fold(folded):
     assert beyond.result != "converged" or float(jnp.linalg.norm(beyond.z - fold.point.z)) > 0.1
 
 
-def test_a_fold_is_no_point_to_set_out_from(folded):
+def test_a_fold_is_no_point_to_begin_at(folded):
     (fold,) = (p for p in folded if p.event == "fold")
     with pytest.raises(ValueError, match="point must not be at a fold"):
         next(continue_family(TWENTY, fold.point, "correlation", 0.5))
@@ -276,30 +283,30 @@ def test_a_branch_that_ends_where_a_student_vanishes_is_stuck(two):
         (dict(most=0), "most must be at least 1; got 0"),
     ],
 )
-def test_bad_arguments_are_told(two, options, message):
+def test_bad_arguments_are_refused(two, options, message):
     with pytest.raises(ValueError, match=message):
         continue_family(TEN, two, **options)
 
 
-def test_bad_points_are_told(two):
+def test_bad_points_are_refused(two):
     with pytest.raises(ValueError, match=r"point must have the problem's K = 20 .*; got 10 and 10"):
         continue_family(TWENTY, two)
     with pytest.raises(ValueError, match=r"point must be converged; its gradient has norm 0\.1"):
         continue_family(TEN, replace(two, residual=jnp.asarray(0.1)))
 
 
-def test_a_structure_without_the_parameter_is_told(two):
-    one = replace(two, ansatz=BlockAnsatz(TEN, (9, 1), (0,), 1))
+def test_a_structure_without_the_parameter_is_refused(two):
+    one = in_ansatz(two, BlockAnsatz(TEN, (9, 1), (0,), 1))
     with pytest.raises(ValueError, match=r"two blocks of teachers of sizes \(M − α, α\)"):
         continue_family(TEN, one, "anti_aligned", 3.0)
-    free = replace(two, ansatz=BlockAnsatz(ol.Problem(2, 10), (10,), (), 2))
+    free = in_ansatz(two, BlockAnsatz(ol.Problem(2, 10), (10,), (), 2))
     with pytest.raises(ValueError, match="'teachers' needs a block of teachers matched by one"):
         continue_family(ol.Problem(2, 10), free)
     # Where two blocks of students match the first block of teachers, the other one grows.
     wider = ol.Problem(12, 10)
-    twice = replace(two, ansatz=BlockAnsatz(wider, (2, 8), (0, 0, 1)))
+    twice = in_ansatz(two, BlockAnsatz(wider, (2, 8), (0, 0, 1)))
     with pytest.raises(ValueError, match=r"stop must have teachers between 3\.000001 and 1e\+08"):
         continue_family(wider, twice, stop=2.0)
-    smooth = replace(two, ansatz=two.ansatz.replace(activation=ol.Erf()))
+    smooth = in_ansatz(two, two.ansatz.replace(activation=ol.Erf()))
     with pytest.raises(ValueError, match="'slope' needs activation ReLU or LeakyReLU; got Erf"):
         continue_family(TEN, smooth, "slope", 0.5)

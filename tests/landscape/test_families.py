@@ -12,7 +12,7 @@ import odelandscape as ol
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
 from odelandscape.ansatz.overlap_ansatz import OverlapAnsatz
 from odelandscape.landscape.fixed_points import fixed_point, solve
-from odelandscape.landscape.named_families import family
+from odelandscape.landscape.named_families import family, named_points
 from odelandscape.landscape.search import distinct, explore, families, structures
 from odelandscape.landscape.spectrum import spectrum
 
@@ -66,7 +66,7 @@ def test_every_named_family_is_a_zero_of_the_full_gradient(K):
 def test_fixed_points_are_the_same_in_order_parameters():
     problem, point = at(10, 2)
     of_overlaps = OverlapAnsatz(point.ansatz)
-    y = of_overlaps.parameters(*point.ansatz.overlaps(point.z))
+    y = of_overlaps.parameters(*point.ansatz_point.block_overlaps)
     rates = eqx.filter_jit(lambda y: of_overlaps.field(y))
     slope = eqx.filter_jit(lambda y: jax.jacfwd(of_overlaps.field)(y))
     assert float(jnp.linalg.norm(rates(y))) < 1e-12
@@ -141,7 +141,7 @@ def test_a_search_finds_the_minimum_of_twelve_and_eleven():
     np.testing.assert_allclose(np.sort(split[:, 0]), [0.053, 0.087], atol=1e-3)
 
 
-def test_a_search_finds_the_named_families_and_tells_each_once():
+def test_a_search_finds_the_named_families_and_returns_each_once():
     problem = ol.Problem(6, 6)
     found = families(problem, blocks=2, starts=24)
     assert all(point.result == "converged" for point in found)
@@ -189,16 +189,60 @@ def test_derivatives_pass_through_the_fixed_point():
         assert float(derivative) == pytest.approx(float(up - down) / (2 * h), abs=1e-7)
 
 
-def test_a_derived_ansatz_follows_the_problem():
-    ansatz = family(ol.Problem(10, 10), 1)
+def test_a_point_is_followed_to_another_problem():
+    problem = ol.Problem(10, 10)
+    near = family(problem, 1)
     leaky = ol.Problem(10, 10, ol.LeakyReLU(0.1))
-    np.testing.assert_allclose(
-        fixed_point(leaky, ansatz).z, fixed_point(leaky, family(leaky, 1)).z, atol=1e-12
-    )
+    truth = fixed_point(leaky, family(leaky, 1)).z
+    for point in (near, fixed_point(problem, near)):
+        found = fixed_point(leaky, point)
+        np.testing.assert_allclose(found.z, truth, atol=1e-12)
+        assert found.branch == "compensated"
+
+
+def test_a_start_replaces_the_parameters_of_a_point():
+    problem = ol.Problem(10, 10)
+    one = fixed_point(problem, family(problem, 1))
+    start = jnp.asarray([1.0, 0.0, 0.0, 0.0, 1.0])  # the teacher
+    for given in (one, one.ansatz_point, one.ansatz):
+        found = fixed_point(problem, given, start=start)
+        np.testing.assert_allclose(found.z, start, atol=1e-12)
+        assert float(found.loss) < 1e-20
 
 
 @pytest.mark.parametrize(
-    ("K", "alpha", "branch", "told"),
+    ("start", "message"),
+    [
+        ([1.0, 0.0], r"start must have 5 numbers \(block 0, diagonal; .*\); got 2"),
+        (1.0, r"start must have 5 numbers .*; got one"),
+        ([1.0, 0.0, 0.0, 0.0, np.nan], r"start must have finite numbers; got .*nan"),
+        ("teacher", r"start must be 5 numbers; got 'teacher'"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(unchecked, start, message):
+    problem = ol.Problem(10, 10)
+    with pytest.raises(ol.UserError, match=message):
+        fixed_point(problem, BlockAnsatz(problem, (9, 1), (0,), 1), start=start)
+
+
+def test_a_point_that_is_not_finite_is_refused():
+    problem = ol.Problem(10, 10)
+    point = ol.AnsatzPoint(BlockAnsatz(problem, (10,), (0,)), jnp.array([1.0, np.inf]))
+    with pytest.raises(ol.UserError, match=r"point must have finite numbers; got .*inf"):
+        fixed_point(problem, point)
+
+
+def test_no_family_has_blocks_within_which_the_readout_differs():
+    problem = ol.Problem(5, 4, teacher_readout=[1.0, 1.0, 1.0, 2.0])
+    with pytest.raises(ol.NoSuchFamilyError, match="teacher_readout must be constant on each"):
+        family(problem, 2)
+    found, reasons = named_points(problem, [2])
+    assert not found
+    assert len(reasons) == 2
+
+
+@pytest.mark.parametrize(
+    ("K", "alpha", "branch", "message"),
     [
         (10, 11, None, r"whole number from 0 to M = 10; got 11"),
         (10, 8, None, r"at most M − 3 = 7 .* hidden family α = M"),
@@ -207,17 +251,20 @@ def test_a_derived_ansatz_follows_the_problem():
         (10, 3, "extra student", r"K = M \+ 1; got K = 10"),
     ],
 )
-def test_families_that_do_not_exist_are_told(K, alpha, branch, told):
-    with pytest.raises(ValueError, match=told):
+def test_families_that_do_not_exist_are_refused(K, alpha, branch, message):
+    with pytest.raises(ol.UserError, match=message):
         family(ol.Problem(K, K), alpha, branch)
 
 
 def test_following_stops_where_a_branch_ends_and_says_where():
     # Three anti-aligned students and an extra one: the branch turns at M = 10.04.
     family(ol.Problem(12, 11), 3, "extra student")
-    told = r"does not exist at blocks of 6 \+ 3 teachers.* ends near blocks of 7\.\d+ \+ 3 teachers"
-    with pytest.raises(ValueError, match=told):
-        family(ol.Problem(10, 9), 3, "extra student")
+    message = (
+        r"does not exist at blocks of 6 \+ 3 teachers.* ends near blocks of 7\.\d+ \+ 3 teachers"
+    )
+    for activation in (ol.ReLU(), ol.LeakyReLU(0.001)):
+        with pytest.raises(ol.NoSuchFamilyError, match=message):
+            family(ol.Problem(10, 9, activation), 3, "extra student")
     # Six of twenty turn at c = 0.93087, so at c = 0.95 fewer than six can be reflected.
     c = 0.95
     with pytest.raises(ValueError, match=r"ends near blocks of 14 \+ 5\.\d+ teachers, c = 0\.95"):

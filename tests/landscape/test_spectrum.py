@@ -7,16 +7,17 @@ import pytest
 from systems import spectrum_at_teacher
 
 import odelandscape as ol
+from odelandscape.ansatz.ansatz_point import AnsatzPoint
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
 from odelandscape.ansatz.isotypic import components, hessian_spectrum, vectors
-from odelandscape.landscape.fixed_points import FixedPoint
+from odelandscape.ansatz.lifting import lift, write_matrix
+from odelandscape.ansatz.refinement import refined
 from odelandscape.landscape.spectrum import spectrum
 
 
 def at(ansatz, z):
     """Parameters as they are, not solved for: spectra don't need a fixed point."""
-    zero = jnp.asarray(0.0)
-    return FixedPoint(ansatz, jnp.asarray(z), zero, zero, jnp.asarray(0))
+    return AnsatzPoint(ansatz, jnp.asarray(z))
 
 
 def repeated(found):
@@ -55,7 +56,7 @@ def test_spectrum_is_the_dense_one_with_multiplicities(K, M, blocks, d, c):
     z = 0.4 * np.random.default_rng(K * M).standard_normal(ansatz.count)
     found = spectrum(problem, at(ansatz, z), d)
     assert found.complete
-    truth = dense(problem, ansatz.lift(jnp.asarray(z)), d)
+    truth = dense(problem, lift(ansatz, jnp.asarray(z)), d)
     np.testing.assert_allclose(repeated(found), truth, atol=1e-11)
 
 
@@ -74,7 +75,7 @@ def test_a_thousand_units_against_hessian_vector_products():
     problem = ol.Problem(K + 1, K)
     ansatz = BlockAnsatz(problem, (K,), (0,), 1)
     z = jnp.asarray([1.0, -2e-6, 2e-3])
-    weights, fine = ansatz.lift(z), ansatz.finer()
+    weights, fine = lift(ansatz, z), refined(ansatz)
 
     @jax.jit
     def along(u):
@@ -84,11 +85,11 @@ def test_a_thousand_units_against_hessian_vector_products():
         return -jax.jvp(rates, (weights.W,), (u,))[1]
 
     # The representative vectors written out: their images stay in their span, with these eigenvalues.
-    told = hessian_spectrum(ansatz, z)  # in a padded ansatz; the vectors below: of the plain one
+    found = hessian_spectrum(ansatz, z)  # in a padded ansatz; the vectors below: of the plain one
     shape = ansatz.matched, len(ansatz.sizes), ansatz.free
     for component in components(*shape):
         written = [
-            np.asarray(fine.expand(fine.coefficients(jnp.asarray(v))))
+            np.asarray(write_matrix(fine, fine.coefficients(jnp.asarray(v))))
             for v in vectors(component, *shape)
         ]
         U = np.stack([v.ravel() / np.linalg.norm(v) for v in written])
@@ -96,12 +97,12 @@ def test_a_thousand_units_against_hessian_vector_products():
         inside, *_ = np.linalg.lstsq(U.T, HU.T, rcond=None)
         assert np.linalg.norm(HU.T - U.T @ inside) < 1e-9 * np.linalg.norm(HU)
         name = component.name + "".join(f" {b}" for b in component.blocks)
-        values = [value for value, _, which in told if which == name]
+        values = [value for value, _, which in found if which == name]
         np.testing.assert_allclose(values, np.sort(np.linalg.eigvals(inside).real), atol=1e-9)
-    assert sum(count for _, count, _ in told) == pytest.approx((K + 1) * K)
+    assert sum(count for _, count, _ in found) == pytest.approx((K + 1) * K)
 
 
-def test_weights_without_symmetry_are_told_densely_or_at_the_ends(monkeypatch):
+def test_weights_without_symmetry_have_a_dense_spectrum_or_its_ends(monkeypatch):
     problem = ol.Problem(5, 4, ol.LeakyReLU(0.1))
     weights = ol.random_weights(jax.random.key(0), problem, 6)
     truth = dense(problem, weights, 8)
@@ -112,7 +113,7 @@ def test_weights_without_symmetry_are_told_densely_or_at_the_ends(monkeypatch):
     np.testing.assert_allclose(repeated(ends), [*truth[:12], *truth[-12:]], atol=1e-9)
 
 
-def test_the_verdict_says_its_band():
+def test_the_verdict_depends_on_the_band():
     problem = ol.Problem(4, 4)
     point = at(BlockAnsatz(problem, (4,), (0,)), [1.0, 0.0])
     assert spectrum(problem, point).verdict == "stable"
@@ -125,7 +126,23 @@ def test_the_verdict_says_its_band():
     assert split.verdict == "marginal"
 
 
-def test_what_does_not_fit_is_told():
+def test_the_index_counts_negative_eigenvalues_with_their_multiplicities():
+    problem = ol.Problem(6, 6)
+    # A generic point, and the paper's family with two of six anti-aligned, which is a saddle.
+    generic = at(BlockAnsatz(problem, (4, 2), (0, 1)), [0.3, -0.5, 0.2, -0.1, 0.3, 0.1])
+    for point in (generic, ol.fixed_point(problem, ol.family(problem, 2))):
+        found = spectrum(problem, point)
+        truth = dense(problem, point.weights, 6)
+        assert found.index == (truth < -1e-8).sum() > 0
+        assert found.verdict == "unstable"
+        assert f"index {found.index}" in str(found)
+    assert spectrum(problem, generic, band=10.0).index == 0
+    # Where sizes are real, so are multiplicities.
+    real = AnsatzPoint(generic.ansatz.replace(sizes=jnp.array([3.5, 2.5])), generic.parameters)
+    assert spectrum(problem, real).index % 1 != 0
+
+
+def test_what_does_not_fit_is_refused():
     problem = ol.Problem(3, 3)
     weights = ol.random_weights(jax.random.key(0), problem, 5)
     with pytest.raises(ValueError, match="point must hold weights"):
