@@ -304,5 +304,5 @@ def test_weights_are_refused_with_what_to_do():
 def test_order_parameters_of_no_weights_are_refused():
     problem = ol.Problem(2, 2)
     state = ol.OrderParameters(0.5 * jnp.eye(2), jnp.eye(2), jnp.ones(2))
-    with pytest.raises(ValueError, match=r"belong to no weights.*smallest eigenvalue is -0\.5"):
+    with pytest.raises(ValueError, match=r"must be realisable.*smallest eigenvalue is -0\.5"):
         ol.trajectory(problem, ol.OnlineSGD(0.1), state, [1.0])
