@@ -31,8 +31,8 @@ class FolderInUseError(Exception):
 def hold_folder(folder: Path, shared: bool = False) -> Iterator[None]:
     """Hold a folder alone, or, if `shared`, together with any number of others that share it.
 
-    The locks of filelock are exclusive. So each holder locks a file of its own, whose name says whether it
-    holds the folder alone, and its host, process and time; a new holder is admitted if no file of a holder
+    The locks of filelock are exclusive. So each holder locks a file of its own, whose name records whether
+    it holds the folder alone, its host, process and time; a new holder is admitted if no file of a holder
     that excludes it is locked. This is decided while `GATE` is locked, so that of two that start at the same
     time one sees the other. The operating system releases a lock when its process ends, however it ends; the
     file that a killed process leaves behind is not locked, and the next holder removes it.

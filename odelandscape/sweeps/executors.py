@@ -18,7 +18,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Generic, NamedTuple, TypeVar
 
-from ..runtime.errors import OperationError, UserError
+from ..runtime.arguments import check_whole_number
+from ..runtime.errors import OperationError
 
 T, R = TypeVar("T"), TypeVar("R")
 ATTEMPTS = 3
@@ -119,8 +120,7 @@ class Workers(Executor):
     """
 
     def __init__(self, count: int):
-        if count < 1:
-            raise UserError(f"count must be a whole number of at least 1; got {count!r}")
+        check_whole_number("count", count, 1)
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         self._cores = [cores[i % len(cores)] for i in range(count)]
         self._context = multiprocessing.get_context("spawn")

@@ -113,7 +113,7 @@ class Sweep:
         return self.weights_of(np.asarray(self.seeds))
 
     def weights_of(self, seeds: np.ndarray) -> Weights:
-        """The weights of these seeds (n,), with n in front.
+        """Return the weights of these seeds (n,), with n in front.
 
         Raises ValueError for seeds that are not among those of the sweep.
         """
@@ -131,11 +131,11 @@ class Sweep:
         return jax.tree.unflatten(batched, (W, v))
 
     def parts(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
-        """Seeds, and these columns of them, a few thousand at a time."""
+        """Yield seeds, and these columns of them, a file at a time."""
         return self._source.parts(names, int(self.seeds[-1]) + 1 if len(self) else 0)
 
     def summary(self) -> Summary:
-        """Outcomes and families with their 95 % Wilson intervals."""
+        """Return outcomes and families with their 95 % Wilson intervals."""
         counts = np.zeros(len(outcomes.OUTCOMES), int)
         families = []
         names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")

@@ -48,7 +48,7 @@ class Chunk(NamedTuple):
 
 
 def chunk_of(folder: Path, first: int, stop: int) -> Chunk:
-    """Return the chunk of these seeds, whose name says which they are."""
+    """Return the chunk of these seeds, whose name gives the first and the last."""
     return Chunk(first, stop, folder / f"seeds-{first:08d}-{stop - 1:08d}.npz")
 
 
@@ -140,8 +140,8 @@ class Store:
 
     `configuration` describes what was computed (problem, flow, sweep seed, dimension, dtype), `versions` by
     what, and `hash` is that of the configuration. The number of seeds is not a part of it: a sweep may be
-    made longer. A chunk is checked when it is first read; of a damaged one, `on_damage` returns what becomes
-    of its seeds.
+    made longer. A chunk is checked when it is first read; if it is damaged, a warning names it and ends with
+    what `on_damage` returns: what happens to its seeds.
 
     Raises ValueError if the folder holds no sweep, one in another format, or a damaged manifest.
     """
@@ -154,7 +154,7 @@ class Store:
         self._chunks = list_chunks(self.folder)
 
     def have(self, wanted: np.ndarray) -> np.ndarray:
-        """Which of the `wanted` seeds, (N,) whether each is, are held by files that pass their checksum."""
+        """Return which of the `wanted` seeds, (N,) whether each is, are in files that pass their checksum."""
         held = np.zeros(len(wanted), bool)
         for chunk in self._chunks:
             if wanted[chunk.first : chunk.stop].any() and self._is_sound(chunk):
@@ -162,12 +162,12 @@ class Store:
         return held & wanted
 
     def seeds(self) -> np.ndarray:
-        """The seeds that are held, ascending."""
+        """Return the seeds that are held, ascending."""
         last = max((chunk.stop for chunk in self._chunks), default=0)
         return np.flatnonzero(self.have(np.ones(last, bool)))
 
     def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """Seeds below `count`, and these columns of them, a file at a time and no seed twice."""
+        """Yield seeds below `count`, and these columns of them, a file at a time and no seed twice."""
         done = 0
         for chunk in self._chunks:
             begin, end = max(chunk.first, done), min(chunk.stop, count)
@@ -178,7 +178,7 @@ class Store:
                 done = end
 
     def rows(self, names: tuple[str, ...], seeds: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        """Places in `seeds`, in whichever order these are, and these columns of them, a file at a time."""
+        """Yield places in `seeds`, which may be in any order, and these columns of them, a file at a time."""
         missing = np.ones(len(seeds), bool)
         for chunk in self._chunks:
             places = np.flatnonzero(missing & (seeds >= chunk.first) & (seeds < chunk.stop))
@@ -188,7 +188,7 @@ class Store:
                 yield places, *(column[seeds[places] - chunk.first] for column in columns)
 
     def listed(self) -> int:
-        """Number of seeds in all files."""
+        """Return the number of seeds in all files."""
         return sum(chunk.stop - chunk.first for chunk in self._chunks)
 
     def add(self, chunk: Chunk) -> None:
@@ -221,7 +221,7 @@ class StoreWriter:
 
     A damaged chunk is set aside, so that its seeds are computed again. Warns if other versions of the
     libraries have begun the sweep. Raises ValueError if the folder cannot be made or written to, or holds
-    another sweep: the message says what differs.
+    another sweep: the message names the differences.
     """
 
     def __init__(self, folder: str | os.PathLike, configuration: dict):
@@ -289,7 +289,7 @@ class StoreWriter:
         self.store.add(chunk)
 
     def have(self, wanted: np.ndarray) -> np.ndarray:
-        """Which of the `wanted` seeds, (N,) whether each is, are held by files that pass their checksum."""
+        """Return which of the `wanted` seeds, (N,) whether each is, are in files that pass their checksum."""
         return self.store.have(wanted)
 
     def _unwritable(self, error: OSError) -> str:

@@ -15,6 +15,7 @@ from ..flows.base import AbstractFlow
 from ..model.problem import Problem, check_dimension
 from ..model.state import random_weights
 from ..relaxation.outcomes import blank
+from ..runtime.arguments import check_whole_number
 from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .configuration import configuration
@@ -45,15 +46,14 @@ def _compile_clock() -> Iterator[list[float]]:
 
 def _check(problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension) -> Task:
     check_float64("end states are certified to a gradient norm of 1e-10")
-    for name, value, least in (("seeds", seeds, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise UserError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    stop = check_whole_number("seeds", seeds, 1)
+    seed = check_whole_number("seed", seed, 0)
     d = check_dimension(problem, dimension)
     # What the flow refuses, it refuses here, from shapes alone.
     eqx.filter_eval_shape(
         lambda: flow.project_initial(random_weights(jax.random.key(0), problem, d))
     )
-    return Task(problem, flow, int(seed), d, 0, int(seeds))
+    return Task(problem, flow, seed, d, 0, stop)
 
 
 def _bar(total: int, missing: int, progress: bool) -> tqdm:

@@ -1,4 +1,4 @@
-"""Sweeps that are killed, at random moments, and go on: to the last bit what they'd have been."""
+"""Sweeps that are killed at random moments and go on: equal to the last bit to uninterrupted ones."""
 
 import os
 import random
@@ -69,7 +69,7 @@ def test_a_killed_sweep_goes_on(straight, kills, tmp_path):
             run.wait()
             killed += 1
             _, left = psutil.wait_procs(workers, timeout=20)
-            assert not left  # nobody works for the dead
+            assert not left  # workers end with their parent
             continue
         # It was finished first: right, and the next begins anew.
         assert run.returncode == 0

@@ -1,4 +1,4 @@
-"""What is on disk: whole or not there, checked when it is read, and never another sweep's."""
+"""Files of a store: whole or absent, checked when they are read, and never another sweep's."""
 
 import errno
 import json
@@ -376,7 +376,8 @@ def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
 
 READ_ALONE = """
 import sys
-for name in ("jax", "jaxlib", "scipy", "equinox", "jaxtyping", "filelock", "tabulate", "tqdm", "matplotlib"):
+jax = "jax", "jaxlib", "equinox", "diffrax", "optimistix", "lineax", "jaxtyping", "optax"
+for name in (*jax, "scipy", "matplotlib", "lazy_loader", "filelock", "tabulate", "tqdm", "threadpoolctl"):
     sys.modules[name] = None  # importing it fails
 from odelandscape.sweeps import read
 data = read.open_sweep(sys.argv[1])
