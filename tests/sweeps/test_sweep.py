@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import odelandscape as ol
-from odelandscape.sweeps import tasks
+from odelandscape.sweeps import sweep, tasks
 from odelandscape.sweeps.configuration import configuration
 from odelandscape.sweeps.starts import starts
 from odelandscape.sweeps.store import StoreWriter
@@ -84,7 +84,7 @@ def straight():
 @pytest.fixture
 def small(monkeypatch):
     """Files of 16 seeds, relaxed one by one."""
-    monkeypatch.setattr(tasks, "CHUNK", 16)
+    monkeypatch.setattr(sweep, "CHUNK", 16)
     monkeypatch.setattr(tasks, "full_load", lambda: 16)
 
 
