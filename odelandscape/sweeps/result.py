@@ -126,7 +126,7 @@ class Sweep:
         v = np.zeros(W.shape[:2])
         for places, some_W, some_v in self._source.rows(("weights", "readout"), seeds):
             W[places], v[places] = some_W, some_v
-        # Without `Weights(W, v)`, which would copy the arrays to JAX's device.
+        # `Weights(W, v)` would check for JAX arrays of one network; these are NumPy arrays with n in front.
         batched = jax.tree.structure(Weights(jnp.zeros((1, 1)), jnp.zeros(1)))
         return jax.tree.unflatten(batched, (W, v))
 
