@@ -12,24 +12,12 @@ from ..model.problem import Problem
 from ..relaxation.relax import RTOL, TIME_LIMIT
 
 
-def _to_json(x: object):
-    """A part of a configuration as JSON has it, without loss."""
-    if isinstance(x, eqx.Module):
-        parts = {f.name: _to_json(getattr(x, f.name)) for f in dataclasses.fields(x)}
-        return {"name": type(x).__name__, **parts}
-    if isinstance(x, jax.Array | np.ndarray | np.generic):
-        return np.asarray(x).tolist()
-    if x is None or isinstance(x, bool | int | float | str):
-        return x
-    return getattr(x, "__qualname__", repr(x))
-
-
 def configuration(problem: Problem, flow: AbstractFlow, seed: int, dimension: int) -> dict:
-    """All that the end states of a sweep follow from."""
-    # Two functions may have one name.
+    """Return all that the end states of a sweep follow from, as JSON has it."""
+    # Two functions may have one name, so the activation is recorded by values as well.
     values = np.asarray(problem.activation(jnp.array([-2.0, -1.0, -0.3, 0.3, 1.0, 2.0])))
     return {
-        **{key: told for key, told in _to_json(problem).items() if key != "name"},
+        **_fields_to_json(problem),
         "activation_values": values.tolist(),
         "flow": _to_json(flow),
         "seed": seed,
@@ -38,3 +26,18 @@ def configuration(problem: Problem, flow: AbstractFlow, seed: int, dimension: in
         "rtol": RTOL,
         "end": TIME_LIMIT,
     }
+
+
+def _fields_to_json(module: eqx.Module) -> dict:
+    return {f.name: _to_json(getattr(module, f.name)) for f in dataclasses.fields(module)}
+
+
+def _to_json(x: object):
+    """Return a part of a configuration as JSON has it, without loss."""
+    if isinstance(x, eqx.Module):
+        return {"name": type(x).__name__, **_fields_to_json(x)}
+    if isinstance(x, jax.Array | np.ndarray | np.generic):
+        return np.asarray(x).tolist()
+    if x is None or isinstance(x, bool | int | float | str):
+        return x
+    return getattr(x, "__qualname__", repr(x))

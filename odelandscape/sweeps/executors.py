@@ -18,17 +18,24 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Generic, NamedTuple, TypeVar
 
-from ..runtime.errors import OperationError, UserError
+from ..runtime.arguments import check_whole_number
+from ..runtime.errors import OperationError
 
 T, R = TypeVar("T"), TypeVar("R")
 ATTEMPTS = 3
 """How often a task is tried before it is given up."""
-IN_FLIGHT = 256
-"""Tasks that are handed to an executor at a time, unless it says how many it has a use for."""
 
 
 class WorkersLostError(OperationError):
     """No worker could do a task, or the executor takes no more of them."""
+
+
+def in_flight(executor: Executor) -> int | None:
+    """Return how many tasks an executor has a use for at a time: its attribute `in_flight`, if it has one.
+
+    `Workers` has it; `concurrent.futures` has no such attribute of its own.
+    """
+    return getattr(executor, "in_flight", None)
 
 
 class Done(NamedTuple, Generic[T, R]):
@@ -42,19 +49,20 @@ class Done(NamedTuple, Generic[T, R]):
 def map_unordered_with_retries(
     executor: Executor, function: Callable[[T], R], tasks: Iterable[T], in_flight: int
 ) -> Iterator[Done[T, R]]:
-    """`function(task)` of each task on the executor's workers, in the order of arrival.
+    """Yield `function(task)` of each task on the executor's workers, in the order of completion.
 
-    At most `in_flight` are out at a time. What fails is tried again when its turn comes, on whichever worker
-    is free then. Leaving early cancels what has not begun.
+    At most `in_flight` tasks are submitted at a time. One that fails is tried again, `ATTEMPTS` times in all,
+    after those that have not been submitted yet, on whichever worker is free then. Closing the iterator early
+    cancels tasks that have not begun.
 
     Raises WorkersLostError if the executor takes no more tasks.
     """
-    waiting = deque((task, 1) for task in tasks)
-    out: dict[Future, tuple] = {}
+    pending = deque((task, 1) for task in tasks)
+    submitted: dict[Future, tuple] = {}
 
     def fill() -> None:
-        while waiting and len(out) < in_flight:
-            task, attempt = waiting.popleft()
+        while pending and len(submitted) < in_flight:
+            task, attempt = pending.popleft()
             try:
                 future = executor.submit(function, task)
             except BrokenExecutor as error:
@@ -62,13 +70,14 @@ def map_unordered_with_retries(
                     f"a worker was lost and the executor ({type(executor).__name__}) takes no more tasks: "
                     f"{error}. odelandscape.Workers replaces lost workers"
                 ) from error
-            out[future] = task, attempt
+            submitted[future] = task, attempt
 
     try:
         fill()
-        while out:
+        while submitted:
             ended = [
-                (future, *out.pop(future)) for future in wait(out, return_when=FIRST_COMPLETED).done
+                (future, *submitted.pop(future))
+                for future in wait(submitted, return_when=FIRST_COMPLETED).done
             ]
             finished = []
             for future, task, attempt in ended:
@@ -76,22 +85,22 @@ def map_unordered_with_retries(
                 if error is None:
                     finished.append(Done(task, future.result(), None))
                 elif attempt < ATTEMPTS:
-                    waiting.append((task, attempt + 1))
+                    pending.append((task, attempt + 1))
                 else:
                     finished.append(Done(task, None, error))
             del ended
-            # Before the results are looked after: workers should not wait for that.
+            # Before the caller handles the results: workers should not wait for that.
             try:
                 fill()
             finally:
                 yield from finished
     finally:
-        for future in out:
+        for future in submitted:
             future.cancel()
 
 
 def _error(future: Future) -> BaseException | None:
-    # A cancelled one (its scheduler is gone) has failed like any other.
+    # A cancelled task (its scheduler is gone) has failed like any other.
     try:
         return future.exception()
     except BaseException as error:
@@ -101,8 +110,8 @@ def _error(future: Future) -> BaseException | None:
 
 
 class Workers(Executor):
-    """`count` processes on this machine, each on a core of its own where the system lets one choose, and
-    replaced when it dies.
+    """`count` processes on this machine, each on a core of its own where the system allows that, and replaced
+    when it dies.
 
     They are spawned, so call it under `if __name__ == "__main__":` in a script. They end when this process
     does, however it ends, and at once when the `with` block is left by an error or an interruption.
@@ -111,37 +120,40 @@ class Workers(Executor):
     """
 
     def __init__(self, count: int):
-        if count < 1:
-            raise UserError(f"count must be a whole number of at least 1; got {count!r}")
+        check_whole_number("count", count, 1)
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         self._cores = [cores[i % len(cores)] for i in range(count)]
         self._context = multiprocessing.get_context("spawn")
-        # Workers leave when its other end is closed, by this process or because it is no more.
-        self._until, self._open = self._context.Pipe(duplex=False)
+        # Workers exit when the end that is held here is closed, by this process or by its death.
+        self._worker_end, self._own_end = self._context.Pipe(duplex=False)
         # One process each: where one dies, no other's task is lost with it.
         self._pools: list[ProcessPoolExecutor] = [self._pool(core) for core in self._cores]
-        self._out: list[list[Future]] = [[] for _ in self._cores]
+        self._submitted: list[list[Future]] = [[] for _ in self._cores]
         self._lock = threading.Lock()
 
     @property
     def in_flight(self) -> int:
-        """Tasks that it has a use for at a time."""
+        """Number of tasks that the processes can work on at a time."""
         return len(self._cores)
 
     def _pool(self, core: int | None) -> ProcessPoolExecutor:
-        given = core, self._until
-        return ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin, initargs=given)
+        return ProcessPoolExecutor(
+            1,
+            mp_context=self._context,
+            initializer=_initialise_worker,
+            initargs=(core, self._worker_end),
+        )
 
     def submit(self, fn: Callable, /, *args, **kwargs) -> Future:
         with self._lock:
-            self._out = [[f for f in some if not f.done()] for some in self._out]
-            which = min(range(len(self._out)), key=lambda i: len(self._out[i]))
+            self._submitted = [[f for f in some if not f.done()] for some in self._submitted]
+            which = min(range(len(self._pools)), key=lambda i: len(self._submitted[i]))
             try:
                 future = self._pools[which].submit(fn, *args, **kwargs)
             except BrokenProcessPool:
                 self._pools[which] = self._pool(self._cores[which])
                 future = self._pools[which].submit(fn, *args, **kwargs)
-            self._out[which].append(future)
+            self._submitted[which].append(future)
             return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -149,21 +161,20 @@ class Workers(Executor):
             pool.shutdown(wait, cancel_futures=cancel_futures)
 
     def __exit__(self, kind, error, trace) -> None:
-        if kind is not None:  # what they are doing is not wanted any more
-            self._open.close()
+        if kind is not None:  # nobody will read the results of running tasks
+            self._own_end.close()
         self.shutdown()
-        self._open.close()
+        self._own_end.close()
 
 
-def _begin(core: int | None, until: Connection) -> None:
+def _initialise_worker(core: int | None, parent: Connection) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})  # nothing else limits the threads of XLA
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the terminal tells all; the parent looks after it
+    # A terminal sends Ctrl-C to workers, too; the parent process handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def leave() -> None:
-        until.poll(None)
+    def exit_with_parent() -> None:
+        parent.poll(None)
         os._exit(1)
 
-    threading.Thread(target=leave, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()

@@ -1,7 +1,7 @@
 """End states grouped into families by outcome, anti-aligned students and loss level."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,8 +9,9 @@ from ..relaxation import outcomes
 from ..relaxation.outcomes import LEVEL_WIDTH
 
 
-class Family(NamedTuple):
-    """A level of the loss: how many end states reach it, and one of them to look at."""
+@dataclass(frozen=True)
+class Family:
+    """A level of the loss: how many end states reach it, and one of them as an example."""
 
     outcome: str
     anti_aligned: int
@@ -62,7 +63,7 @@ def group_by_level(
 
 
 def merge_families(parts: Iterable[list[Family]]) -> list[Family]:
-    """The families of parts of a sweep, as if all end states had been grouped at once."""
+    """Return a sweep's families from those of its parts, as if all end states had been grouped at once."""
     found: list[Family] = []
     # A level is a run of losses without a gap, so levels join where their ranges come close enough.
     for one in sorted((f for part in parts for f in part), key=_kind_and_level):
@@ -71,7 +72,8 @@ def merge_families(parts: Iterable[list[Family]]) -> list[Family]:
             found.append(one)
             continue
         first = min(last, one, key=lambda family: family.representative)
-        found[-1] = first._replace(
+        found[-1] = replace(
+            first,
             count=last.count + one.count,
             smallest_eigenvalue=min(last.smallest_eigenvalue, one.smallest_eigenvalue),
             levels=(last.levels[0], max(last.levels[1], one.levels[1])),

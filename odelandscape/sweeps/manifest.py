@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from ..relaxation.outcomes import EndStates
+from ..runtime.errors import UserError
+from ..runtime.files import write_whole
 
 FORMAT = 1
 MANIFEST = "sweep.json"
@@ -39,18 +40,75 @@ VARIABLES = {
     ),
     "readout": Variable(("seed", "student"), "1", "second layer v_i"),
 }
+"""The columns of a chunk: the fields of `EndStates`."""
 
 
-assert set(VARIABLES) == set(EndStates._fields)
+class Manifest(NamedTuple):
+    """What a folder's manifest records of its sweep."""
+
+    configuration: dict
+    versions: dict
+    hash: str  # of the configuration
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return what the manifest of a folder records.
+
+    Raises ValueError if the folder holds no sweep, one in another format, or a damaged manifest.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"the folder {str(folder)!r} holds no sweep ({MANIFEST})") from None
+    except ValueError as error:
+        raise UserError(_damaged(path, f"it is no JSON: {error}")) from None
+    except OSError as error:
+        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    if not isinstance(content, dict):
+        raise UserError(_damaged(path, "it holds no object"))
+    if content.get("format") != FORMAT:
+        raise UserError(
+            f"the sweep in {str(folder)!r} is in format {abbreviated(content.get('format'))}; this version "
+            f"of odelandscape reads and writes format {FORMAT}: name another folder, or use the version "
+            f"that made it ({abbreviated(content.get('versions'))})"
+        )
+    configuration = content.get("configuration") or {}
+    name = configuration_hash(configuration)
+    if content.get("hash") != name:
+        raise UserError(_damaged(path, "its hash is not that of its configuration"))
+    return Manifest(configuration, content.get("versions") or {}, name)
+
+
+def write_manifest(folder: Path, configuration: dict) -> None:
+    """Write the manifest of this configuration into a folder that has none.
+
+    Raises OSError if it cannot be written.
+    """
+    if (folder / MANIFEST).exists():
+        return
+    content = {
+        "about": "Where random starts end. odelandscape.open_sweep opens the folder as one labelled "
+        "dataset, numpy.load one of its files.",
+        "format": FORMAT,
+        "configuration": configuration,
+        "hash": configuration_hash(configuration),
+        "versions": library_versions(),
+        "variables": {name: variable._asdict() for name, variable in VARIABLES.items()},
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_whole(folder / MANIFEST, text + "\n", first=True)
 
 
 def configuration_hash(configuration: dict) -> str:
+    """Return the hash by which a sweep's files are recognised as parts of it."""
     text = json.dumps(configuration, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache
 def library_versions() -> dict[str, str]:
+    """Return the installed versions of what numbers depend on."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
@@ -61,8 +119,20 @@ def library_versions() -> dict[str, str]:
 
 
 def abbreviated(value: object) -> str:
+    """Return a value as JSON, cut off after 57 characters if it is longer than 60."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def difference(there: dict, wanted: dict) -> str:
+    """Return in words how two configurations differ; empty if they do not."""
+    # As JSON has it: lists for tuples.
+    wanted = json.loads(json.dumps(wanted))
+    return "; ".join(
+        f"{key} is {abbreviated(there.get(key))} there and {abbreviated(wanted.get(key))} here"
+        for key in {**wanted, **there}
+        if _differs(there.get(key), wanted.get(key))
+    )
 
 
 def _differs(a: object, b: object) -> bool:
@@ -75,16 +145,7 @@ def _differs(a: object, b: object) -> bool:
     return a != b
 
 
-def difference(there: dict, wanted: dict) -> str:
-    """What two configurations say differently, in words; empty if nothing."""
-    return "; ".join(
-        f"{key} is {abbreviated(there.get(key))} there and {abbreviated(wanted.get(key))} here"
-        for key in {**wanted, **there}
-        if _differs(there.get(key), wanted.get(key))
-    )
-
-
-def damaged_manifest(path: Path, why: str) -> str:
+def _damaged(path: Path, why: str) -> str:
     return (
         f"{str(path)!r} is damaged ({why}): remove it, and the same command or call writes it again. The "
         "files of seeds beside it are as they were"

@@ -24,29 +24,29 @@ from .summary import Summary, count_outcomes, summarise
 
 
 class InMemory:
-    """The end states of a sweep without a store, read like one."""
+    """The end states of a sweep without a store: written to like a `StoreWriter`, read like a `Store`."""
 
     def __init__(self, ends: EndStates):
         self._ends = ends
-        self._given = np.zeros(len(ends.loss), bool)
+        self._present = np.zeros(len(ends.loss), bool)
 
     def put(self, first: int, ends: EndStates) -> None:
         rows = slice(first, first + len(ends.loss))
         for whole, part in zip(self._ends, ends, strict=True):
             whole[rows] = part
-        self._given[rows] = True
+        self._present[rows] = True
 
     def have(self, wanted: np.ndarray) -> np.ndarray:
-        return self._given & wanted
+        return self._present & wanted
 
     def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]:
-        seeds = np.flatnonzero(self._given[:count])
+        seeds = np.flatnonzero(self._present[:count])
         for _, *columns in self.rows(names, seeds):
             yield seeds, *columns
 
     def rows(self, names: tuple[str, ...], seeds: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        here = np.flatnonzero(self._given[seeds])
-        yield here, *(getattr(self._ends, name)[seeds[here]] for name in names)
+        places = np.flatnonzero(self._present[seeds])
+        yield places, *(getattr(self._ends, name)[seeds[places]] for name in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,8 @@ class Sweep:
     tracing and compiling programs in this process (workers compile theirs unseen); of a sweep that was read
     both are None.
 
-    What is in a store is read when it is asked for: a sweep of a million seeds takes no memory until then,
-    and `parts` needs none.
+    Numbers in a store are read when they are used: a sweep of a million seeds takes no memory until then,
+    and `parts` holds one file's at a time.
     """
 
     problem: Problem
@@ -70,7 +70,7 @@ class Sweep:
     seeds: np.ndarray | range
     seconds: float | None
     seconds_compiling: float | None
-    _held: Store | InMemory
+    _source: Store | InMemory
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -105,7 +105,7 @@ class Sweep:
 
     @property
     def weights(self) -> Weights:
-        """Weights with N in front, .W (N, K, d') and .v (N, K). For d > M the space is turned so that
+        """Weights with N in front, .W (N, K, d') and .v (N, K). For d > M the space is rotated so that
         d' = min(d, M + K + 1) coordinates hold all students.
 
         A sweep with a store reads them from there, anew each time; `weights_of` reads some.
@@ -113,44 +113,36 @@ class Sweep:
         return self.weights_of(np.asarray(self.seeds))
 
     def weights_of(self, seeds: np.ndarray) -> Weights:
-        """The weights of these seeds (n,), with n in front.
+        """Return the weights of these seeds (n,), with n in front.
 
         Raises ValueError for seeds that are not among those of the sweep.
         """
         seeds = np.asarray(seeds)
-        strange = ~np.isin(seeds, self.seeds)
-        if strange.any():
-            raise UserError(f"seeds must be among those of the sweep; got {seeds[strange][0]}")
-        W = np.zeros(
-            (
-                len(seeds),
-                self.problem.students,
-                kept_coordinates(self.problem, self.flow, self.dimension),
-            )
-        )
+        unknown = ~np.isin(seeds, self.seeds)
+        if unknown.any():
+            raise UserError(f"seeds must be among those of the sweep; got {seeds[unknown][0]}")
+        coordinates = kept_coordinates(self.problem, self.flow, self.dimension)
+        W = np.zeros((len(seeds), self.problem.students, coordinates))
         v = np.zeros(W.shape[:2])
-        for here, some_W, some_v in self._held.rows(("weights", "readout"), seeds):
-            W[here], v[here] = some_W, some_v
+        for places, some_W, some_v in self._source.rows(("weights", "readout"), seeds):
+            W[places], v[places] = some_W, some_v
+        # `Weights(W, v)` would check for JAX arrays of one network; these are NumPy arrays with n in front.
         batched = jax.tree.structure(Weights(jnp.zeros((1, 1)), jnp.zeros(1)))
         return jax.tree.unflatten(batched, (W, v))
 
     def parts(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
-        """Seeds, and these columns of them, a few thousand at a time."""
-        return self._held.parts(names, int(self.seeds[-1]) + 1 if len(self) else 0)
+        """Yield seeds, and these columns of them, a file at a time."""
+        return self._source.parts(names, int(self.seeds[-1]) + 1 if len(self) else 0)
 
     def summary(self) -> Summary:
-        """Outcomes and families with their 95 % Wilson intervals."""
+        """Return outcomes and families with their 95 % Wilson intervals."""
         counts = np.zeros(len(outcomes.OUTCOMES), int)
-
-        def counted() -> Iterator[list]:
-            nonlocal counts
-            names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")
-            for seeds, outcome, *rest in self.parts(*names):
-                counts += count_outcomes(outcome)
-                yield group_by_level(seeds, outcome, *rest)
-
-        found = merge_families(counted())
-        # Seeds that no worker could do.
+        families = []
+        names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")
+        for seeds, outcome, *rest in self.parts(*names):
+            counts += count_outcomes(outcome)
+            families.append(group_by_level(seeds, outcome, *rest))
+        # Seeds that no worker could relax are kept nowhere.
         counts[outcomes.OUTCOMES.index(outcomes.FAILED)] += len(self) - counts.sum()
         problem = self.problem
         title = (
@@ -160,7 +152,7 @@ class Sweep:
         )
         if self.seconds is not None:
             title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
-        return summarise(title, counts, found)
+        return summarise(title, counts, merge_families(families))
 
     def _column(self, name: str) -> np.ndarray:
         whole = np.repeat(getattr(blank(1, 0, 0), name), len(self))
@@ -171,15 +163,15 @@ class Sweep:
 
 
 def read_sweep(folder: str | os.PathLike) -> Sweep:
-    """The sweep that a folder holds, as far as it has come, without computing anything.
+    """Return the sweep that a folder holds, as far as it is finished, without computing anything.
 
     Raises ValueError if the folder holds none, or one whose activation or flow is not of this package
     (`open_sweep` opens that, too).
     """
     store = Store(folder)
-    told = store.configuration
+    recorded = store.configuration
 
-    def known(table: dict[str, str], parts: dict):
+    def rebuilt(table: dict[str, str], parts: dict):
         values = {key: value for key, value in parts.items() if key != "name"}
         try:
             return load_class(table, parts["name"])(**values)
@@ -190,19 +182,19 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
             ) from None
 
     problem = Problem(
-        told["students"],
-        told["teachers"],
-        known(activations.BY_NAME, told["activation"]),
-        told["teacher_overlaps"],
-        told["teacher_readout"],
+        recorded["students"],
+        recorded["teachers"],
+        rebuilt(activations.BY_NAME, recorded["activation"]),
+        recorded["teacher_overlaps"],
+        recorded["teacher_readout"],
     )
     return Sweep(
         problem=problem,
-        flow=known(flows.BY_NAME, told["flow"]),
-        seed=told["seed"],
-        dimension=told["dimension"],
+        flow=rebuilt(flows.BY_NAME, recorded["flow"]),
+        seed=recorded["seed"],
+        dimension=recorded["dimension"],
         seeds=store.seeds(),
         seconds=None,
         seconds_compiling=None,
-        _held=store,
+        _source=store,
     )

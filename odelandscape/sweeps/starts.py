@@ -11,7 +11,8 @@ from ..model.state import Weights, random_weights
 
 
 def kept_coordinates(problem: Problem, flow: AbstractFlow, dimension: int) -> int:
-    """Coordinates that hold all students, and one more where there is room. (Noise makes itself room.)"""
+    """Return the number of coordinates that hold all students, and one more where there is room. (Not for a
+    stochastic flow, whose noise fills M + K.)"""
     if flow.stochastic:
         return problem.teachers + problem.students
     return min(dimension, problem.teachers + problem.students + 1)
@@ -20,11 +21,14 @@ def kept_coordinates(problem: Problem, flow: AbstractFlow, dimension: int) -> in
 def starts(
     problem: Problem, flow: AbstractFlow, seed: int, indices: np.ndarray, dimension: int
 ) -> Weights:
-    """The starts of a sweep: that of index i is `random_weights(fold_in(key(seed), i), …)`, carried to
-    the flow's constraint. For d > M + K + 1 the coordinates beyond the teachers are turned by a QR
-    decomposition (which changes no overlap) so that the students fill K of them; one more stays empty,
-    so that the Hessian knows about directions that no student has."""
-    # A few at a time: in a high dimension a start is large before it is turned.
+    """Return the starts of a sweep: that of index i is `random_weights(fold_in(key(seed), i), …)`, projected
+    to the flow's constraint.
+
+    For d > M + K + 1 the coordinates beyond the teachers are rotated by a QR decomposition (which changes no
+    overlap) so that the students fill K of them; one more stays empty, so that the Hessian includes the
+    directions in which no student has a component.
+    """
+    # A few at a time: in a high dimension a start is large before it is rotated.
     few = max(1, 2**20 // (problem.students * dimension))
     return _starts(problem, flow, jax.random.key(seed), jnp.asarray(indices), dimension, few)
 

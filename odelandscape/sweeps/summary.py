@@ -1,26 +1,33 @@
 """The table of a sweep: outcomes and families, with the intervals of their frequencies."""
 
-import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ..relaxation import outcomes
+from ..runtime.tables import text_table
 from .levels import Family
 
 
-def wilson(count: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """95 % interval of a fraction, `count` of `total` (Wilson's score interval)."""
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of a fraction, `count` of `total` (Wilson's score interval)."""
+    from scipy.stats import binomtest  # takes a second to load
+
     if total == 0:
         return 0.0, 1.0
-    p = count / total
-    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    # At the ends the interval touches 0 or 1; rounding must not carry it past the fraction itself.
-    return max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p))
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-class FamilyRow(NamedTuple):
+_HEAD = (
+    *("end state", "anti-aligned", "count", "fraction", "95 % interval"),
+    *("loss", "smallest eigenvalue"),
+)
+
+
+@dataclass(frozen=True)
+class FamilyRow:
     """A row of the table of families; `ci95` is the interval of `fraction` (of all seeds)."""
 
     outcome: str
@@ -36,7 +43,7 @@ class FamilyRow(NamedTuple):
 class Summary(NamedTuple):
     """Counts and 95 % intervals of the outcomes, and the families, lowest loss first.
 
-    `outcomes` maps each name of `results.OUTCOMES` to {"count", "fraction", "ci95"}. `str()` gives
+    `outcomes` maps each name of `outcomes.OUTCOMES` to {"count", "fraction", "ci95"}. `str()` gives
     the table.
     """
 
@@ -46,41 +53,36 @@ class Summary(NamedTuple):
 
     def __str__(self) -> str:
         total = sum(outcome["count"] for outcome in self.outcomes.values())
-        head = (
-            f"{'end state':<16}{'anti-aligned':>13}{'count':>8}{'fraction':>10}"
-            f"{'95 % interval':>18}{'loss':>15}{'smallest eigenvalue':>21}"
-        )
-        lines = [self.title, "", head, "-" * len(head)]
 
-        def line(name, alpha, count, ci, loss, eigenvalue):
-            interval = f"{100 * ci[0]:.2f} – {100 * ci[1]:.2f} %"
-            lines.append(
-                f"{name.replace('_', ' '):<16}{alpha:>13}{count:>8}{100 * count / total:>8.2f} %"
-                f"{interval:>18}{loss:>15}{eigenvalue:>21}"
-            )
+        def row(name: str, alpha: str, count: int, interval: tuple, *rest: str) -> tuple[str, ...]:
+            low, high = (100 * end for end in interval)
+            fraction = f"{100 * count / total:.2f} %", f"{low:.2f} – {high:.2f} %"
+            return name.replace("_", " "), alpha, str(count), *fraction, *rest
 
-        for row in self.families:
-            zero = row.outcome == outcomes.GLOBAL_MINIMUM
-            loss = "0" if zero else f"{row.loss:.9f}"
-            eigenvalue = f"{round(row.smallest_eigenvalue, 5) + 0.0:.5f}"  # no -0.00000
-            line(row.outcome, row.anti_aligned, row.count, row.ci95, loss, eigenvalue)
+        rows = []
+        for family in self.families:
+            zero = family.outcome == outcomes.GLOBAL_MINIMUM
+            loss = "0" if zero else f"{family.loss:.9f}"
+            eigenvalue = f"{round(family.smallest_eigenvalue, 5) + 0.0:.5f}"  # no -0.00000
+            counted = str(family.anti_aligned), family.count, family.ci95
+            rows.append(row(family.outcome, *counted, loss, eigenvalue))
         for name in (outcomes.NOT_CONVERGED, outcomes.FAILED):
             outcome = self.outcomes[name]
-            line(name, "", outcome["count"], outcome["ci95"], "", "")
-        return "\n".join(lines)
+            rows.append(row(name, "", outcome["count"], outcome["ci95"], "", ""))
+        return f"{self.title}\n\n{text_table(_HEAD, rows)}"
 
 
 def count_outcomes(outcome: np.ndarray) -> np.ndarray:
-    """How many of these names are each of `results.OUTCOMES`."""
+    """Return how many of these names are each of `outcomes.OUTCOMES`."""
     return np.array([np.sum(outcome == name) for name in outcomes.OUTCOMES])
 
 
 def summarise(title: str, counts: np.ndarray, found: list[Family]) -> Summary:
-    """The table of so many of each outcome, and these families."""
+    """Return the table of these counts (one for each of `outcomes.OUTCOMES`) and families."""
     total = int(counts.sum())
 
     def share(count: int) -> dict:
-        return {"count": count, "fraction": count / total, "ci95": wilson(count, total)}
+        return {"count": count, "fraction": count / total, "ci95": wilson_interval(count, total)}
 
     rows = [
         FamilyRow(
@@ -89,7 +91,7 @@ def summarise(title: str, counts: np.ndarray, found: list[Family]) -> Summary:
             family.loss,
             family.count,
             family.count / total,
-            wilson(family.count, total),
+            wilson_interval(family.count, total),
             family.smallest_eigenvalue,
             family.representative,
         )

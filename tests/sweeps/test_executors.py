@@ -34,7 +34,7 @@ def run(function, tasks, in_flight=4):
         }
 
 
-def test_tasks_are_tried_three_times_and_then_told():
+def test_tasks_are_tried_three_times_and_then_reported_as_failed():
     done = run(fails({3: 1, 5: ATTEMPTS - 1, 7: ATTEMPTS}), range(10))
     assert set(done) == set(range(10))
     assert str(done.pop(7).error) == "task 7"
@@ -43,7 +43,7 @@ def test_tasks_are_tried_three_times_and_then_told():
 
 
 class Counting(ThreadPoolExecutor):
-    """Knows how many tasks it holds, and how many it held at most."""
+    """Counts the tasks that it holds, and how many it held at most."""
 
     def __init__(self):
         super().__init__(2)
@@ -76,7 +76,7 @@ def test_a_bounded_number_is_in_flight():
         assert executor.most <= 5
 
 
-def test_leaving_early_cancels_what_has_not_begun():
+def test_closing_early_cancels_tasks_that_have_not_begun():
     begun = []
 
     def slow(task):
@@ -102,7 +102,7 @@ class Breaking(ThreadPoolExecutor):
         return super().submit(fn, *args)
 
 
-def test_a_broken_executor_is_told_after_what_it_has_finished():
+def test_a_broken_executor_is_reported_after_its_finished_tasks():
     seen = []
 
     with Breaking(1) as executor:
@@ -166,7 +166,7 @@ def test_a_number_of_workers_is_at_least_one(count):
         ol.Workers(count)
 
 
-def test_workers_end_at_once_when_their_work_is_not_wanted_any_more():
+def test_workers_end_at_once_when_an_error_leaves_the_block():
     futures, began = [], time.monotonic()
 
     def interrupted():

@@ -1,4 +1,4 @@
-"""Sweeps that are killed, at random moments, and go on: to the last bit what they'd have been."""
+"""Sweeps that are killed at random moments and go on: equal to the last bit to uninterrupted ones."""
 
 import os
 import random
@@ -69,7 +69,7 @@ def test_a_killed_sweep_goes_on(straight, kills, tmp_path):
             run.wait()
             killed += 1
             _, left = psutil.wait_procs(workers, timeout=20)
-            assert not left  # nobody works for the dead
+            assert not left  # workers end with their parent
             continue
         # It was finished first: right, and the next begins anew.
         assert run.returncode == 0
@@ -158,21 +158,43 @@ def test_a_disk_that_is_full_and_one_that_is_read_only(tmpfs, tmp_path):
 
 
 HOLDER = """
-import sys, time, odelandscape.store as store
-with store.Store(sys.argv[1]).held():
+import sys, time
+from odelandscape.sweeps.store import Store, StoreWriter
+folder, shared = sys.argv[1:]
+with StoreWriter(folder, Store(folder).configuration).hold(shared == "shared"):
     print("held", flush=True)
     time.sleep(100)
 """
 
 
+def held_by_another(folder: Path, how: str) -> subprocess.Popen:
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder), how], stdout=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"held\n"
+    return other
+
+
 def test_two_processes_on_one_folder(tmp_path):
-    pytest.importorskip("fcntl")
     sweep(3, 40, tmp_path)
-    arguments = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"held\n"
+    with held_by_another(tmp_path, "alone") as other:
         with pytest.raises(ValueError, match=f"in use by process {other.pid} on .*wait until"):
             sweep(3, 60, tmp_path)
-        assert len(ol.read_sweep(tmp_path)) == 40  # who only reads, may
+        assert len(ol.read_sweep(tmp_path)) == 40  # readers need no lock
         other.kill()
     assert len(sweep(3, 60, tmp_path)) == 60
+
+
+def test_shares_of_killed_processes_hold_no_folder(tmp_path):
+    sweep(3, 40, tmp_path)
+    share = (1, 1), tmp_path, 50
+    arguments = ol.Problem(3, 3), ol.GradientFlow(), *share
+    with held_by_another(tmp_path, "shared") as one, held_by_another(tmp_path, "shared") as two:
+        assert ol.sweep_share(*arguments, progress=False) == 10
+        one.kill()
+        one.wait()
+        with pytest.raises(ValueError, match=f"in use by process {two.pid} on "):
+            sweep(3, 60, tmp_path)
+        two.kill()
+    assert len(sweep(3, 60, tmp_path)) == 60
+    assert not list(tmp_path.glob(".shared_*"))

@@ -1,8 +1,10 @@
-"""What is on disk: whole or not there, checked when it is read, and never another sweep's."""
+"""Files of a store: whole or absent, checked when they are read, and never another sweep's."""
 
 import errno
 import json
 import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -12,9 +14,11 @@ import xarray
 import odelandscape as ol
 from odelandscape.relaxation import outcomes
 from odelandscape.relaxation.outcomes import EndStates
+from odelandscape.runtime import locks
+from odelandscape.runtime.files import write_whole
 from odelandscape.sweeps import store
-from odelandscape.sweeps.manifest import MANIFEST
-from odelandscape.sweeps.store import Store
+from odelandscape.sweeps.manifest import MANIFEST, VARIABLES
+from odelandscape.sweeps.store import Store, StoreWriter
 
 CONFIGURATION = {
     "students": 3,
@@ -42,19 +46,19 @@ def ends(first: int, stop: int) -> EndStates:
     )
 
 
-def filled(folder, *pieces, configuration=CONFIGURATION) -> Store:
-    kept = Store.writing(folder, configuration)
-    for first, stop in pieces:
-        kept.put(first, ends(first, stop))
-    return kept
+def filled(folder, *ranges, configuration=CONFIGURATION) -> StoreWriter:
+    writer = StoreWriter(folder, configuration)
+    for first, stop in ranges:
+        writer.put(first, ends(first, stop))
+    return writer
 
 
-def check(kept: Store, seeds) -> None:
+def check(held: Store, seeds) -> None:
     """These seeds are held, no others, and all numbers are theirs."""
     seeds = np.asarray(seeds)
-    np.testing.assert_array_equal(kept.seeds(), seeds)
+    np.testing.assert_array_equal(held.seeds(), seeds)
     expected = ends(0, 40)
-    found = list(kept.parts(EndStates._fields, 40))
+    found = list(held.parts(EndStates._fields, 40))
     np.testing.assert_array_equal(np.concatenate([seeds[:0], *(part[0] for part in found)]), seeds)
     for some, *columns in found:
         for column, whole in zip(columns, expected, strict=True):
@@ -62,23 +66,23 @@ def check(kept: Store, seeds) -> None:
             assert column.dtype == whole.dtype
 
 
-def test_what_is_put_is_read_by_part_by_row_and_as_a_dataset(tmp_path):
+def test_end_states_are_read_by_part_by_row_and_as_a_dataset(tmp_path):
     filled(tmp_path, (20, 30), (0, 10), (8, 15))  # out of order, and two seeds twice
-    kept = Store(tmp_path)
-    held = [*range(15), *range(20, 30)]
-    check(kept, held)
+    held = Store(tmp_path)
+    seeds = [*range(15), *range(20, 30)]
+    check(held, seeds)
     wanted = np.array([25, 3, 3, 9, 17])
     found = {
         int(wanted[place]): loss
-        for here, some in kept.rows(("loss",), wanted)
-        for place, loss in zip(here, some, strict=True)
+        for places, some in held.rows(("loss",), wanted)
+        for place, loss in zip(places, some, strict=True)
     }
     assert found == {seed: ends(seed, seed + 1).loss[0] for seed in (25, 3, 9)}
     data = ol.open_sweep(tmp_path)
-    np.testing.assert_array_equal(data.seed, held)
+    np.testing.assert_array_equal(data.seed, seeds)
     expected = ends(0, 30)
     for name, column in expected._asdict().items():
-        np.testing.assert_array_equal(data[name], column[held])
+        np.testing.assert_array_equal(data[name], column[seeds])
     np.testing.assert_array_equal(
         data.weights.sel(seed=[25, 3])[:, 1, [1, 0]], expected.weights[[25, 3], 1][:, [1, 0]]
     )
@@ -91,13 +95,15 @@ def test_what_is_put_is_read_by_part_by_row_and_as_a_dataset(tmp_path):
 def test_a_dataset_is_read_where_it_is_indexed(tmp_path, monkeypatch):
     filled(tmp_path, (0, 10), (10, 20))
     data, read = ol.open_sweep(tmp_path), []
-    real = Store._read
+    real = store.read_columns
 
-    def counted(self, path, names):
+    def counted(path, names):
         read.append((path.name, names))
-        return real(self, path, names)
+        return real(path, names)
 
-    monkeypatch.setattr(Store, "_read", counted)
+    monkeypatch.setattr(store, "read_columns", counted)
+    data.isel(seed=slice(5, 15))
+    assert not read
     assert data.loss[13] == ends(13, 14).loss[0]
     assert read == [("seeds-00000010-00000019.npz", ("loss",))]
 
@@ -139,15 +145,15 @@ def test_any_flipped_byte_is_noticed_or_changes_no_number(tmp_path):
         damaged = bytearray(whole)
         damaged[place] ^= 0x41
         path.write_bytes(damaged)
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as shown:
             warnings.simplefilter("always")
-            kept = Store(tmp_path)
-            seeds = kept.seeds()
-        if len(seeds):  # in a part of the archive that says nothing
-            check(kept, range(5))
+            held = Store(tmp_path)
+            seeds = held.seeds()
+        if len(seeds):  # in a part of the archive that carries no numbers
+            check(held, range(5))
             continue
         noticed += 1
-        assert "seeds-00000000-00000004.npz' is damaged" in str(told[-1].message)
+        assert "seeds-00000000-00000004.npz' is damaged" in str(shown[-1].message)
     assert noticed > 250
 
 
@@ -158,11 +164,11 @@ def test_a_truncated_chunk_is_named_set_aside_and_can_be_written_again(tmp_path,
     path.write_bytes(path.read_bytes()[:length])
     with pytest.warns(UserWarning, match=r"seeds-00000000-00000004.npz' is damaged.*left out"):
         check(Store(tmp_path), range(5, 10))
-    kept = Store.writing(tmp_path, CONFIGURATION)
+    writer = StoreWriter(tmp_path, CONFIGURATION)
     with pytest.warns(UserWarning, match=r"is damaged.*5 seeds are computed again.*npz\.damaged"):
-        assert list(np.flatnonzero(~kept.have(np.ones(10, bool)))) == [0, 1, 2, 3, 4]
+        assert list(np.flatnonzero(~writer.have(np.ones(10, bool)))) == [0, 1, 2, 3, 4]
     assert path.with_name(path.name + ".damaged").exists()
-    kept.put(0, ends(0, 5))
+    writer.put(0, ends(0, 5))
     check(Store(tmp_path), range(10))
 
 
@@ -184,11 +190,11 @@ def test_a_chunk_of_another_sweep_is_refused(tmp_path):
 
 
 def test_a_file_that_goes_bad_after_it_was_checked_gives_no_number(tmp_path):
-    kept = filled(tmp_path, (0, 5))
+    writer = filled(tmp_path, (0, 5))
     path = tmp_path / "seeds-00000000-00000004.npz"
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ol.StoreError, match="cannot be read now"):
-        list(kept.parts(("loss",), 5))
+        list(writer.store.parts(("loss",), 5))
 
 
 # --- the manifest -----------------------------------------------------------------------------------
@@ -202,7 +208,7 @@ def rewritten(folder, change) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"seed": 1}, r"\(seed is 0 there and 1 here\)"),
         ({"slope": 0.2}, r"\(slope is 0.1 there and 0.2 here\)"),
@@ -211,26 +217,26 @@ def rewritten(folder, change) -> None:
         ({"new": True}, r"new is null there and true here"),
     ],
 )
-def test_another_configuration_is_refused_with_the_difference(tmp_path, change, told):
+def test_another_configuration_is_refused_with_the_difference(tmp_path, change, message):
     filled(tmp_path, (0, 5))
-    with pytest.raises(ValueError, match=f"holds another sweep.*{told}"):
-        Store.writing(tmp_path, CONFIGURATION | change)
+    with pytest.raises(ValueError, match=f"holds another sweep.*{message}"):
+        StoreWriter(tmp_path, CONFIGURATION | change)
     check(Store(tmp_path), range(5))
 
 
 def test_the_last_bits_of_a_configuration_may_be_another_machine_s(tmp_path):
     filled(tmp_path, (0, 5))
-    kept = Store.writing(tmp_path, CONFIGURATION | {"slope": np.nextafter(0.1, 1)})
-    kept.put(5, ends(5, 10))
+    writer = StoreWriter(tmp_path, CONFIGURATION | {"slope": np.nextafter(0.1, 1)})
+    writer.put(5, ends(5, 10))
     check(Store(tmp_path), range(10))
 
 
-def test_other_versions_of_the_libraries_are_told_and_go_on(tmp_path):
+def test_other_versions_of_the_libraries_are_named_in_a_warning_and_go_on(tmp_path):
     filled(tmp_path, (0, 5))
     rewritten(tmp_path, lambda manifest: manifest["versions"].update(jax="0.9.9"))
     with pytest.warns(UserWarning, match=r'jax is "0.9.9" there and .* here'):
-        kept = Store.writing(tmp_path, CONFIGURATION)
-    check(kept, range(5))
+        writer = StoreWriter(tmp_path, CONFIGURATION)
+    check(writer.store, range(5))
 
 
 def test_another_format_is_refused_with_what_made_it(tmp_path):
@@ -240,7 +246,7 @@ def test_another_format_is_refused_with_what_made_it(tmp_path):
         with pytest.raises(ValueError, match=r"is in format 2; .* reads and writes format 1.*jax"):
             opened(tmp_path)
     with pytest.raises(ValueError, match="is in format 2"):
-        Store.writing(tmp_path, CONFIGURATION)
+        StoreWriter(tmp_path, CONFIGURATION)
 
 
 @pytest.mark.parametrize(
@@ -252,16 +258,16 @@ def test_another_format_is_refused_with_what_made_it(tmp_path):
         lambda path: path.write_text(path.read_text().replace('"seed": 0', '"seed": 3')),
     ],
 )
-def test_a_damaged_manifest_is_told_and_can_be_made_anew(tmp_path, spoil):
+def test_a_damaged_manifest_is_refused_and_can_be_written_anew(tmp_path, spoil):
     filled(tmp_path, (0, 5))
     spoil(tmp_path / MANIFEST)
     with pytest.raises(ValueError, match=r"sweep.json' is damaged .*: remove it"):
         Store(tmp_path)
     (tmp_path / MANIFEST).unlink()
-    check(Store.writing(tmp_path, CONFIGURATION), range(5))
+    check(StoreWriter(tmp_path, CONFIGURATION).store, range(5))
 
 
-def test_a_folder_without_a_sweep_is_told(tmp_path):
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
     for opened in (Store, ol.open_sweep, ol.read_sweep):
         with pytest.raises(ValueError, match=r"holds no sweep \(sweep.json\)"):
             opened(tmp_path)
@@ -270,9 +276,9 @@ def test_a_folder_without_a_sweep_is_told(tmp_path):
         ol.open_sweep(tmp_path)
 
 
-def test_of_two_that_make_a_manifest_at_a_time_one_wins(tmp_path):
-    store.write_whole(tmp_path / "file", "one", first=True)
-    store.write_whole(tmp_path / "file", "two", first=True)
+def test_of_two_manifests_written_at_a_time_one_stays(tmp_path):
+    write_whole(tmp_path / "file", "one", first=True)
+    write_whole(tmp_path / "file", "two", first=True)
     assert (tmp_path / "file").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -281,15 +287,15 @@ def test_of_two_that_make_a_manifest_at_a_time_one_wins(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
         (errno.ENOSPC, "No space left.*10 seeds that it holds are kept; make room"),
         (errno.EROFS, "Read-only file system.*10 seeds.*make the folder writable"),
     ],
 )
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_what_cannot_be_written_leaves_all_as_it_was(tmp_path, monkeypatch, number, told, call):
-    kept = filled(tmp_path, (0, 10))
+def test_a_failed_write_changes_nothing(tmp_path, monkeypatch, number, message, call):
+    writer = filled(tmp_path, (0, 10))
 
     def refused(*_):
         raise OSError(number, os.strerror(number))
@@ -297,11 +303,11 @@ def test_what_cannot_be_written_leaves_all_as_it_was(tmp_path, monkeypatch, numb
     with monkeypatch.context() as patch:
         owner = os if call == "fsync" else type(tmp_path)
         patch.setattr(owner, call, refused)
-        with pytest.raises(ol.StoreError, match=told):
-            kept.put(10, ends(10, 20))
+        with pytest.raises(ol.StoreError, match=message):
+            writer.put(10, ends(10, 20))
     assert not list(tmp_path.glob(".seeds*"))
     check(Store(tmp_path), range(10))
-    kept.put(10, ends(10, 20))
+    writer.put(10, ends(10, 20))
     check(Store(tmp_path), range(20))
 
 
@@ -313,31 +319,82 @@ def test_a_read_only_folder_can_be_read_and_is_not_written_to(tmp_path):
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(ValueError, match="cannot keep results"):
-            Store.writing(tmp_path, CONFIGURATION)
+            StoreWriter(tmp_path, CONFIGURATION)
         check(Store(tmp_path), range(10))
     finally:
         tmp_path.chmod(0o700)
 
 
 def test_a_folder_is_held_by_one_or_shared_by_many(tmp_path):
-    pytest.importorskip("fcntl")
-    one, other = filled(tmp_path, (0, 5)), Store.writing(tmp_path, CONFIGURATION)
-    with one.held():
+    one, other = filled(tmp_path, (0, 5)), StoreWriter(tmp_path, CONFIGURATION)
+    with one.hold():
         for shared in (False, True):
-            with pytest.raises(ValueError, match=rf"in use by process {os.getpid()} on "):
-                other.held(shared).__enter__()
-    with one.held(shared=True), other.held(shared=True):
+            with pytest.raises(
+                ValueError, match=rf"in use by process {os.getpid()} on .* \(since "
+            ):
+                other.hold(shared).__enter__()
+    with one.hold(shared=True), other.hold(shared=True):
         with pytest.raises(ValueError, match="in use by process"):
-            Store.writing(tmp_path, CONFIGURATION).held().__enter__()
-    with other.held():
-        check(other, range(5))
+            StoreWriter(tmp_path, CONFIGURATION).hold().__enter__()
+    with other.hold():
+        check(other.store, range(5))
+    assert not list(tmp_path.glob(".*_*.lock"))
 
 
-def test_half_written_files_of_killed_processes_are_cleared_away(tmp_path):
-    kept = filled(tmp_path, (0, 5))
+def test_a_folder_whose_files_cannot_be_locked_is_not_held(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    one, other = filled(tmp_path, (0, 5)), StoreWriter(tmp_path, CONFIGURATION)
+    monkeypatch.setattr(locks.FileLock, "_acquire", refused)
+    with one.hold(), other.hold():
+        pass
+    assert not list(tmp_path.glob(".*_*.lock"))
+
+
+def test_a_gate_that_stays_locked_is_reported(tmp_path, monkeypatch):
+    writer = filled(tmp_path, (0, 5))
+    monkeypatch.setattr(locks, "_GATE_SECONDS", 0.1)
+    with locks.FileLock(tmp_path / locks.GATE):
+        with pytest.raises(ValueError, match="in use by another process"):
+            writer.hold().__enter__()
+
+
+def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
+    writer = filled(tmp_path, (0, 5))
     (tmp_path / ".seeds-00000005-00000009.npz.host-123").write_bytes(b"half")
+    (tmp_path / ".alone_host_123_20260101T000000_0123abcd.lock").touch()
     check(Store(tmp_path), range(5))
-    with kept.held(shared=True):
+    with writer.hold(shared=True):
         assert len(list(tmp_path.glob(".seeds-*"))) == 1  # it may be another's, just being written
-    with kept.held():
+    with writer.hold():
         assert not list(tmp_path.glob(".seeds-*"))
+        assert len(list(tmp_path.glob(".alone_*"))) == 1  # its own
+
+
+# --- reading alone ------------------------------------------------------------------------------------
+
+READ_ALONE = """
+import sys
+jax = "jax", "jaxlib", "equinox", "diffrax", "optimistix", "lineax", "jaxtyping", "optax"
+for name in (*jax, "scipy", "matplotlib", "lazy_loader", "filelock", "tabulate", "tqdm", "threadpoolctl"):
+    sys.modules[name] = None  # importing it fails
+from odelandscape.sweeps import read
+data = read.open_sweep(sys.argv[1])
+print(data.sizes["seed"], float(data.loss.where(data.outcome == "local_minimum").max()))
+"""
+
+
+def test_a_sweep_is_read_where_only_numpy_and_xarray_are_installed(tmp_path):
+    filled(tmp_path, (0, 10))
+    arguments = [sys.executable, "-c", READ_ALONE, str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seeds, largest = done.stdout.split()
+    assert seeds == "10"
+    all_ends = ends(0, 10)
+    assert float(largest) == all_ends.loss[all_ends.outcome == "local_minimum"].max()
+
+
+def test_each_column_is_described():
+    assert tuple(VARIABLES) == EndStates._fields

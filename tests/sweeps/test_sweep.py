@@ -1,20 +1,21 @@
 """Sweeps: reproducible, resumable, and counted right."""
 
 import json
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from statistics import NormalDist
 
 import jax
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 import odelandscape as ol
-from odelandscape.sweeps import tasks
+from odelandscape.sweeps import sweep, tasks
 from odelandscape.sweeps.configuration import configuration
 from odelandscape.sweeps.starts import starts
-from odelandscape.sweeps.store import Store
-from odelandscape.sweeps.summary import wilson
+from odelandscape.sweeps.store import StoreWriter
+from odelandscape.sweeps.summary import wilson_interval
 
 PROBLEM, FLOW = ol.Problem(3, 3), ol.GradientFlow()
 
@@ -36,9 +37,21 @@ def same(a: ol.Sweep, b: ol.Sweep) -> None:
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 10), (10, 10), (3, 7), (6838, 10_000)])
-def test_wilson_interval_equals_scipy(count, total):
-    truth = binomtest(count, total).proportion_ci(method="wilson")
-    np.testing.assert_allclose(wilson(count, total), (truth.low, truth.high), atol=1e-12)
+def test_ends_of_wilson_s_interval_are_one_quantile_of_the_score_away(count, total):
+    """Its definition: |p̂ − p| = z √(p (1 − p) / n), with the normal distribution's 0.975 quantile z."""
+    z = NormalDist().inv_cdf(0.975)
+    interval = wilson_interval(count, total)
+    for p in interval:
+        if 0 < p < 1:
+            score = (count / total - p) / math.sqrt(p * (1 - p) / total)
+            np.testing.assert_allclose(abs(score), z, rtol=1e-9)
+    assert 0 <= interval[0] <= count / total <= interval[1] <= 1
+    assert (interval[0] == 0) == (count == 0)
+    assert (interval[1] == 1) == (count == total)
+
+
+def test_the_interval_of_nothing_is_everything():
+    assert wilson_interval(0, 0) == (0, 1)
 
 
 def test_a_start_depends_on_sweep_seed_and_index_alone():
@@ -51,13 +64,13 @@ def test_a_start_depends_on_sweep_seed_and_index_alone():
 
 
 @pytest.mark.parametrize("flow", [FLOW, ol.NormalisedFlow(), ol.OrthonormalFlow()])
-def test_turning_a_high_dimension_keeps_all_overlaps(flow):
-    turned = starts(PROBLEM, flow, 0, np.arange(3), 50)
-    assert turned.W.shape == (3, 3, 7)
+def test_rotating_a_high_dimension_keeps_all_overlaps(flow):
+    rotated = starts(PROBLEM, flow, 0, np.arange(3), 50)
+    assert rotated.W.shape == (3, 3, 7)
     for i in range(3):
         key = jax.random.fold_in(jax.random.key(0), i)
         straight = ol.overlaps(PROBLEM, flow.project_initial(ol.random_weights(key, PROBLEM, 50)))
-        W = np.asarray(turned.W[i])
+        W = np.asarray(rotated.W[i])
         np.testing.assert_allclose(W @ W.T, straight.Q, atol=1e-12)
         np.testing.assert_allclose(W[:, :3], straight.R, atol=1e-12)
         np.testing.assert_array_equal(W[:, -1], 0)
@@ -71,7 +84,7 @@ def straight():
 @pytest.fixture
 def small(monkeypatch):
     """Files of 16 seeds, relaxed one by one."""
-    monkeypatch.setattr(tasks, "CHUNK", 16)
+    monkeypatch.setattr(sweep, "CHUNK", 16)
     monkeypatch.setattr(tasks, "full_load", lambda: 16)
 
 
@@ -119,9 +132,9 @@ def test_a_damaged_chunk_is_named_and_computed_again(tmp_path, straight, small):
     assert path.read_bytes() == whole
 
 
-def test_what_is_on_disk_is_read_when_it_is_asked_for(tmp_path, straight, small):
+def test_numbers_on_disk_are_read_when_they_are_used(tmp_path, straight, small):
     stored = ol.sweep(PROBLEM, FLOW, 40, store=tmp_path, progress=False)
-    # The store alone knows them.
+    # The store alone holds them.
     assert not any(isinstance(x, np.ndarray) for x in vars(stored).values())
     some = np.array([39, 3, 17])
     np.testing.assert_array_equal(stored.weights_of(some).W, straight.weights.W[some])
@@ -164,8 +177,16 @@ def test_spawned_processes_get_numbers_as_they_are():
     problem = ol.Problem(3, 3, ol.LeakyReLU(jax.numpy.asarray(0.1234567890123)), T)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as executor:
-        there = ol.sweep(problem, FLOW, 10, executor=executor, progress=False)
-    same(there, ol.sweep(problem, FLOW, 10, progress=False))
+        spawned = ol.sweep(problem, FLOW, 10, executor=executor, progress=False)
+    same(spawned, ol.sweep(problem, FLOW, 10, progress=False))
+
+
+def test_a_worker_relaxes_sweeps_of_several_dimensions():
+    """A known minimum has as many coordinates as the sweep that it was found in."""
+    with ThreadPoolExecutor(1) as executor:
+        for dimension in (3, 6, 3):
+            runs = ol.sweep(PROBLEM, FLOW, 20, 0, dimension, executor=executor, progress=False)
+            same(runs, ol.sweep(PROBLEM, FLOW, 20, 0, dimension, progress=False))
 
 
 def broken_for(seed: int):
@@ -178,13 +199,15 @@ def broken_for(seed: int):
     return relax_task
 
 
-def test_seeds_that_no_worker_can_do_are_told_and_stop_no_others(tmp_path, monkeypatch, straight):
+def test_seeds_that_no_worker_can_relax_count_as_failed_and_stop_no_others(
+    tmp_path, monkeypatch, straight
+):
     monkeypatch.setattr(tasks, "_LEAST", 1)
     monkeypatch.setattr(tasks, "CHUNK", 16)
     with ThreadPoolExecutor(1) as executor, monkeypatch.context() as patch:
         patch.setattr(tasks, "relax_task", broken_for(20))
         with pytest.warns(
-            UserWarning, match=r"seeds 16 – 31 failed 3 times each.*too wide.*failed"
+            UserWarning, match=r"seeds 16 – 31 failed 3 times each.*too wide.*counted as failed"
         ):
             part = ol.sweep(PROBLEM, FLOW, 40, executor=executor, store=tmp_path, progress=False)
     assert list(part.outcome[16:32]) == ["failed"] * 16
@@ -194,7 +217,7 @@ def test_seeds_that_no_worker_can_do_are_told_and_stop_no_others(tmp_path, monke
     same(ol.sweep(PROBLEM, FLOW, 40, store=tmp_path, progress=False), straight)
 
 
-def test_what_no_worker_can_do_at_all_is_an_error(monkeypatch):
+def test_seeds_that_fail_before_any_succeed_are_an_error(monkeypatch):
     monkeypatch.setattr(tasks, "relax_task", broken_for(0))
     with (
         ThreadPoolExecutor(1) as executor,
@@ -203,22 +226,22 @@ def test_what_no_worker_can_do_at_all_is_an_error(monkeypatch):
         ol.sweep(PROBLEM, FLOW, 40, executor=executor, progress=False)
 
 
-def test_a_configuration_tells_numbers_and_functions_apart():
-    def told(activation, flow=FLOW):
+def test_configurations_differ_where_numbers_or_functions_do():
+    def recorded(activation, flow=FLOW):
         return configuration(ol.Problem(3, 3, activation), flow, 0, 3)
 
-    assert told(ol.LeakyReLU(0.1)) == told(ol.LeakyReLU(np.float64(0.1)))
-    assert told(ol.LeakyReLU(jax.numpy.asarray(0.2))) != told(ol.LeakyReLU(0.1))
+    assert recorded(ol.LeakyReLU(0.1)) == recorded(ol.LeakyReLU(np.float64(0.1)))
+    assert recorded(ol.LeakyReLU(jax.numpy.asarray(0.2))) != recorded(ol.LeakyReLU(0.1))
     one, other = (ol.Quadrature(lambda x, a=a: jax.numpy.tanh(a * x)) for a in (1.0, 2.0))
-    assert told(one)["activation"] == told(other)["activation"]  # a lambda is a lambda
-    assert told(one) != told(other)
-    assert told(ol.ReLU(), ol.NormalisedFlow()) != told(ol.ReLU())
-    json.dumps(told(one), allow_nan=False)
+    assert recorded(one)["activation"] == recorded(other)["activation"]  # a lambda is a lambda
+    assert recorded(one) != recorded(other)
+    assert recorded(ol.ReLU(), ol.NormalisedFlow()) != recorded(ol.ReLU())
+    json.dumps(recorded(one), allow_nan=False)
 
 
 def test_a_sweep_with_an_activation_of_one_s_own_opens_as_a_dataset_only(tmp_path):
     problem = ol.Problem(1, 1, ol.Quadrature(jax.numpy.tanh))
-    Store.writing(tmp_path, configuration(problem, FLOW, 0, 1))
+    StoreWriter(tmp_path, configuration(problem, FLOW, 0, 1))
     with pytest.raises(ValueError, match="made with Quadrature, which is not"):
         ol.read_sweep(tmp_path)
 
@@ -234,7 +257,7 @@ def test_the_summary_counts_every_start(capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"seeds": 0}, "seeds must be .* got 0"),
         ({"seeds": -5}, "seeds must be .* got -5"),
@@ -242,8 +265,8 @@ def test_the_summary_counts_every_start(capsys):
         ({"dimension": 2}, "dimension must be at least .* 3; got 2"),
     ],
 )
-def test_bad_arguments_are_named(change, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_arguments_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
         ol.sweep(PROBLEM, FLOW, **({"seeds": 5} | change))
 
 
