@@ -19,3 +19,7 @@ class OperationError(RuntimeError):
 
 class StoreError(OperationError):
     """A folder of results cannot be written or read on."""
+
+
+class MissingExtraError(OperationError, ImportError):
+    """An optional dependency that this needs is not installed."""
