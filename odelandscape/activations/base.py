@@ -32,9 +32,29 @@ class AbstractActivation(eqx.Module):
         """σ itself, elementwise."""
 
     @property
-    @abc.abstractmethod
     def positively_homogeneous(self) -> bool:
-        """Whether σ(a x) = a σ(x) for a > 0: then (w, v) → (a w, v / a) leaves the network unchanged."""
+        """Whether σ(a x) = a σ(x) for a > 0: then (w, v) → (a w, v / a) leaves the network unchanged.
+
+        False unless overridden, as are `even`, `odd` and `smooth`: False promises nothing, and what relies on
+        the property is left out.
+        """
+        return False
+
+    @property
+    def even(self) -> bool:
+        """Whether σ(−x) = σ(x): then w → −w leaves the network unchanged."""
+        return False
+
+    @property
+    def odd(self) -> bool:
+        """Whether σ(−x) = −σ(x): then (w, v) → (−w, −v) leaves the network unchanged."""
+        return False
+
+    @property
+    def smooth(self) -> bool:
+        """Whether σ is twice differentiable everywhere: then the loss is twice differentiable in the weights
+        at coincident units and at units of length 0, too."""
+        return False
 
     @abc.abstractmethod
     def second_moment(

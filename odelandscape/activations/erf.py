@@ -18,8 +18,12 @@ class Erf(AbstractActivation):
         return jax.scipy.special.erf(x / np.sqrt(2))
 
     @property
-    def positively_homogeneous(self) -> bool:
-        return False
+    def odd(self) -> bool:
+        return True
+
+    @property
+    def smooth(self) -> bool:
+        return True
 
     def second_moment(self, c11, c12, c22):
         return (2 / np.pi) * arcsine(c12 / jnp.sqrt((1 + c11) * (1 + c22)))

@@ -38,8 +38,31 @@ class AbstractFlow(eqx.Module):
 
     @property
     def stochastic(self) -> bool:
-        """Whether noise adds to Q: then weights don't say where the flow goes, and order parameters do."""
+        """Whether noise adds to Q (False unless overridden).
+
+        Such a flow is a flow of order parameters: weights of finite dimension do not determine its rates.
+        """
         return False
+
+    @property
+    def trains_readout(self) -> bool:
+        """Whether the flow moves the readout v (False unless overridden: then v̇ = 0)."""
+        return False
+
+    @property
+    def preserves_norms(self) -> bool:
+        """Whether the flow keeps each |w_i| at the value that `project_initial` gives it (False unless
+        overridden)."""
+        return False
+
+    @property
+    def permutation_equivariant(self) -> bool:
+        """Whether permuted students, or teachers that a permutation leaves equal, have permuted rates.
+
+        True unless overridden: students and teachers enter `mixing` by their overlaps and readouts alone. A
+        flow that treats its units differently by their index must return False.
+        """
+        return True
 
     @abc.abstractmethod
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:

@@ -15,6 +15,10 @@ class NormalisedFlow(AbstractFlow):
     scaled to unit length.
     """
 
+    @property
+    def preserves_norms(self) -> bool:
+        return True
+
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         X, Y, dv, _ = gradient_mixing(state, problem)
         q = jnp.diagonal(state.Q)

@@ -61,6 +61,10 @@ class OnlineSGD(AbstractFlow):
     def stochastic(self) -> bool:
         return True
 
+    @property
+    def trains_readout(self) -> bool:
+        return self.train_readout
+
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         # Noise would drive apart what rounding makes of Q_ij and Q_ji.
         state = OrderParameters((state.Q + state.Q.T) / 2, state.R, state.v)

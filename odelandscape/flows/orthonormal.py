@@ -31,6 +31,10 @@ class OrthonormalFlow(AbstractFlow):
         if self.metric not in ("euclidean", "canonical"):
             raise UserError(f'metric must be "euclidean" or "canonical"; got {self.metric!r}')
 
+    @property
+    def preserves_norms(self) -> bool:
+        return True
+
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         X, Y, dv, _ = gradient_mixing(state, problem)
         GW = X @ state.Q + Y @ state.R.T

@@ -16,6 +16,10 @@ class TwoLayerFlow(AbstractFlow):
     set of equal networks.
     """
 
+    @property
+    def trains_readout(self) -> bool:
+        return True
+
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         X, Y, *_ = gradient_mixing(state, problem)
         Q, R, v = state.Q, state.R, state.v

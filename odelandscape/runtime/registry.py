@@ -1,25 +1,135 @@
-"""Objects named by where they are: `module:object`."""
+"""Objects named by a short name of a table, or by where they are: `module:object`.
 
+A table is a dict name → `module:Class`, such as `activations.BY_NAME` and `flows.BY_NAME`: reading its names
+imports nothing. A user's own class or object is given by its place, and needs no entry.
+"""
+
+import inspect
+from functools import reduce
 from importlib import import_module
+from typing import TypeVar
+
+from .errors import UserError
+
+T = TypeVar("T")
 
 
-def load(place: str) -> object:
+def load(place: str, argument: str = "place") -> object:
     """Return the object at `module:object`, such as `odelandscape.flows.gradient:GradientFlow`.
 
-    Raises ImportError if there is no such module, AttributeError if it has no such object.
+    Raises UserError, naming `argument`, if `place` is not of this form, if there is no such module, and if it
+    has no such object. What the module itself raises when it is imported is passed on.
     """
     module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+    if not module or not name or module.startswith("."):
+        raise UserError(f"argument {argument}: got {place!r}; allowed: module:object")
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        # The module itself or a package that it is in; a module that *it* imports keeps its traceback.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise UserError(
+            f"argument {argument}: there is no module {error.name!r}; got {place!r}; allowed: "
+            "module:object of a module that can be imported"
+        ) from None
+    try:
+        return reduce(getattr, name.split("."), found)
+    except AttributeError:
+        raise UserError(
+            f"argument {argument}: the module {module!r} has no object {name!r}; got {place!r}; allowed: "
+            "module:object"
+        ) from None
 
 
-def load_class(table: dict[str, str], name: str) -> type:
+def load_class(table: dict[str, str], class_name: str) -> type:
     """Return the class of this name among the objects of a table of places.
 
     Raises KeyError if the table has none.
     """
     for place in table.values():
-        if place.endswith(f":{name}"):
-            found = load(place)
-            assert isinstance(found, type)
+        found = load(place) if place.endswith(f":{class_name}") else None
+        if isinstance(found, type):
             return found
-    raise KeyError(name)
+    raise KeyError(class_name)
+
+
+def name_in(table: dict[str, str], found: object) -> str | None:
+    """Return the name that a table has for the class of this instance, None if it has none."""
+    names = {place: name for name, place in table.items()}
+    return names.get(place_of(found))
+
+
+def place_of(found: object) -> str:
+    """Return the place `module:Class` of the class of this instance."""
+    return f"{type(found).__module__}:{type(found).__qualname__}"
+
+
+def resolve(
+    table: dict[str, str], given: str, kind: type[T], argument: str, **numbers: float | None
+) -> T:
+    """Return the instance of `kind` that `given` names.
+
+    - `given`: a name of `table`, or the place `module:object` of an instance of `kind` or of a subclass,
+      which is called with `numbers` as keywords.
+    - `argument`: what messages call `given`: an option such as `--activation`, or a parameter's name.
+    - `numbers`: such as `slope=0.2`; None counts as not given, so that the class has its own default.
+
+    Raises UserError, naming the argument, for a name that is not in the table, a place with no such module or
+    object, an object of another kind, a class whose abstract methods are not all defined or that needs more
+    than `numbers`, and a number that the class has no field for or an instance cannot take.
+    """
+    allowed = (
+        f"{', '.join(table)}, or module:object of an instance or a subclass of {kind.__name__}"
+    )
+    if given not in table and ":" not in given:
+        raise UserError(f"argument {argument}: got {given!r}; allowed: {allowed}")
+    found = load(table.get(given, given), argument)
+    values = {name: value for name, value in numbers.items() if value is not None}
+    if isinstance(found, kind):
+        if values:
+            raise UserError(_no_such_number(table, given, argument, next(iter(values))))
+        return found
+    if not isinstance(found, type) or not issubclass(found, kind):
+        what = f"the class {found.__qualname__}" if isinstance(found, type) else repr(found)
+        raise UserError(f"argument {argument}: {given!r} is {what}; allowed: {allowed}")
+    return _instance(found, values, table, given, argument)
+
+
+def _instance(
+    cls: type[T], values: dict[str, float], table: dict[str, str], given: str, argument: str
+) -> T:
+    parameters = _parameters(cls)
+    for name in values:
+        if name not in parameters:
+            raise UserError(_no_such_number(table, given, argument, name))
+    undefined = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+    if undefined:
+        raise UserError(f"argument {argument}: the class {given!r} must define {undefined}")
+    required = [
+        name for name, p in parameters.items() if p.default is p.empty and name not in values
+    ]
+    if required:
+        raise UserError(
+            f"argument {argument}: the class {given!r} needs {', '.join(required)}; allowed: the place "
+            "module:object of an instance"
+        )
+    return cls(**values)
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The keywords that a class takes: its fields, or the parameters of its own `__init__`."""
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {p.name: p for p in parameters if p.kind in named}
+
+
+def _no_such_number(table: dict[str, str], given: str, argument: str, name: str) -> str:
+    places = {known: load(place) for known, place in table.items()}
+    having = [n for n, c in places.items() if isinstance(c, type) and name in _parameters(c)]
+    option = f"--{name.replace('_', '-')}" if argument.startswith("--") else name
+    some = ", ".join(having)
+    only = f"only {some} has one"
+    if given not in table:
+        only = f"only {some} and a class with the field {name} have one"
+    return f"argument {option}: {only}; got {argument} {given}"
