@@ -24,8 +24,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "check",
         run,
         summary="prove certificates again",
-        description="Prove the claims of certificates again, from the boxes in them alone. The exit status is "
-        "2 if a claim is not proved.",
+        description="Prove the claims of certificates again, from their boxes alone. The exit status is 2 if "
+        "a claim is not proved.",
         examples=EXAMPLES,
     )
     parser.add_argument(

@@ -27,8 +27,8 @@ first steps:
   odelandscape minima -K 17 -M 17 --anti-aligned 2      find families of minima without sampling
   odelandscape sweep --help                             the options of a command, with examples
 
-exit status: 0, done (or nothing was asked for); 1, the request could not be carried out; 2, bad arguments; 130,
-interrupted. Messages are one line on standard error. An exception with a traceback is a fault of odelandscape.
+exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments;
+130, interrupted. Messages are one line on standard error. A traceback is a fault of odelandscape.
 """
 
 
@@ -58,13 +58,17 @@ class _Version(argparse.Action):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="odelandscape",
-        description="The loss landscape of a two-layer teacher-student network: sample its minima, find them "
-        "without sampling, prove them.",
+        description="The loss landscape of a two-layer teacher-student network: sample its minima,\n"
+        "find them without sampling, prove them.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--version", action=_Version, nargs=0, help="print the versions of odelandscape and jax"
+        "-V",
+        "--version",
+        action=_Version,
+        nargs=0,
+        help="print the versions of odelandscape and jax",
     )
     commands = parser.add_subparsers(dest="command", metavar="command", parser_class=_Parser)
     for command in COMMANDS:

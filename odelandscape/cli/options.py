@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +110,7 @@ def add_command(
     parser = commands.add_parser(
         name,
         help=summary,
-        description=description,
+        description=textwrap.fill(description, 99),
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -267,7 +268,11 @@ def check_writable(folder: Path, file: str) -> None:
 
 
 def write_results(
-    folder: Path, texts: Mapping[str, str], figure: str, draw: Callable[[Path], None], kept: str = ""
+    folder: Path,
+    texts: Mapping[str, str],
+    figure: str,
+    draw: Callable[[Path], None],
+    kept: str = "",
 ) -> None:
     """Write texts, each whole or not at all, then draw a figure into its file.
 

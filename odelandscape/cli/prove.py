@@ -32,9 +32,9 @@ examples:
   odelandscape prove -K 10 -M 10 --all                every family that a search finds
   odelandscape prove -K 1000000 -M 1000000 --anti-aligned 1 --bits 256
 
-Proved in ball arithmetic: that exactly one fixed point lies in a small box, and enclosures of its parameters,
-of its loss and of all eigenvalues of its Hessian. The folder of --out receives proofs.txt and a certificate of
-each family (JSON), which `odelandscape check FILE` proves again.
+Proved in ball arithmetic: that exactly one fixed point lies in a small box, and enclosures of its
+parameters, of its loss and of all eigenvalues of its Hessian. The folder of --out receives proofs.txt and a
+certificate of each family (JSON), which `odelandscape check FILE` proves again.
 """
 
 
