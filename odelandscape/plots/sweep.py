@@ -101,7 +101,7 @@ def _caption(row: FamilyRow) -> str:
 
 
 def sweep_figure(runs: Sweep, limit: int = 3) -> Figure:
-    """Return a figure: the histogram of final losses, and above it R of the `limit` most frequent families."""
+    """Return a figure: the histogram of final losses, above it R of the `limit` most frequent families."""
     summary = runs.summary()
     frequent = sorted(summary.families, key=lambda row: -row.count)[:limit]
     frequent.sort(key=lambda row: row.loss)
