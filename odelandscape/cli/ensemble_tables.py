@@ -19,7 +19,7 @@ def table_of(course: Course) -> str:
     if networks is not None:
         head[2:2] = ["networks", "standard error", "deviation"]
     reached = np.linspace(0, course.reached - 1, _ROWS).round().astype(int)
-    lines = [text_table(head, [_cells(course, t) for t in np.unique(reached)], left=())]
+    lines = [text_table(head, [_cells(course, t) for t in np.unique(reached).tolist()], left=())]
     lines += ["", "cosines: smallest and largest of a student with its nearest teacher at the end"]
     if networks is not None:
         lines.append(

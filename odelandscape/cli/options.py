@@ -28,18 +28,17 @@ odelandscape.AbstractFlow in a module of the current folder or of an installed p
 
 
 # Parsers of single values: argparse adds the name of the option to their messages.
-def whole(least: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from `least` up."""
+def whole(least: int, largest: int | None = None) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `largest`, or from `least` up."""
+    allowed = f"{least} up" if largest is None else f"{least} to {largest}"
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < least:
-            raise argparse.ArgumentTypeError(
-                f"got {text!r}; allowed: whole numbers from {least} up"
-            )
+        if value is None or value < least or (largest is not None and value > largest):
+            raise argparse.ArgumentTypeError(f"got {text!r}; allowed: whole numbers from {allowed}")
         return value
 
     return parse
@@ -159,7 +158,11 @@ def add_flow(parser: argparse.ArgumentParser) -> None:
 def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
     """Add --seed."""
     parser.add_argument(
-        "--seed", type=whole(0), default=0, metavar="S", help=f"random seed of {of} (default 0)"
+        "--seed",
+        type=whole(0, 2**63 - 1),  # what a key of JAX is made of
+        default=0,
+        metavar="S",
+        help=f"random seed of {of} (default 0)",
     )
 
 

@@ -45,6 +45,7 @@ def loss_histogram(axes: Axes, runs: Sweep, bins: int = 60) -> Axes:
             )
     axes.set_yscale("log")
     axes.set_ylim(0.7, 20 * len(runs))
+    axes.locator_params(axis="x", nbins=5)  # their labels have room in a column, too
     axes.set_xlabel("population loss of the end state")
     axes.set_ylabel("number of starts")
     for row in runs.summary().families:

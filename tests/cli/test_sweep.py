@@ -35,6 +35,10 @@ SWEEP = ["sweep", "-K", "2", "-M", "2", "--seeds", "40", "--quiet"]
         ("-K 5 -M 5 --seeds -1", r"--seeds.*got '-1'"),
         ("-K 5 -M 5 --seeds 0", r"--seeds.*got '0'"),
         ("-K 5 -M 5 --seed -1", r"--seed.*got '-1'"),
+        (
+            f"-K 5 -M 5 --seed {2**63}",
+            r"--seed.*got '9.*8'; allowed: whole numbers from 0 to 9.*7$",
+        ),
         ("-K 5 -M 5 --slope nan --activation leaky-relu", r"--slope.*got 'nan'"),
         ("-K 5 -M 5 --slope 0.2", r"--slope: .*leaky-relu"),
         ("-K 6 -M 5 --flow ongd", r"K ≤ d"),
