@@ -1,8 +1,9 @@
-"""Gaussian moments of activations, in closed form or by quadrature; a new activation is one file here."""
+"""Gaussian moments of activations, in closed form or by quadrature; a new activation is one file here, and one
+line in `BY_NAME`."""
 
 BY_NAME = {
     "relu": "odelandscape.activations.relu:ReLU",
     "leaky-relu": "odelandscape.activations.relu:LeakyReLU",
     "erf": "odelandscape.activations.erf:Erf",
 }
-"""Where the activations are that the command line offers, by their names there."""
+"""The place `module:Class` of each activation by its short name (`runtime.registry`)."""

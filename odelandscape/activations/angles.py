@@ -34,7 +34,7 @@ _P = (
 
 
 def sine(c: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""$\sin\theta = \sqrt{(1-c)(1+c)}$, 0 where rounding has carried $|c|$ past 1."""
+    r"""Return $\sin\theta = \sqrt{(1-c)(1+c)}$, 0 where rounding makes $|c|$ larger than 1."""
     return jnp.sqrt(jnp.maximum((1 - c) * (1 + c), 0))
 
 
@@ -45,16 +45,16 @@ def _safe_cosecant(c: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.custom_jvp
 def arcsine(c: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""$\arcsin c$, $c$ clipped to $[-1, 1]$; derivative $1/\sin\theta$, and 0 where $\sin\theta = 0$."""
+    r"""Return $\arcsin c$, $c$ clipped to $[-1, 1]$; derivative $1/\sin\theta$, and 0 where $\sin\theta = 0$."""
     x = jnp.minimum(jnp.abs(c), 1)
-    far = x > 0.5
-    z = jnp.where(far, (1 - x) * 0.5, x * x)
-    y = jnp.where(far, jnp.sqrt(z), x)
+    large = x > 0.5
+    z = jnp.where(large, (1 - x) * 0.5, x * x)
+    y = jnp.where(large, jnp.sqrt(z), x)
     polynomial = jnp.full_like(z, _P[-1])
     for coefficient in reversed(_P[:-1]):
         polynomial = polynomial * z + coefficient
-    near = y + y * z * polynomial
-    return jnp.sign(c) * jnp.where(far, np.pi / 2 - 2 * near, near)
+    small = y + y * z * polynomial  # arcsin y of y ≤ 1/2
+    return jnp.sign(c) * jnp.where(large, np.pi / 2 - 2 * small, small)
 
 
 @arcsine.defjvp
@@ -65,7 +65,7 @@ def _arcsine_jvp(primals, tangents):
 
 @jax.custom_jvp
 def sine_with_slope(c: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""$\sin\theta$ with derivative $-c/\sin\theta$, and 0 where $\sin\theta = 0$."""
+    r"""Return $\sin\theta$ with derivative $-c/\sin\theta$, and 0 where $\sin\theta = 0$."""
     return sine(c)
 
 
@@ -77,8 +77,8 @@ def _sine_jvp(primals, tangents):
 
 @jax.custom_jvp
 def arccos_remainder(c: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""$g(c) = \sqrt{1-c^2} + c \arcsin c - 1 = O(c^2)$, with $g' = \arcsin$ and $g'' = 1/\sin\theta$."""
-    # √(1−c²) − 1 = −c²/(1 + √(1−c²)): so written it keeps its digits where c is small.
+    r"""Return $g(c) = \sqrt{1-c^2} + c \arcsin c - 1 = O(c^2)$, with $g' = \arcsin$ and $g'' = 1/\sin\theta$."""
+    # √(1−c²) − 1 = −c²/(1 + √(1−c²)): in this form no digits are lost by cancellation at small c.
     return c * (arcsine(c) - c / (1 + sine(c)))
 
 
@@ -109,7 +109,10 @@ def _arccos_remainder_slope_jvp(primals, tangents):
 
 @jax.custom_jvp
 def arccos_remainder_deficit(h: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""$g(1) - g(1-h)$ of `bulge`, from $h = 1 - \cos\theta$, which says more of small angles than c."""
+    r"""Return $g(1) - g(1-h)$ of `arccos_remainder`, from $h = 1 - \cos\theta$.
+
+    At small angles h has digits that c = 1 − h has lost.
+    """
     theta = _angle_from_versine(h)
     s = jnp.sqrt(jnp.maximum(h * (2 - h), 0))
     return (np.pi / 2) * h - (s - theta * (1 - h))
@@ -122,13 +125,13 @@ def _arccos_remainder_deficit_jvp(primals, tangents):
 
 
 def norm(square: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Square root with derivative 0 at 0: the length of a unit whose squared length is `square`."""
+    """Return the square root with derivative 0 at 0: the norm of a unit whose squared norm is `square`."""
     positive = square > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
 def safe_reciprocal(n: Float[Array, "..."]) -> Float[Array, "..."]:
-    """1/n of a length, and 0 of length 0."""
+    """Return 1/n of a norm n, and 0 for n = 0."""
     positive = n > 0
     return jnp.where(positive, 1 / jnp.where(positive, n, 1), 0)
 
@@ -136,7 +139,7 @@ def safe_reciprocal(n: Float[Array, "..."]) -> Float[Array, "..."]:
 def cosine(
     c12: Float[Array, "..."], n1: Float[Array, "..."], n2: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """`c12 / (n1 n2)`, and 0 where either length is 0."""
+    """Return `c12 / (n1 n2)`, and 0 where either norm is 0."""
     product = n1 * n2
     positive = product > 0
     return jnp.where(positive, c12 / jnp.where(positive, product, 1), 0)

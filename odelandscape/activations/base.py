@@ -1,4 +1,4 @@
-r"""What an activation has to know: three functions of a 2×2 covariance, and one of a 4×4 for SGD.
+r"""What defines an activation: three functions of a 2×2 covariance, and one of a 4×4 for SGD.
 
 Everything that gradient flows need from an activation follows from $I_2$ and two *mixing scalars*, because by
 Stein's lemma $E[\sigma'(u)\, x\, \sigma(w)]$ is a combination of the weight vectors behind $u$ and
@@ -8,9 +8,11 @@ $$E[\sigma'(u)\, v\, \sigma(w)] = p\, c_{uv} + s\, c_{vw}, \qquad
   p = E[\sigma''(u)\sigma(w)] = 2\,\partial I_2/\partial c_{uu}, \quad
   s = E[\sigma'(u)\sigma'(w)] = \partial I_2/\partial c_{uw}.$$
 
-The derivatives on the right are Price's theorem. A new activation gives `second_moment` and `mixing_scalars`
-elementwise, and has all of these flows, losses and Hessians. The noise of SGD at a finite learning rate needs
-$I_4 = E[\sigma'(u)\sigma'(v)\sigma(s)\sigma(t)]$ as well.
+The derivatives on the right are Price's theorem. A new activation is one file with a subclass of
+`AbstractActivation` that defines σ, `second_moment` and `mixing_scalars` elementwise, and one line in
+`activations.BY_NAME`: all of the flows, losses and Hessians follow. The noise of SGD at a finite learning
+rate needs $I_4 = E[\sigma'(u)\sigma'(v)\sigma(s)\sigma(t)]$ as well, which is done by quadrature unless the
+activation has a closed form.
 """
 
 import abc
@@ -22,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .grouped_units import GroupedUnits
+from .quadrature_rules import fourth_moment
 
 
 class AbstractActivation(eqx.Module):
@@ -29,7 +32,7 @@ class AbstractActivation(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """σ itself, elementwise."""
+        """Return σ(x), elementwise."""
 
     @property
     def positively_homogeneous(self) -> bool:
@@ -60,29 +63,29 @@ class AbstractActivation(eqx.Module):
     def second_moment(
         self, c11: Float[Array, "..."], c12: Float[Array, "..."], c22: Float[Array, "..."]
     ) -> Float[Array, "..."]:
-        """I2 = E[σ(u) σ(w)] elementwise, for covariances that broadcast against each other."""
+        """Return I2 = E[σ(u) σ(w)] elementwise, for covariances that broadcast against each other."""
 
     @abc.abstractmethod
     def mixing_scalars(
         self, c11: Float[Array, "..."], c12: Float[Array, "..."], c22: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """(p, s) elementwise; where `c11` is 0, p is finite (it multiplies a weight that is 0)."""
+        """Return (p, s) elementwise; where `c11` is 0, p is finite (it multiplies a weight that is 0)."""
 
     def quadratic_form(
         self, a: Float[Array, " n"], covariance: Float[Array, "n n"]
     ) -> Float[Array, ""]:
-        r"""$E[(\sum_k a_k \sigma(\lambda_k))^2] = \sum_{kl} a_k a_l I_2(k, l)$.
+        r"""Return $E[(\sum_k a_k \sigma(\lambda_k))^2] = \sum_{kl} a_k a_l I_2(k, l)$.
 
-        Twice the population loss, when `a` holds the students' and minus the teachers' readouts. An
-        activation overrides it where the sum can be arranged to lose fewer digits.
+        Twice the population loss, where `a` holds the students' and minus the teachers' readouts. An
+        activation overrides it where the sum can be arranged to lose fewer digits by cancellation.
         """
         c = jnp.diagonal(covariance)
         return a @ self.second_moment(c[:, None], covariance, c[None, :]) @ a
 
     def grouped_quadratic_form(self, units: GroupedUnits) -> Float[Array, ""]:
-        """`quadratic_form` of all units that the types stand for, at a cost that the sizes don't change.
+        """Return `quadratic_form` of all units that the types stand for, at a cost independent of the sizes.
 
-        An activation overrides it where differences can be taken before they lose digits.
+        An activation overrides it where differences can be taken before digits are lost by cancellation.
         """
         off, same = units.pairs()
         q = jnp.diagonal(units.same)
@@ -93,9 +96,14 @@ class AbstractActivation(eqx.Module):
         together = self.second_moment(q[:, None], together, q[None, :])
         return jnp.sum(a * (off * apart + same * together))
 
-    @abc.abstractmethod
     def I4(self, C: Float[Array, "4 4"]) -> Float[Array, ""]:
-        """E[σ'(u) σ'(v) σ(s) σ(t)] of zero-mean Gaussians (u, v, s, t) with covariance C (paper, A.6)."""
+        """Return E[σ'(u) σ'(v) σ(s) σ(t)] of zero-mean Gaussians (u, v, s, t) with covariance C (paper, A.6).
+
+        Unless an activation overrides it, a sum over a grid in four dimensions (`quadrature_rules`): 1.7
+        million evaluations of σ, 10 to 20 ms, accurate to 1e-9 for an analytic σ that varies on the scale of
+        1 or more, and to no more than 1e-3 for one with a kink.
+        """
+        return fourth_moment(self, C)
 
     def slope_products(
         self,
@@ -104,12 +112,15 @@ class AbstractActivation(eqx.Module):
         students: int,
         tolerance: float,
     ) -> Float[Array, "{students} {students}"]:
-        r"""$E[\sigma'(\lambda_i)\sigma'(\lambda_j)(\sum_l a_l\sigma(\lambda_l))^2]$ of the first units.
+        r"""Return $E[\sigma'(\lambda_i)\sigma'(\lambda_j)(\sum_l a_l\sigma(\lambda_l))^2]$ of students.
 
-        What the noise of online SGD is made of: $\sum_{lm} a_l a_m I_4(i, j, l, m)$. I4 does not change when
-        (i, j) or (l, m) change places, so this takes K(K+1)/2 · n(n+1)/2 of them. An activation overrides it
-        where more is known of them; `tolerance` is the absolute error of an integral that is done
+        The noise of online SGD is proportional to it: $\sum_{lm} a_l a_m I_4(i, j, l, m)$. I4 is symmetric in
+        (i, j) and in (l, m), so this takes K(K+1)/2 · n(n+1)/2 of them. An activation overrides it where the
+        sums can be done in closed form; `tolerance` is the absolute error of an integral that is done
         numerically.
+
+        - `a` (n,), `covariance` (n, n): readouts and overlaps of all units, the students first;
+        - `students`: K, the number of students.
         """
         del tolerance
         pairs, others = (np.stack(np.triu_indices(n), 1) for n in (students, len(a)))
@@ -124,10 +135,10 @@ class AbstractActivation(eqx.Module):
         return products.at[pairs[:, 1], pairs[:, 0]].set(sums)
 
     def I2(self, C: Float[Array, "2 2"]) -> Float[Array, ""]:
-        """E[σ(u) σ(v)] of two zero-mean Gaussians with covariance C (paper, Eq. 23)."""
+        """Return E[σ(u) σ(v)] of two zero-mean Gaussians with covariance C (paper, Eq. 23)."""
         return self.second_moment(C[0, 0], C[0, 1], C[1, 1])
 
     def I3(self, C: Float[Array, "3 3"]) -> Float[Array, ""]:
-        """E[σ'(u) v σ(w)] of three zero-mean Gaussians (u, v, w) with covariance C (paper, Eq. 25)."""
+        """Return E[σ'(u) v σ(w)] of three zero-mean Gaussians (u, v, w) with covariance C (paper, Eq. 25)."""
         p, s = self.mixing_scalars(C[0, 0], C[0, 2], C[2, 2])
         return p * C[0, 1] + s * C[1, 2]

@@ -11,7 +11,8 @@ from .base import AbstractActivation
 class Erf(AbstractActivation):
     r"""σ(x) = erf(x/√2), with $I_2 = (2/\pi)\arcsin(c_{12}/\sqrt{(1+c_{11})(1+c_{22})})$.
 
-    Smooth everywhere, zero norms and coincident units included (Saad and Solla 1995; paper, E.3).
+    The Saad–Solla activation: smooth everywhere, at units of norm 0 and at coincident units too (Saad and
+    Solla 1995; paper, E.3).
     """
 
     def __call__(self, x):
@@ -33,13 +34,17 @@ class Erf(AbstractActivation):
         return -c12 / (1 + c11) * s, s
 
     def I4(self, C):
-        """In closed form (Saad and Solla 1995): σ'(u) σ'(v) is a Gaussian, and changes C alone."""
+        """Return I4 in closed form (Saad and Solla 1995): σ'(u) σ'(v) is a Gaussian in (u, v), a weight that
+        only replaces C by another covariance."""
         (a, b, c, d), (e, f, g), (h, i), k = C[0], C[1, 1:], C[2, 2:], C[3, 3]
         given = (1 + a) * (1 + e) - b * b
 
-        def tilted(x1, x2, y1, y2):  # given · (what the two rows of C lose by the tilt)
+        # The covariance under that Gaussian weight is C less a matrix of rank two, here times `given`.
+        def correction(x1, x2, y1, y2):
             return (1 + e) * x1 * y1 + (1 + a) * x2 * y2 - b * (x1 * y2 + x2 * y1)
 
-        sine = given * i - tilted(c, f, d, g)
-        lengths = (given * (1 + h) - tilted(c, f, c, f)) * (given * (1 + k) - tilted(d, g, d, g))
+        sine = given * i - correction(c, f, d, g)
+        lengths = (given * (1 + h) - correction(c, f, c, f)) * (
+            given * (1 + k) - correction(d, g, d, g)
+        )
         return (4 / np.pi**2) / jnp.sqrt(given) * arcsine(sine / jnp.sqrt(lengths))

@@ -1,4 +1,4 @@
-"""Units in groups of interchangeable ones: what a block ansatz gives to an activation."""
+"""Units in groups of interchangeable ones: the order parameters of a block-symmetric state."""
 
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ class GroupedUnits(NamedTuple):
 
     A *type* of unit, one row here, stands for as many units as its group has members: the students
     matched to a block of teachers and these teachers are two types of one group. Sizes are numbers and may
-    be real. Differences that lose digits if they are taken afterwards are given as such: the norm over
-    the group's reference (a teacher's norm, where the group has teachers), and the squared distance of
+    be real. Differences whose digits would be lost by cancellation are given as such: the norm minus the
+    group's reference (a teacher's norm, where the group has teachers), and the squared distance of
     units of one group at the same index.
     """
 
@@ -29,11 +29,11 @@ class GroupedUnits(NamedTuple):
 
     @property
     def norm(self) -> Float[Array, " U"]:
-        """|w| of each type."""
+        """The norm |w| of each type."""
         return self.excess + self.member @ self.reference
 
     def pairs(self) -> tuple[Float[Array, "U U"], Float[Array, "U U"]]:
-        """How many ordered pairs there are of each two types, at different indices and at the same."""
+        """Return the numbers of ordered pairs of each two types, at different indices and at the same index."""
         size = jnp.asarray(self.member) @ self.size
         same = jnp.asarray(self.member @ self.member.T) * size[:, None]
         return size[:, None] * size[None, :] - same, same

@@ -3,7 +3,7 @@ r"""$I_4$ of every positively homogeneous activation, by parity.
 Such an activation is $\sigma(x) = m x + h |x|$, and $\sigma'(x) = m + h \operatorname{sgn} x$: ReLU has
 m = h = ½, a leak a has m = (1+a)/2 and h = (1−a)/2. Multiplied out, of the terms of
 $\sigma'(u)\sigma'(v)\sigma(s)\sigma(t)$ those of odd parity vanish. All that remain are elementary by Stein's
-lemma but one, $E[\operatorname{sgn} u \operatorname{sgn} v |s| |t|]$ of four different units (`_signs`):
+lemma but one, $E[\operatorname{sgn} u \operatorname{sgn} v |s| |t|]$ of four different units (`signs`):
 
 - $E|s||t| = \frac2\pi(n_s n_t \sin_{st} + c_{st}\arcsin\rho_{st})$,
 - $E[\operatorname{sgn} u\, s\, |t|] = \frac2\pi(c_{st}\arcsin\rho_{ut} + n_s n_t\rho_{us}\sin_{ut})$,
@@ -29,7 +29,7 @@ _TWO_OVER_PI = 2 / np.pi
 
 
 class Quadruples(NamedTuple):
-    """Sets of four units, and how each of their pairs of students is coupled to the other two."""
+    """Sets of four units, and for each of their pairs of students the other two units."""
 
     units: np.ndarray  # (4, n)
     first: np.ndarray  # (r,) students i < j of each role
@@ -40,10 +40,10 @@ class Quadruples(NamedTuple):
 
 
 def quadruples(students: int, units: int) -> Quadruples:
-    """All sets of four units with two students or more.
+    """Return all sets of four units with two students or more.
 
-    There are C(K,2) C(M,2) + C(K,3) M + C(K,4) of them: 53 at K = M = 4, 3,435 at K = M = 10. The integral of
-    one serves all its pairs of students, since $J$ does not mind the order of the four.
+    There are C(K,2) C(M,2) + C(K,3) M + C(K,4) of them: 53 at K = M = 4, 3,435 at K = M = 10. One integral
+    serves all pairs of students of a set, since J is symmetric in the four.
     """
     sets = [q for q in combinations(range(units), 4) if q[1] < students]
     roles = [
@@ -57,14 +57,15 @@ def quadruples(students: int, units: int) -> Quadruples:
 
 
 def _cosines(C: Float[Array, "n n"], n: Float[Array, " n"]) -> Float[Array, "n n"]:
-    """Cosines, ±1 where they are within rounding of it (the angle would be 1e-8); derivatives as they are."""
+    """Return the cosines, ±1 where they are within rounding of ±1 (an angle of 1e-8), with the derivatives of
+    the cosines before that."""
     rho = cosine(C, n[:, None], n[None, :])
     close = (1 - rho) * (1 + rho) < ROUNDING
     return rho + jax.lax.stop_gradient(jnp.where(close, jnp.sign(rho) - rho, 0))
 
 
 def fourth_moment(m, h, C: Float[Array, "4 4"], tolerance: float = 1e-13) -> Float[Array, ""]:
-    """I4 of m x + h |x|."""
+    """Return I4 of m x + h |x|."""
     n = norm(jnp.diagonal(C))
     rho = _cosines(C, n)
     six = [rho[i, j] for i, j in EDGES]
@@ -83,10 +84,10 @@ def fourth_moment(m, h, C: Float[Array, "4 4"], tolerance: float = 1e-13) -> Flo
 def slope_products(
     m, h, a: Float[Array, " n"], covariance: Float[Array, "n n"], students: int, tolerance: float
 ) -> Float[Array, "{students} {students}"]:
-    r"""$E[\sigma'_i \sigma'_j \Delta^2]$ of m x + h |x|, $\Delta = mX + hY$ with $X = \sum a_l \lambda_l$ and
-    $Y = \sum a_l |\lambda_l|$.
+    r"""Return $E[\sigma'_i \sigma'_j \Delta^2]$ of m x + h |x|, $\Delta = mX + hY$.
 
-    All sums but that over four different units are products of matrices.
+    $X = \sum a_l \lambda_l$ and $Y = \sum a_l |\lambda_l|$. All sums but that over four different units are
+    products of matrices.
     """
     K, C = students, covariance
     n = norm(jnp.diagonal(C))
@@ -94,29 +95,29 @@ def slope_products(
     sin, A = sine_with_slope(rho), arcsine(rho)
     an = a * n
     field = C @ a  # E[λ_i X]
-    pull = field * safe_reciprocal(n)
+    projection = field * safe_reciprocal(n)
     XX = a @ field
     YY = _TWO_OVER_PI * (an @ (sin + rho * A) @ an)
     # E[sgn_i X Y], of students.
-    signed_XY = _TWO_OVER_PI * (A[:K] @ (a * field) + pull[:K] * (sin[:K] @ an))
+    signed_XY = _TWO_OVER_PI * (A[:K] @ (a * field) + projection[:K] * (sin[:K] @ an))
     variance = m**2 * XX + h**2 * YY
     diagonal = (m**2 + h**2) * variance + 4 * (m * h) ** 2 * signed_XY
 
-    r, s, A_students, g = rho[:K, :K], sin[:K, :K], A[:K, :K], pull[:K]
+    r, s, A_students, g = rho[:K, :K], sin[:K, :K], A[:K, :K], projection[:K]
     squares = g * g
     kappa = 2 * g[:, None] * g[None, :] - r * (squares[:, None] + squares[None, :])
     signed_XX = _TWO_OVER_PI * (XX * A_students + ratio(kappa, s))
     # E[sgn_i sgn_j Y²]. First l = m, of any unit: E[sgn_i sgn_j λ_l²], and E[sgn_j λ_i|λ_i|] for l = i.
-    to = rho[:K] * an[None, :]
-    shared = to @ to.T
-    lengths = jnp.sum(to * to, axis=1)
+    scaled = rho[:K] * an[None, :]
+    shared = scaled @ scaled.T
+    lengths = jnp.sum(scaled * scaled, axis=1)
     kappa = 2 * shared - r * (lengths[:, None] + lengths[None, :])
     signed_YY = _TWO_OVER_PI * (jnp.sum(an * an) * A_students + ratio(kappa, s))
-    # For l = i the line above holds as it is. Then l = i, any m but i and j, twice: E[sgn_j λ_i |λ_m|].
-    plain = to @ A[:K].T + r * (sin[:K] @ an)[None, :]  # [i, j], all m
-    own = an[:K, None] * (A_students + r * s)  # m = i
-    other = an[None, :K] * (r * np.pi / 2)  # m = j
-    cross = an[:K, None] * (plain - own - other)
+    # The line above holds for l = i, too. Then l = i, any m but i and j, twice: E[sgn_j λ_i |λ_m|].
+    all_m = scaled @ A[:K].T + r * (sin[:K] @ an)[None, :]  # [i, j], all m
+    m_is_i = an[:K, None] * (A_students + r * s)  # m = i
+    m_is_j = an[None, :K] * (r * np.pi / 2)  # m = j
+    cross = an[:K, None] * (all_m - m_is_i - m_is_j)
     signed_YY += 2 * _TWO_OVER_PI * (cross + cross.T)
     signed_YY += 2 * an[:K, None] * an[None, :K] * r  # l = i, m = j
     q = quadruples(K, len(a))

@@ -4,158 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ..runtime.errors import UserError
-from .angles import arcsine, cosine, norm
+from . import quadrature_rules
 from .base import AbstractActivation
-
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(48)
-
-
-# ∫₀^∞ f(r) r e^{-r²/2} dr by Gauss–Legendre on [0, 9], beyond which e^{-r²/2} < 3e-18.
-_RADII = 4.5 * (_NODES + 1)
-_RADIUS_WEIGHTS = 4.5 * _NODE_WEIGHTS * _RADII * np.exp(-(_RADII**2) / 2)
-_ANGLES, _ANGLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
-
-
-def _expectation(f: Callable, n1, c, n2):
-    """E[f(z, u, w)] for u = n1 z, w of norm n2 and correlation c with u.
-
-    In polar coordinates of the plane of u and w, f is smooth in the angle on each of the four sectors
-    between the lines u = 0 and w = 0 even if it has kinks at 0, so Gauss–Legendre converges fast.
-    """
-    right = np.pi / 2
-    theta = right - arcsine(c)
-    total = jnp.zeros_like(theta)
-    for low, width in (
-        (-right, theta),
-        (theta - right, np.pi - theta),
-        (right, theta),
-        (theta + right, np.pi - theta),
-    ):
-        angle = low + width * ((_ANGLES + 1) / 2)
-        z = _RADII[:, None] * jnp.cos(angle)[None, :]
-        y = _RADII[:, None] * jnp.cos(angle - theta)[None, :]
-        total += width / 2 * (_RADIUS_WEIGHTS @ f(z, n1 * z, n2 * y) @ _ANGLE_WEIGHTS)
-    return total / (2 * np.pi)
-
-
-def _derivative(sigma: Callable, order: int) -> Callable:
-    for _ in range(order):
-        sigma = jax.grad(sigma)
-    return jnp.vectorize(sigma)
-
-
-def _mixing_by_nodes(sigma: Callable, c11, c12, c22):
-    values, slopes, bends = (_derivative(sigma, order) for order in range(3))
-    n1, n2 = norm(c11), norm(c22)
-    c = cosine(c12, n1, n2)
-    s = _expectation(lambda z, u, w: slopes(u) * slopes(w), n1, c, n2)
-    # E[σ'(u) z σ(w)] = p n1 + s c n2 (Stein); at n1 = 0, p = σ''(0) E[σ(w)].
-    stretch = _expectation(lambda z, u, w: slopes(u) * z * values(w), n1, c, n2)
-    at_zero = bends(jnp.zeros_like(n1)) * _expectation(lambda z, u, w: values(w), n1, c, n2)
-    positive = n1 > 0
-    p = jnp.where(positive, (stretch - s * c * n2) / jnp.where(positive, n1, 1), at_zero)
-    return p, s
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _mixing(sigma: Callable, c11, c12, c22):
-    return _mixing_by_nodes(sigma, c11, c12, c22)
-
-
-@_mixing.defjvp
-def _mixing_jvp(sigma, primals, tangents):
-    rule = partial(_mixing_by_nodes, sigma)
-    values, (dp, ds) = jax.jvp(rule, primals, tangents)
-    # A unit of length 0 has no angle to differentiate through: there by Price's theorem.
-    (c11, c12, c22), (d11, d12, d22) = primals, tangents
-    n1, n2 = norm(c11), norm(c22)
-    order = [_derivative(sigma, k) for k in range(5)]
-
-    def moment(i, j):
-        return _expectation(lambda z, u, w: order[i](u) * order[j](w), n1, cosine(c12, n1, n2), n2)
-
-    dp_zero = moment(4, 0) * d11 / 2 + moment(3, 1) * d12 + moment(2, 2) * d22 / 2
-    ds_zero = moment(3, 1) * d11 / 2 + moment(2, 2) * d12 + moment(1, 3) * d22 / 2
-    angle = n1 * n2 > 0
-    return values, (jnp.where(angle, dp, dp_zero), jnp.where(angle, ds, ds_zero))
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _second_moment(sigma: Callable, c11, c12, c22):
-    values = jnp.vectorize(sigma)
-    n1, n2 = norm(c11), norm(c22)
-    return _expectation(lambda z, u, w: values(u) * values(w), n1, cosine(c12, n1, n2), n2)
-
-
-@_second_moment.defjvp
-def _second_moment_jvp(sigma, primals, tangents):
-    # Price's theorem: exact, where differentiating the nodes through the angle would divide by sin θ.
-    (c11, c12, c22), (d11, d12, d22) = primals, tangents
-    p, s = _mixing(sigma, c11, c12, c22)
-    q, _ = _mixing(sigma, c22, c12, c11)
-    return _second_moment(sigma, c11, c12, c22), p * d11 / 2 + s * d12 + q * d22 / 2
-
-
-# E[f(z)] of four normal numbers by the trapezoidal rule in each: beyond 7, e^{-z²/2} < 3e-11.
-_STEP = 0.4
-_GRID = np.arange(-7, 7 + _STEP / 2, _STEP)
-_GRID_WEIGHTS = np.exp(-(_GRID**2) / 2) * _STEP / np.sqrt(2 * np.pi)
-
-
-def _triangle(C):
-    """Rows of L with L Lᵀ = C, also where C is singular: a direction without a variance has no column."""
-    rows, rest = [], C
-    for k in range(4):
-        square = rest[k, k]
-        there = square > 1e-14 * (1 + C[k, k])
-        column = jnp.where(there, rest[:, k] / jnp.sqrt(jnp.where(there, square, 1)), 0)
-        column = jnp.where(np.arange(4) >= k, column, 0)
-        rows.append(column)
-        rest = rest - column[:, None] * column[None, :]
-    return jnp.stack(rows, axis=1)
-
-
-def _four(functions: tuple[Callable, ...], C):
-    """E[f(u) g(v) h(s) k(t)]: nested sums over one normal number after the other."""
-    f, g, h, k = (jnp.vectorize(function) for function in functions)
-    L = _triangle(C)
-    z = _GRID
-    w = _GRID_WEIGHTS
-
-    def slab(total, first):
-        z1, w1 = first
-        v = g(L[1, 0] * z1 + L[1, 1] * z) * w
-        s = h(L[2, 0] * z1 + L[2, 1] * z[:, None] + L[2, 2] * z[None, :]) * w[None, :]
-        field = L[3, 0] * z1 + L[3, 1] * z[:, None, None] + L[3, 2] * z[None, :, None]
-        t = k(field + L[3, 3] * z[None, None, :]) @ w
-        return total + w1 * f(L[0, 0] * z1) * (v @ jnp.sum(s * t, axis=1)), None
-
-    return jax.lax.scan(slab, jnp.zeros((), C.dtype), (z, w))[0]
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _fourth_moment(sigma: Callable, C):
-    slope = _derivative(sigma, 1)
-    return _four((slope, slope, sigma, sigma), C)
-
-
-@_fourth_moment.defjvp
-def _fourth_moment_jvp(sigma, primals, tangents):
-    # Price's theorem: ∂/∂c_xy is the moment with a derivative more at x and at y.
-    (C,), (dC,) = primals, tangents
-    change = jnp.zeros((), C.dtype)
-    for x, y in zip(*np.triu_indices(4), strict=True):
-        orders = [1, 1, 0, 0]
-        orders[x] += 1
-        orders[y] += 1
-        moment = _four(tuple(_derivative(sigma, order) for order in orders), C)
-        change += moment * (dC[x, x] / 2 if x == y else (dC[x, y] + dC[y, x]) / 2)
-    return _fourth_moment(sigma, C), change
 
 
 class Quadrature(AbstractActivation):
@@ -163,17 +16,17 @@ class Quadrature(AbstractActivation):
 
     `function` takes and returns a scalar and is made of JAX operations (`jnp.tanh`, `jax.nn.gelu`,
     your own). It is a part of the program: another function compiles anew. For functions that vary
-    on the scale of 1 or more it is accurate to about 1e-12 for units of length 1 and 1e-11 at length
+    on the scale of 1 or more it is accurate to about 1e-12 for units of norm 1 and 1e-11 at norm
     2; one with kinks away from 0 converges slowly. It costs 4,608 evaluations of σ per pair of units,
     thousands of times a closed form: for trying an activation out on small networks, and the truth
     that closed forms are tested against.
 
-    I4 takes 1.7 million evaluations, 10 to 20 ms: a sum over a grid in four dimensions, accurate to 1e-9 for
-    analytic functions that vary on the scale of 1 or more, and to no more than 1e-3 for one with a kink.
+    I4 is that of `AbstractActivation`: 1.7 million evaluations, 10 to 20 ms, accurate to 1e-9 for analytic
+    functions that vary on the scale of 1 or more, and to no more than 1e-3 for one with a kink.
 
-    `homogeneous=True` says that σ(a x) = a σ(x) for a > 0 (see `AbstractActivation`).
+    `homogeneous=True` declares that σ(a x) = a σ(x) for a > 0 (see `AbstractActivation`).
 
-    Raises ValueError if `function` is not callable.
+    Raises UserError if `function` is not callable.
     """
 
     function: Callable = eqx.field(static=True)
@@ -191,12 +44,12 @@ class Quadrature(AbstractActivation):
         return self.homogeneous
 
     def second_moment(self, c11, c12, c22):
-        rule = partial(_second_moment, self.function)
+        rule = partial(quadrature_rules.second_moment, self.function)
         return jnp.vectorize(rule, signature="(),(),()->()")(c11, c12, c22)
 
     def mixing_scalars(self, c11, c12, c22):
-        rule = partial(_mixing, self.function)
+        rule = partial(quadrature_rules.mixing_scalars, self.function)
         return jnp.vectorize(rule, signature="(),(),()->(),()")(c11, c12, c22)
 
     def I4(self, C):
-        return _fourth_moment(self.function, C)
+        return quadrature_rules.fourth_moment(self.function, C)

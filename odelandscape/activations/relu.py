@@ -27,9 +27,9 @@ class ReLU(AbstractActivation):
 
     With norms $n_1, n_2$ and $c = \cos\theta$, the arc-cosine kernel (Cho and Saul 2009) is
     $I_2 = n_1 n_2 (\sin\theta + (\pi-\theta)\cos\theta)/2\pi$. It is written here as
-    $c_{12}/4 + n_1 n_2 (1 + g(c))/2\pi$ with $g(c) = O(c^2)$ (`_angle.bulge`): the same number, but
-    the linear part stays exact where a norm is 0. There the derivative is the central one,
-    σ'(0) = 1/2: a unit of length 0 has $s = 1/4$ with every other unit and no direction of its own.
+    $c_{12}/4 + n_1 n_2 (1 + g(c))/2\pi$ with $g(c) = O(c^2)$ (`angles.arccos_remainder`): the same number,
+    but the linear part is exact where a norm is 0. There the derivative is the central one,
+    σ'(0) = 1/2: a unit of norm 0 has $s = 1/4$ with every other unit and no direction.
     """
 
     def __call__(self, x):
@@ -44,15 +44,17 @@ class ReLU(AbstractActivation):
         return c12 / 4 + n1 * n2 * (1 + arccos_remainder(cosine(c12, n1, n2))) / (2 * np.pi)
 
     def mixing_scalars(self, c11, c12, c22):
-        # Divisions are made once a unit and not once a pair.
+        # One division for each unit instead of one for each pair of units.
         n1, n2 = materialize(norm(c11)), materialize(norm(c22))
-        over = materialize(safe_reciprocal(n1))
-        c = c12 * (over * materialize(safe_reciprocal(n2)))
-        return sine_with_slope(c) * (n2 * over / (2 * np.pi)), 0.25 + arcsine(c) / (2 * np.pi)
+        inverse_n1 = materialize(safe_reciprocal(n1))
+        c = c12 * (inverse_n1 * materialize(safe_reciprocal(n2)))
+        return sine_with_slope(c) * (n2 * inverse_n1 / (2 * np.pi)), 0.25 + arcsine(c) / (2 * np.pi)
 
     def I4(self, C):
-        """Algebra, arcsines and one integral (`_signs`): to 1e-12, near and at coincident units too, as far
-        as the covariance decides it. (For u and v at an angle ε that is 2e-16/ε; below 1e-7 they are one.)
+        """Return I4 by algebra, arcsines and one integral (`signs`).
+
+        The error is 1e-12, near and at coincident units too, or what rounding of the covariance makes of it:
+        2e-16/ε for u and v at an angle ε; at angles below 1e-7 they count as coincident.
         """
         return homogeneous.fourth_moment(0.5, 0.5, C)
 
@@ -61,7 +63,7 @@ class ReLU(AbstractActivation):
 
     def quadratic_form(self, a, covariance):
         # The parts of I2 that are products sum to squares: (Σ a n)²/2π and |Σ a w|²/4. Only g is
-        # summed pair by pair, so that terms of order K² never have to cancel to a loss of order 1/K.
+        # summed over pairs, so that no terms of order K² cancel to a loss of order 1/K.
         c = jnp.diagonal(covariance)
         an = a * norm(c)
         n = norm(c)
@@ -69,8 +71,8 @@ class ReLU(AbstractActivation):
         return (jnp.sum(an) ** 2 + an @ g @ an) / (2 * np.pi) + (a @ covariance @ a) / 4
 
     def grouped_quadratic_form(self, units: GroupedUnits):
-        # As above, and what a student and its teacher have in common leaves before it is summed K
-        # times: norms as excess over the teacher's, g at the same index as its defect from g(1), so that
+        # As above, with the common part of a student and its teacher subtracted before the sum over K units:
+        # norms as excess over the teacher's, g at the same index as its deficit from g(1), so that
         # Σ a a' n n' g = g(1) (Σ a n)² − Σ a a' n n' (g(1) − g) within a group.
         off, same = units.pairs()
         n = units.norm
@@ -94,7 +96,7 @@ class ReLU(AbstractActivation):
 class LeakyReLU(AbstractActivation):
     r"""$\sigma(x) = a x + (1-a) \max(x, 0)$ with slope $a$: 0 is ReLU, 1 the linear network.
 
-    Linear in the two: $I_2 = a\,c_{12} + (1-a)^2 I_2^{ReLU}$, and so are p and s (paper, Appendix E.1).
+    Its moments are sums of those of x and of ReLU: $I_2 = a\,c_{12} + (1-a)^2 I_2^{ReLU}$, and so are p and s (paper, Appendix E.1).
     The slope is a number, not a part of the program: it may be an array, traced and differentiated.
     """
 
@@ -121,7 +123,7 @@ class LeakyReLU(AbstractActivation):
         return (1 + self.slope) / 2, (1 - self.slope) / 2
 
     def I4(self, C):
-        """As ReLU's, of which it is a polynomial in the slope."""
+        """Return I4 as for ReLU: a polynomial in the slope, of the same moments."""
         return homogeneous.fourth_moment(*self._halves, C)
 
     def slope_products(self, a, covariance, students, tolerance):

@@ -1,7 +1,7 @@
-r"""Four Gaussians and their signs: the one integral of $I_4$ that isn't elementary.
+r"""Moments with the signs of four Gaussians: the one integral of $I_4$ that isn't elementary.
 
-For unit variances and six correlations $\rho$, and for each of the six pairs $(u, v)$ with the others
-called $(s, t)$, this gives
+For unit variances, six correlations $\rho$, and each of the six pairs $(u, v)$, with $(s, t)$ the other two,
+this module computes
 
 $$z_{uv} = E[\operatorname{sgn} u \operatorname{sgn} v\, |s|\,|t|].$$
 
@@ -17,14 +17,14 @@ $$\tfrac{\pi^2}{4} z_{uv} = \rho_{st} J + \kappa_{uv}\beta_{uv} + \sin_{st}\beta
 J is symmetric in all four and by Price's theorem has $\partial J/\partial\rho_{xy} =
 \beta_{xy}/\sin_{xy}$. Scaling the correlations of one of the four by $\tau$, from 0 to 1, makes it an
 integral of arctangents over $\tau$: even in $\tau$, analytic but for $|\tau| \ge 1$ on the real line, where
-its branch points come as near to 1 as the four are near to being dependent. With $\tau = \tanh(s)$ the
-trapezoidal rule does not mind how near (`rule`), and the sooner it may end if the arctangents are measured
-from their values at its last node.
+its branch points approach 1 as the four approach linear dependence. With $\tau = \tanh(s)$ the error of the
+trapezoidal rule has a bound that does not depend on their distance from 1 (`rule`), and it needs fewer nodes
+if the arctangents are measured from their values at the last node.
 
 **Degenerate covariances.** Where units (nearly) coincide, differences of $\rho$ decide angles. All angles
 are therefore taken from *one* set of vectors, a Cholesky factor with pivoting, whose rounding amounts to
-changing $\rho$ by an ulp or so: errors of single terms, as large as ulp/angle, then cancel where z doesn't
-feel them. A pivot within rounding of 0 is 0.
+changing $\rho$ by an ulp or so: errors of single terms, as large as ulp/angle, then cancel in z where z is
+insensitive to them. A pivot within rounding of 0 is 0.
 """
 
 import functools
@@ -41,22 +41,24 @@ EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 """The six pairs of four units; the opposite pair of edge e is edge 5 − e."""
 EDGE = {pair: e for e, (i, j) in enumerate(EDGES) for pair in ((i, j), (j, i))}
 ROUNDING = float(32 * np.finfo(np.float64).eps)
-"""A squared sine that rounding may have made of 0."""
+"""A squared sine below this may be the rounding error of 0."""
 _LEAST_ANGLE = float(np.sqrt(ROUNDING))
-_NO_PIVOT = 1e-17  # a squared pivot that is 0: units that coincide have been made to exactly
-_NOTHING = 1e-40  # a pivot of 0 in divisions: its square is a number, and its inverse
+_ZERO_PIVOT = 1e-17  # below this a squared pivot is 0: coincident units have cosines of exactly ±1
+_TINY_PIVOT = (
+    1e-40  # stands for a pivot of 0 in divisions: its square and its inverse are finite and not 0
+)
 Six = list[Float[Array, "..."]]
 
 
 @functools.cache
 def rule(tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""$\tau$, $1 - \tau^2$ and weights of the trapezoidal rule in s that gives J to an absolute `tolerance`.
+    r"""Return $\tau$, $1 - \tau^2$ and weights of the trapezoidal rule in s, for J to an absolute `tolerance`.
 
     The integrand is analytic where $|\operatorname{Im} s| < \pi/2$ and some 30 large there, so that steps of
     h leave an error of $30\, e^{-\pi^2/h}$ at most. What is beyond the last node is below
     $(1-\tau^2)^2/\varepsilon^3$ for units at an angle of $\varepsilon$ or more; smaller ones count as 0.
-    Where a pair is nearer than 1e-6 the error is 1e-10 nevertheless. Two pairs that nearly coincide come
-    close to the tolerance; four units in general position need half as many nodes.
+    Where a pair is closer than 1e-6 the error is 1e-10 nevertheless. Two nearly coincident pairs reach the
+    tolerance; four units in general position need half as many nodes.
     """
     h = np.pi**2 / np.log(30 / tolerance)
     last = np.log(16 / (tolerance * _LEAST_ANGLE**3)) / 4
@@ -68,7 +70,7 @@ def rule(tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _atan(y: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """arctan(y/x) for x ≥ 0, 0 at 0/0."""
+    """Return arctan(y/x) for x ≥ 0, 0 at 0/0."""
     high = jnp.abs(y)
     length = jnp.sqrt(x * x + y * y)
     least = jnp.minimum(high, x) / jnp.where(length > 0, length, 1)
@@ -77,23 +79,23 @@ def _atan(y: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]
 
 
 def _swap(flag, six: Six, i: int, j: int) -> Six:
-    """The six with units i and j exchanged where `flag`."""
+    """Return the six with units i and j exchanged where `flag`."""
     other = {i: j, j: i}
     moved = [EDGE[other.get(a, a), other.get(b, b)] for a, b in EDGES]
     return [jnp.where(flag, six[moved[e]], six[e]) for e in range(6)]
 
 
 def ratio(x, y):
-    """x / y of y ≥ 0, and 0 where y is 0."""
+    """Return x / y for y ≥ 0, and 0 where y is 0."""
     return jnp.where(y > 0, x / jnp.where(y > 0, y, 1), 0)
 
 
-def _factor(rho: Six):
-    """Four unit vectors with these cosines, rows of a Cholesky factor with the largest remaining pivot
-    first; the pivots; and how the units were exchanged on the way, last first."""
+def _pivoted_cholesky(rho: Six):
+    """Return four unit vectors with these cosines, rows of a Cholesky factor with the largest remaining pivot
+    first; the pivots; and the exchanges of units that were made, last first."""
 
     def pivot(square):
-        return jnp.where(square > _NO_PIVOT, jnp.sqrt(jnp.maximum(square, _NO_PIVOT)), 0)
+        return jnp.where(square > _ZERO_PIVOT, jnp.sqrt(jnp.maximum(square, _ZERO_PIVOT)), 0)
 
     left = [(1 - rho[e]) * (1 + rho[e]) for e in range(3)]
     second = (left[1] >= left[0]) & (left[1] >= left[2])
@@ -112,30 +114,30 @@ def _factor(rho: Six):
     l32 = ratio(rho[EDGE[2, 3]] - l20 * l30 - l21 * l31, d2)
     d3 = pivot(jnp.minimum(*left) - l32 * l32)
     zero = jnp.zeros_like(d3)
-    d = [zero + 1, *(jnp.maximum(x, _NOTHING) for x in (d1, d2, d3))]
+    d = [zero + 1, *(jnp.maximum(x, _TINY_PIVOT) for x in (d1, d2, d3))]
     rows = [[d[0], zero, zero, zero], [l10, d[1], zero, zero], [l20, l21, d[2], zero]]
     rows.append([l30, l31, l32, d[3]])
     return rows, d, ((last, 2, 3), (third, 1, 3), (second, 1, 2))
 
 
 def _duals(rows, d):
-    """N, with coordinates N over d of the four duals: the inverse transpose, unit upper triangular."""
+    """Return N, unit upper triangular: N over d are the coordinates of the four duals, the inverse transpose."""
     zero = jnp.zeros_like(d[0])
     N = [[zero + float(i == j) for j in range(4)] for i in range(4)]
     for i in range(4):
         for j in range(i + 1, 4):
             N[i][j] = -sum((N[i][k] * (rows[j][k] / d[k]) for k in range(i, j)), zero)
-            # Over a pivot of 0 only what is more than rounding counts.
-            none = (d[j] == _NOTHING) & (jnp.abs(N[i][j]) < _LEAST_ANGLE)
+            # Over a pivot of 0, entries below rounding are 0.
+            none = (d[j] == _TINY_PIVOT) & (jnp.abs(N[i][j]) < _LEAST_ANGLE)
             N[i][j] = jnp.where(none, 0, N[i][j])
     return N
 
 
-def _sides(rows) -> tuple[Six, Six]:
-    """Sine and cosine of each two, from the lengths of their difference and sum (Kahan)."""
+def _sines_and_cosines(rows) -> tuple[Six, Six]:
+    """Return sine and cosine of each pair, from the lengths of their difference and sum (Kahan)."""
 
-    def square(x):  # of a coordinate, as far as it is more than rounding
-        return jnp.where((jnp.abs(x) < ROUNDING) & (x != _NOTHING), 0, x * x)
+    def square(x):  # of a coordinate, 0 if it is below rounding
+        return jnp.where((jnp.abs(x) < ROUNDING) & (x != _TINY_PIVOT), 0, x * x)
 
     sin, cos = [], []
     for i, j in EDGES:
@@ -147,12 +149,12 @@ def _sides(rows) -> tuple[Six, Six]:
 
 
 def _angles(rho: Six, tolerance: float):
-    """J, the six partial angles β, the six sines, and √det of the correlations."""
-    rows, d, swaps = _factor(rho)
+    """Return J, the six partial angles β, the six sines, and √det of the correlations."""
+    rows, d, swaps = _pivoted_cholesky(rho)
     N = _duals(rows, d)
-    sin, cos = _sides(rows)
+    sin, cos = _sines_and_cosines(rows)
 
-    # Partial angles: the duals of the other two, in units in which nothing overflows.
+    # Partial angles: from the duals of the other two, scaled so that nothing overflows.
     volume = d[1] * d[2] * d[3]
     beta = []
     for e in range(6):
@@ -164,23 +166,25 @@ def _angles(rho: Six, tolerance: float):
     tau, rest, weights = rule(tolerance)
     area = d[1] * d[2]
 
-    def arcs(tau2, rest):
-        """The arctangents, and what dτ is over for each."""
+    def arctangents(tau2, rest):
+        """Yield the three arctangents, each with numerator and denominator of its factor of dτ."""
         q2 = rest + tau2 * d[3] ** 2
         q = jnp.sqrt(q2)
         for c in range(3):
             x, y = (k for k in range(3) if k != c)
-            still = sum(N[x][k] * N[y][k] * (area / d[k]) * (1 / d[k]) for k in range(max(x, y), 3))
+            constant = sum(
+                N[x][k] * N[y][k] * (area / d[k]) * (1 / d[k]) for k in range(max(x, y), 3)
+            )
             length = jnp.sqrt(rest + tau2 * sin[EDGE[c, 3]] ** 2)
-            moving = area * N[x][3] * N[y][3]
-            yield _atan(-(q2 * still + tau2 * moving), q * length), cos[EDGE[c, 3]], length
+            linear = area * N[x][3] * N[y][3]
+            yield _atan(-(q2 * constant + tau2 * linear), q * length), cos[EDGE[c, 3]], length
 
-    ends = [angle for angle, _, _ in arcs(tau[-1] ** 2, rest[-1])]
+    ends = [angle for angle, _, _ in arctangents(tau[-1] ** 2, rest[-1])]
     J = sum(_atan(cos[EDGE[c, 3]], sin[EDGE[c, 3]]) * ends[c] for c in range(3))
 
     def add(J, node):
         tau2, rest, weight = node
-        terms = zip(arcs(tau2, rest), ends, strict=True)
+        terms = zip(arctangents(tau2, rest), ends, strict=True)
         return J + weight * sum(r / y * (angle - end) for (angle, r, y), end in terms), None
 
     J, _ = jax.lax.scan(add, J, (tau[:-1] ** 2, rest[:-1], weights[:-1]), unroll=4)
@@ -207,15 +211,17 @@ def _products(rho: Six, J, beta: Six, sin: Six) -> Six:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def signed_products(rho: Six, tolerance: float = 1e-13) -> Six:
-    r"""$z_{uv} = E[\operatorname{sgn} u \operatorname{sgn} v |s||t|]$ for each of the six `EDGES` (u, v).
+    r"""Return $z_{uv} = E[\operatorname{sgn} u \operatorname{sgn} v |s||t|]$ for each of the six `EDGES` (u, v).
 
     `rho`: six correlations of four unit Gaussians, arrays of any one shape; the absolute error is
     `tolerance` (of J) and rounding. Derivatives are those of Price's theorem; where they are infinite,
-    at u = ±v, 0 stands for them.
+    at u = ±v, they are set to 0.
+
+    Raises UserError for arrays of another dtype than float64.
     """
     if rho[0].dtype != np.float64:
         raise UserError(
-            f"fourth moments of ReLU and leaky ReLU need float64; got {rho[0].dtype}: call "
+            f"covariance must be float64 for fourth moments of ReLU and leaky ReLU; got {rho[0].dtype}: call "
             'jax.config.update("jax_enable_x64", True) before anything else'
         )
     J, beta, sin, _ = _angles(rho, tolerance)
@@ -228,8 +234,8 @@ def _signed_products_jvp(tolerance, primals, tangents):
     J, beta, sin, volume = _angles(rho, tolerance)
     r = lambda x, y: 1.0 if x == y else rho[EDGE[x, y]]  # noqa: E731
 
-    def pull(a, d):
-        """π²/4 times E[2 δ(a) sgn b sgn c |d|] of the others b, c, d."""
+    def derivative_of_sign(a, d):
+        """Return π²/4 times E[2 δ(a) sgn b sgn c |d|], b and c the other two."""
         return sum(
             ratio(r(d, k) - r(d, a) * r(a, k), sin[EDGE[a, k]]) * beta[EDGE[a, k]]
             for k in range(4)
@@ -245,6 +251,9 @@ def _signed_products_jvp(tolerance, primals, tangents):
         given = (r(s, t) - ratio(common, square)) * beta[e]
         change = J * drho[5 - e] + ratio(ratio(volume, sin[e]) + given, sin[e]) * drho[e]
         for a in (u, v):
-            change += pull(a, t) * drho[EDGE[a, s]] + pull(a, s) * drho[EDGE[a, t]]
+            change += (
+                derivative_of_sign(a, t) * drho[EDGE[a, s]]
+                + derivative_of_sign(a, s) * drho[EDGE[a, t]]
+            )
         out.append(4 / np.pi**2 * change)
     return _products(rho, J, beta, sin), out

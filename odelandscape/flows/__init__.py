@@ -1,4 +1,4 @@
-"""Vector fields Ẇ = −X W − Y W*; a new flow is one file here."""
+"""Vector fields Ẇ = −X W − Y W*; a new flow is one file here, and one line in `BY_NAME`."""
 
 BY_NAME = {
     "gd": "odelandscape.flows.gradient:GradientFlow",
@@ -7,4 +7,4 @@ BY_NAME = {
     "2l-gd": "odelandscape.flows.two_layer:TwoLayerFlow",
     "sgd": "odelandscape.flows.online_sgd:OnlineSGD",
 }
-"""Where the flows are that the command line offers, by their names there."""
+"""The place `module:Class` of each flow by its short name (`runtime.registry`)."""

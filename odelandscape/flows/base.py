@@ -6,6 +6,10 @@ Y (K, M) and $\dot v$ (K,) functions of the order parameters alone. So it acts a
 $\dot W = -XW - YW^*$, and on order parameters, $\dot R = -XR - YT$ and
 $\dot Q = -(XQ + YR^\top) + \text{transpose}$. A flow that is the limit of noisy steps adds a positive
 semidefinite matrix to $\dot Q$, and then acts on order parameters alone.
+
+A new flow is one file with a subclass of `AbstractFlow` that defines `mixing`, and one line in
+`flows.BY_NAME`. It overrides what else differs from gradient flow: the properties, the projections onto its
+constraint and the neutral directions.
 """
 
 import abc
@@ -22,7 +26,7 @@ from ..runtime.errors import UserError
 
 
 class Mixing(NamedTuple):
-    """Ẇ = −X W − Y W*, the rate of the readout, and what noise adds to the rate of Q."""
+    """Ẇ = −X W − Y W*, the rate `dv` of the readout, and the matrix that noise adds to the rate of Q."""
 
     X: Float[Array, "K K"]
     Y: Float[Array, "K M"]
@@ -66,33 +70,46 @@ class AbstractFlow(eqx.Module):
 
     @abc.abstractmethod
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
-        """The mixing at these order parameters."""
+        """Return the mixing at these order parameters."""
 
-    @abc.abstractmethod
     def project_initial(self, weights: Weights) -> Weights:
-        """The start that the flow's constraint allows nearest to `weights`; itself if there is none."""
+        """Return the point of the flow's constraint nearest to `weights`, from which the flow starts.
 
-    @abc.abstractmethod
+        Without a constraint, `weights` themselves (unless overridden).
+        """
+        return weights
+
     def retract(self, weights: Weights) -> Weights:
-        """Back onto the flow's constraint from very near it: undoes what a step's error has moved.
+        """Return to the flow's constraint from very near it: undo the error of a step.
 
-        Costs no more than a few evaluations of the flow; itself if there is no constraint. Lanes may be
-        behind, as in `batched_rates`.
+        Without a constraint, `weights` themselves (unless overridden). Costs no more than a few evaluations
+        of the flow. Lanes may be on a last axis, as in `batched_rates`.
         """
+        return weights
 
-    @abc.abstractmethod
     def neutral_directions(self, weights: Weights, problem: Problem) -> Float[Array, "n K D"]:
-        """Directions in [W | v] that decide nothing at a fixed point, as rows of a stack.
+        """Return the directions in [W | v] in which stability is not judged, stacked along the first axis.
 
-        They are forbidden by the constraint (normals), not moved by the flow (an untrained readout) or
-        change no network (rescalings): stability is judged on their complement.
+        They are normal to the flow's constraint, or not moved by the flow (an untrained readout), or change
+        no network (rescalings): the stability of a fixed point is judged on their complement.
+
+        Unless overridden, those of a flow without a constraint: the readout's where it is not trained; where
+        it is, the rescalings (w_i, v_i) → (a w_i, v_i / a) for a positively homogeneous activation, and none
+        for another.
         """
+        if not self.trains_readout:
+            return readout_directions(*weights.W.shape)
+        K, d = weights.W.shape
+        if not problem.activation.positively_homogeneous:
+            return jnp.zeros((0, K, d + 1))
+        rescaled = jnp.concatenate([weights.W, -weights.v[:, None]], axis=1)
+        return jnp.eye(K)[:, :, None] * rescaled[None, :, :]
 
     def batched_rates(self, weights: Weights, problem: Problem) -> Weights:
-        """The rates of many weights at once, lanes on the last axis: W (K, d, n), v (K, n).
+        """Return the rates of n weights at once, lanes on the last axis: W (K, d, n), v (K, n).
 
-        Vector registers then hold one number of several lanes, whatever K is. A flow overrides it where
-        its arithmetic can be written so.
+        A vector register then holds one number of several lanes, whatever K is. A flow overrides it where
+        its arithmetic can be written with lanes on the last axis.
         """
         return jax.vmap(lambda w: self(0.0, w, problem), in_axes=-1, out_axes=-1)(weights)
 
@@ -105,8 +122,8 @@ class AbstractFlow(eqx.Module):
         if isinstance(state, Weights):
             if self.stochastic:
                 raise UserError(
-                    f"{type(self).__name__} acts on order parameters, not on weights, which have no room "
-                    "for its noise: give it ol.overlaps(problem, weights)"
+                    f"state must be order parameters, such as ol.overlaps(problem, weights): "
+                    f"{type(self).__name__} acts on order parameters alone; got weights"
                 )
             X, Y, dv, _ = self.mixing(overlaps(problem, state), problem)
             if problem.teacher_overlaps is None:
@@ -121,14 +138,14 @@ class AbstractFlow(eqx.Module):
 
 
 def readout_directions(K: int, d: int) -> Float[Array, "{K} {K} {d}+1"]:
-    """The K unit directions of an untrained readout in [W | v]."""
+    """Return the K unit directions of the readout in [W | v]."""
     return jnp.zeros((K, K, d + 1)).at[jnp.arange(K), jnp.arange(K), d].set(1.0)
 
 
 def packed_rates(
     flow: AbstractFlow, problem: Problem, y: Float[Array, "K D *lanes"]
 ) -> Float[Array, "K D *lanes"]:
-    """The flow's rates of [W | v], of one or of many with lanes behind."""
+    """Return the flow's rates of [W | v], of one state or of many with lanes on the last axis."""
     if y.ndim == 2:
         return pack(flow(0.0, unpack(y), problem))
     return pack(flow.batched_rates(unpack(y), problem))

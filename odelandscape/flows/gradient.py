@@ -5,11 +5,13 @@ import jax.numpy as jnp
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
 from ..runtime.compiler import materialize, sum_in_chunks
-from .base import AbstractFlow, Mixing, readout_directions
+from .base import AbstractFlow, Mixing
 
 
 def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
-    r"""The mixing of $\partial L/\partial w_i = v_i E[\sigma'(\lambda_i)\, x\, \Delta]$ (paper, Eqs. 20-21).
+    r"""Return the mixing of gradient flow (paper, Eqs. 20-21).
+
+    It is that of $\partial L/\partial w_i = v_i E[\sigma'(\lambda_i)\, x\, \Delta]$.
 
     With signed readouts $a = (v, -v^*)$ over all units l, students and teachers together,
     $X_{ij} = v_i a_j s_{ij} + \delta_{ij} v_i \sum_l a_l p_{il}$ and $Y_{in} = v_i a_n s_{in}$.
@@ -18,7 +20,7 @@ def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
     q = jnp.diagonal(Q)
     T = jnp.ones(problem.teachers) if problem.teacher_overlaps is None else jnp.diagonal(problem.T)
     a = -problem.readout
-    # Two blocks and not one of both: joining them would cost as much as what is joined.
+    # Students and teachers in two calls: concatenating their overlaps would cost as much as the moments.
     p, s = problem.activation.mixing_scalars(q[:, None], Q, q[None, :])
     p_teacher, s_teacher = problem.activation.mixing_scalars(q[:, None], R, T[None, :])
     stretch = v * (jnp.sum(p * v[None, :], axis=1) + jnp.sum(p_teacher * a[None, :], axis=1))
@@ -27,7 +29,7 @@ def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
 
 
 _WIDEST = 22
-"""Students up to which products of matrices are faster as sums of vector products, lane by lane, on CPU."""
+"""The largest K or d for which, on CPU, matrix products are faster as sums over lanes on the last axis."""
 
 
 class GradientFlow(AbstractFlow):
@@ -39,8 +41,8 @@ class GradientFlow(AbstractFlow):
         M = problem.teachers
         if max(K, d) > _WIDEST or problem.teacher_overlaps is not None:
             return super().batched_rates(weights, problem)
-        # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes behind. A product of
-        # matrices is a sum over the first axis, which XLA's CPU compiler makes one loop of.
+        # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes on its last axis. A product
+        # of matrices is a sum over the first axis, which XLA's CPU compiler turns into one loop.
         columns = jnp.swapaxes(W, 0, 1)
         Q = jnp.sum(columns[:, :, None] * columns[:, None], axis=0)
         q = jnp.sum(W * W, axis=1)
@@ -57,12 +59,3 @@ class GradientFlow(AbstractFlow):
 
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         return gradient_mixing(state, problem)
-
-    def project_initial(self, weights: Weights) -> Weights:
-        return weights
-
-    def retract(self, weights: Weights) -> Weights:
-        return weights
-
-    def neutral_directions(self, weights: Weights, problem: Problem):
-        return readout_directions(*weights.W.shape)

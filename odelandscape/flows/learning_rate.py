@@ -1,4 +1,6 @@
-"""The learning rate up to which online SGD stays at the teacher."""
+"""The learning rate up to which a network of loss 0 is a stable fixed point of online SGD."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,29 +15,21 @@ from .online_sgd import OnlineSGD
 
 
 def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> float:
-    r"""The η up to which online SGD stays at a network of loss 0, the teacher's unless `weights` are given.
+    r"""Return the η up to which a network of loss 0 is stable under online SGD.
 
-    Beside the teacher's span students spread by $\dot B = -(XB + BX) + \eta\, \mathcal{M} B$, where
-    $\mathcal{M} B = v_i v_j E[\sigma'_i \sigma'_j \sum_{kl} v_k v_l \sigma'_k \sigma'_l B_{kl}]$ is the noise
-    to first order in B, read off at a small B. Above the η at which this first has a growing mode the noise
-    that students make drives them further away than the gradient brings them back. (To six digits. In the
-    span of the teacher the noise is of second order.) `inf` if there is no such η.
+    - `weights`: of loss 0; the teacher's unless given.
 
-    Raises ValueError for weights whose loss isn't 0, and without weights if K ≠ M or if readouts have
+    Outside the teacher's span B = Q − R T⁻¹ Rᵀ has the rates $\dot B = -(XB + BX) + \eta\, \mathcal{M} B$,
+    where $\mathcal{M} B = v_i v_j E[\sigma'_i \sigma'_j \sum_{kl} v_k v_l \sigma'_k \sigma'_l B_{kl}]$ is the
+    noise to first order in B, computed at a small B. Above the smallest η at which this has a growing mode,
+    the noise increases B faster than the gradient decreases it. (To six digits. In the span of the teacher
+    the noise is of second order.) `inf` if there is no such η.
+
+    Raises UserError for weights whose loss isn't 0, and without weights if K ≠ M or if readouts have
     different signs than the students', 1.
     """
+    weights = _checked(problem, weights)
     K, M = problem.students, problem.teachers
-    if weights is None:
-        if K != M:
-            raise UserError(
-                f"weights must be given where students and teachers differ in number; K = {K}, M = {M}"
-            )
-        weights = Weights(problem.teacher_weights(M), problem.readout)
-    loss, scale = (
-        float(population_loss(problem, Weights(weights.W * size, weights.v))) for size in (1, 0)
-    )
-    if not loss <= 1e-12 * scale:
-        raise UserError(f"weights must have loss 0, where the noise vanishes; theirs is {loss:.3g}")
     state = overlaps(problem, weights)
     X = np.asarray(gradient_mixing(state, problem).X)
     i, j = np.triu_indices(K)
@@ -50,21 +44,42 @@ def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> f
     )
     # Noise is ℳB + O(|B|^{3/2}): two sizes cancel the second part.
     size = 1e-6 * float(jnp.trace(problem.T)) / M
-    spread = np.asarray(2 * noise(size / 4 * basis) / (size / 4) - noise(size * basis) / size)
-    shrink = np.einsum("ij,njk->nik", X, basis) + np.einsum("nij,kj->nik", basis, X)
+    growth = np.asarray(2 * noise(size / 4 * basis) / (size / 4) - noise(size * basis) / size)
+    decay = np.einsum("ij,njk->nik", X, basis) + np.einsum("nij,kj->nik", basis, X)
     coordinates = np.linalg.inv(basis[:, i, j])
-    spread, shrink = spread[:, i, j] @ coordinates, shrink[:, i, j] @ coordinates
+    growth, decay = growth[:, i, j] @ coordinates, decay[:, i, j] @ coordinates
 
-    def growth(rate: float) -> float:
-        return np.linalg.eigvals(rate * spread - shrink).real.max()
+    def fastest_mode(rate: float) -> float:
+        return np.linalg.eigvals(rate * growth - decay).real.max()
 
-    floor = 1e-6 * np.abs(shrink).max()
+    return _largest_below(fastest_mode, 1e-6 * np.abs(decay).max())
+
+
+def _checked(problem: Problem, weights: Weights | None) -> Weights:
+    K, M = problem.students, problem.teachers
+    if weights is None:
+        if K != M:
+            raise UserError(
+                f"weights must be given where students and teachers differ in number; K = {K}, M = {M}"
+            )
+        weights = Weights(problem.teacher_weights(M), problem.readout)
+    loss, scale = (
+        float(population_loss(problem, Weights(weights.W * size, weights.v))) for size in (1, 0)
+    )
+    if not loss <= 1e-12 * scale:
+        raise UserError(f"weights must have loss 0, where the noise vanishes; got loss {loss:.3g}")
+    return weights
+
+
+def _largest_below(function: Callable[[float], float], bound: float) -> float:
+    """Return the largest argument up to which an increasing function is at most `bound`, by bisection;
+    `inf` if it is above 10⁶."""
     low, high = 0.0, 1.0
-    while growth(high) <= floor:
+    while function(high) <= bound:
         low, high = high, 2 * high
         if high > 1e6:
             return np.inf
     while high - low > 1e-9 * high:
         middle = (low + high) / 2
-        low, high = (low, middle) if growth(middle) > floor else (middle, high)
+        low, high = (low, middle) if function(middle) > bound else (middle, high)
     return low

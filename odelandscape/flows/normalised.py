@@ -9,10 +9,10 @@ from .gradient import gradient_mixing
 
 
 class NormalisedFlow(AbstractFlow):
-    r"""Gradient flow on a product of spheres: the radial part of each row's gradient is taken out.
+    r"""Gradient flow on a product of spheres: the gradient of each $w_i$ without its radial component.
 
-    $\dot w_i = -(g_i - w_i\,(w_i \cdot g_i)/|w_i|^2)$ keeps $Q_{ii}$ (paper, Eqs. 54-56). Starts are
-    scaled to unit length.
+    $\dot w_i = -(g_i - w_i\,(w_i \cdot g_i)/|w_i|^2)$ keeps $Q_{ii}$ (paper, Eqs. 54-56). Initial weights
+    are scaled to unit norms.
     """
 
     @property
@@ -25,7 +25,7 @@ class NormalisedFlow(AbstractFlow):
         radial = jnp.sum(X * state.Q, axis=1) + jnp.sum(Y * state.R, axis=1)
         positive = q > 0
         share = jnp.where(positive, radial / jnp.where(positive, q, 1), 0)
-        # A row of length 0 has no direction and its sphere is a point: it stays.
+        # The sphere of a student of norm 0 is a point: its rate is 0.
         X, Y = jnp.where(positive[:, None], X, 0), jnp.where(positive[:, None], Y, 0)
         return Mixing(X - jnp.diag(share), Y, dv)
 

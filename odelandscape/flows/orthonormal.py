@@ -14,15 +14,15 @@ from .gradient import gradient_mixing
 class OrthonormalFlow(AbstractFlow):
     r"""Gradient flow on the Stiefel manifold $WW^\top = I$.
 
-    $\dot W = -(G - \frac12(GW^\top + WG^\top)W)$ keeps Q (paper, Eqs. 57-59). Starts are carried to
-    the nearest orthonormal rows (polar factor), so it needs K ≤ d.
+    $\dot W = -(G - \frac12(GW^\top + WG^\top)W)$ keeps Q (paper, Eqs. 57-59). Initial weights are
+    projected to the nearest orthonormal rows (polar factor), so it needs K ≤ d.
 
-    - `metric`: in which it is the steepest descent. "euclidean" is the flow above; "canonical" is
+    - `metric`: the metric of the steepest descent. "euclidean" is the flow above; "canonical" is
       $\dot W = -(G - WG^\top W)$, in which a rotation within the rows costs half as much (Edelman, Arias and
       Smith 1998). Fixed points and their stability are the same; for K = d the second is the first at twice
       the speed.
 
-    Raises ValueError for another metric, and for starts with K > d.
+    Raises UserError for another metric, and for initial weights with K > d.
     """
 
     metric: str = eqx.field(static=True, default="euclidean")
@@ -45,7 +45,7 @@ class OrthonormalFlow(AbstractFlow):
         K, d = weights.W.shape
         if K > d:
             raise UserError(
-                f"orthonormal students need K ≤ d; got students K = {K} and dimension d = {d}"
+                f"weights of OrthonormalFlow must have K ≤ d; got students K = {K} and dimension d = {d}"
             )
         U, _, Vt = jnp.linalg.svd(weights.W, full_matrices=False)
         return Weights(U @ Vt, weights.v)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from ..model.problem import Problem
-from ..model.state import OrderParameters, Weights
+from ..model.state import OrderParameters
 from .base import AbstractFlow, Mixing
 from .gradient import gradient_mixing
 
@@ -12,8 +12,8 @@ class TwoLayerFlow(AbstractFlow):
     r"""Gradient flow in the weights and the readout (paper, Eqs. 10 and 22).
 
     $\dot v_i = -E[\sigma(\lambda_i)\Delta] = -\sum_l a_l I_2(i, l)$ with $a = (v, -v^*)$. For a
-    homogeneous activation $|w_i|^2 - v_i^2$ is conserved and each fixed point is one of a K-parameter
-    set of equal networks.
+    positively homogeneous activation $|w_i|^2 - v_i^2$ is conserved and each fixed point is one of a
+    K-parameter set of equal networks.
     """
 
     @property
@@ -30,16 +30,3 @@ class TwoLayerFlow(AbstractFlow):
             q[:, None], jnp.concatenate([Q, R], axis=1), c22[None, :]
         )
         return Mixing(X, Y, -(moments @ a))
-
-    def project_initial(self, weights: Weights) -> Weights:
-        return weights
-
-    def retract(self, weights: Weights) -> Weights:
-        return weights
-
-    def neutral_directions(self, weights: Weights, problem: Problem):
-        K, d = weights.W.shape
-        if not problem.activation.positively_homogeneous:
-            return jnp.zeros((0, K, d + 1))
-        rescaled = jnp.concatenate([weights.W, -weights.v[:, None]], axis=1)
-        return jnp.eye(K)[:, :, None] * rescaled[None, :, :]

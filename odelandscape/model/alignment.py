@@ -1,4 +1,4 @@
-r"""Which student belongs to which teacher, and which of them point away from it (paper, Appendix B.1)."""
+"""Alignment of students to teachers, and the number of anti-aligned students (paper, Appendix B.1)."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,16 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 INACTIVE_NORM = 1e-6
-"""A student shorter than this has no direction to speak of."""
+"""A student whose |w| is below this is inactive: its direction is rounding."""
 
 
 class Alignment(NamedTuple):
-    """`order` (K,): students in the order of their teachers, surplus ones after; `teacher` (K,): the
-    teacher each of those has, −1 if none (K > M and silent); `anti_aligned`: how many point away."""
+    """The teacher of each student.
+
+    - `order` (K,): students in the order of their teachers, surplus ones (K > M) after;
+    - `teacher` (K,): the teacher of each student of `order`, −1 for an inactive student;
+    - `anti_aligned`: the number of active students whose overlap with their teacher is negative.
+    """
 
     order: np.ndarray
     teacher: np.ndarray
@@ -19,10 +23,12 @@ class Alignment(NamedTuple):
 
 
 def align(R: np.ndarray, norms: np.ndarray) -> Alignment:
-    """Align students to teachers by assignment on |R|.
+    """Align students to teachers by the assignment that maximises Σ |R|.
 
-    `R` (K, M) are the overlaps and `norms` (K,) the students' lengths. A surplus student (K > M) is
-    counted with the teacher it overlaps most with.
+    - `R` (K, M): overlaps of students with teachers;
+    - `norms` (K,): the students' |w|.
+
+    A surplus student (K > M) is assigned to the teacher with which its |R| is largest.
     """
     students, teachers = linear_sum_assignment(-np.abs(R))
     by_teacher = np.argsort(teachers)
@@ -33,12 +39,12 @@ def align(R: np.ndarray, norms: np.ndarray) -> Alignment:
     strongest = np.argmax(np.abs(R[surplus]), axis=1) if len(surplus) else np.zeros(0, int)
     order = np.concatenate([students, surplus])
     teacher = np.concatenate([teachers, strongest])
-    loud = norms[order] > INACTIVE_NORM
-    teacher = np.where(loud, teacher, -1)
-    anti = loud & (R[order, teacher] < 0)
+    active = norms[order] > INACTIVE_NORM
+    teacher = np.where(active, teacher, -1)
+    anti = active & (R[order, teacher] < 0)
     return Alignment(order, teacher, int(anti.sum()))
 
 
 def count_anti_aligned(R: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    """The number of anti-aligned students in each of N end states; R (N, K, M), norms (N, K)."""
+    """Return the number of anti-aligned students in each of N end states; `R` (N, K, M), `norms` (N, K)."""
     return np.array([align(r, n).anti_aligned for r, n in zip(R, norms, strict=True)], dtype=int)

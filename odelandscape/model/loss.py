@@ -1,4 +1,4 @@
-"""The population loss."""
+"""The population loss, and its value without students."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +9,9 @@ from .state import State, Weights, overlaps
 
 
 def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
-    r"""$L = \frac12 E[(\sum_i v_i \sigma(\lambda_i) - \sum_n v^*_n \sigma(\rho_n))^2]$ (paper, Eq. 28)."""
+    r"""Return $L = E[\Delta^2]/2$, $\Delta = \sum_i v_i \sigma(\lambda_i) - \sum_n v^*_n \sigma(\rho_n)$.
+
+    (Paper, Eq. 28.)"""
     if isinstance(state, Weights):
         state = overlaps(problem, state)
     a = jnp.concatenate([state.v, -problem.readout])
@@ -19,5 +21,5 @@ def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
 
 @eqx.filter_jit
 def teacher_power(problem: Problem) -> Float[Array, ""]:
-    """½E[f*²], the loss of a student that is silent."""
+    """Return ½E[f*²], the loss of a student network whose output is 0."""
     return problem.activation.quadratic_form(problem.readout, problem.T) / 2

@@ -1,4 +1,4 @@
-r"""The teacher-student problem: its state in weights and in order parameters, and the population loss.
+r"""The teacher-student problem: activation, sizes, teacher overlaps and teacher readout.
 
 Students $w_i$ with readouts $v_i$ learn a teacher $\sum_n v^*_n \sigma(w^*_n \cdot x)$ on inputs
 $x \sim N(0, I_d)$. The loss depends on the weights through the order parameters alone,
@@ -8,6 +8,8 @@ Weights are written in a basis in which the teacher is $W^* = [\,L \;\; 0\,]$ wi
 first M coordinates span the teacher, the others are its complement.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -16,31 +18,49 @@ from jaxtyping import Array, Float
 
 from ..activations.base import AbstractActivation
 from ..activations.relu import ReLU
+from ..runtime.arguments import check_whole_number
 from ..runtime.errors import UserError
 
 
-def check_whole_number(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise UserError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    return int(value)
-
-
-def _floats(x) -> Array | None:
-    return None if x is None else jnp.asarray(x, dtype=float)
-
-
 def is_concrete(x: object) -> bool:
+    """Return whether x holds numbers, and not a tracer of `jit`, `vmap` or `grad`."""
     return not isinstance(x, Tracer)
 
 
+def _checked_overlaps(T: Any, M: int) -> Float[Array, "M M"]:
+    T = jnp.asarray(T, dtype=float)
+    if T.shape != (M, M):
+        raise UserError(f"teacher_overlaps must have shape {(M, M)}; got {T.shape}")
+    if is_concrete(T):
+        t = np.asarray(T)
+        if not np.isfinite(t).all() or np.abs(t - t.T).max() > 1e-6 * np.abs(t).max():
+            raise UserError(f"teacher_overlaps must be finite and symmetric; got {t}")
+        least = np.linalg.eigvalsh(t)[0]
+        if least <= 0:
+            raise UserError(
+                "teacher_overlaps must be positive definite; "
+                f"its smallest eigenvalue is {least:.3g}"
+            )
+    return T
+
+
+def _checked_readout(v: Any, M: int) -> Float[Array, " M"]:
+    v = jnp.asarray(v, dtype=float)
+    if v.shape != (M,):
+        raise UserError(f"teacher_readout must have shape {(M,)}; got {v.shape}")
+    if is_concrete(v) and not np.isfinite(np.asarray(v)).all():
+        raise UserError(f"teacher_readout must be finite; got {v}")
+    return v
+
+
 class Problem(eqx.Module):
-    """A teacher with M units and a student with K.
+    """A teacher network of M units and a student network of K.
 
     - `students`, `teachers`: K and M, at least 1. Static: another size is another program.
     - `teacher_overlaps`: T, (M, M), symmetric positive definite; None is the identity.
     - `teacher_readout`: v*, (M,), any sign; None is all ones.
 
-    Raises ValueError naming the argument for sizes below 1, wrong shapes, or T not positive definite.
+    Raises UserError, naming the argument, for sizes below 1, wrong shapes, or T not positive definite.
     """
 
     students: int = eqx.field(static=True)
@@ -64,39 +84,22 @@ class Problem(eqx.Module):
             raise UserError(
                 f"activation must be an activation such as ol.ReLU(); got {activation!r}"
             )
-        self.teacher_overlaps = _floats(teacher_overlaps)
-        self.teacher_readout = _floats(teacher_readout)
-        M = self.teachers
-        T, v = self.teacher_overlaps, self.teacher_readout
-        if T is not None and T.shape != (M, M):
-            raise UserError(f"teacher_overlaps must have shape {(M, M)}; got {T.shape}")
-        if v is not None and v.shape != (M,):
-            raise UserError(f"teacher_readout must have shape {(M,)}; got {v.shape}")
-        if T is not None and is_concrete(T):
-            t = np.asarray(T)
-            if not np.isfinite(t).all() or np.abs(t - t.T).max() > 1e-6 * np.abs(t).max():
-                raise UserError("teacher_overlaps must be finite and symmetric")
-            least = np.linalg.eigvalsh(t)[0]
-            if least <= 0:
-                raise UserError(
-                    "teacher_overlaps must be positive definite; "
-                    f"its smallest eigenvalue is {least:.3g}"
-                )
-        if v is not None and is_concrete(v) and not np.isfinite(np.asarray(v)).all():
-            raise UserError("teacher_readout must be finite")
+        T, v, M = teacher_overlaps, teacher_readout, self.teachers
+        self.teacher_overlaps = None if T is None else _checked_overlaps(T, M)
+        self.teacher_readout = None if v is None else _checked_readout(v, M)
 
     @property
     def T(self) -> Float[Array, "M M"]:
-        """Teacher overlaps, the identity unless given."""
+        """The teacher overlaps, the identity unless given."""
         return jnp.eye(self.teachers) if self.teacher_overlaps is None else self.teacher_overlaps
 
     @property
     def readout(self) -> Float[Array, " M"]:
-        """Teacher readout v*, ones unless given."""
+        """The teacher readout v*, ones unless given."""
         return jnp.ones(self.teachers) if self.teacher_readout is None else self.teacher_readout
 
     def teacher_weights(self, dimension: int) -> Float[Array, "M d"]:
-        """W* = [L 0] with T = L Lᵀ."""
+        """Return W* = [L 0] with T = L Lᵀ, in `dimension` ≥ M coordinates."""
         L = (
             jnp.eye(self.teachers)
             if self.teacher_overlaps is None
@@ -106,7 +109,7 @@ class Problem(eqx.Module):
 
 
 def check_dimension(problem: Problem, dimension: int | None) -> int:
-    """The input dimension d: M unless given. Raises ValueError below M."""
+    """Return the input dimension d, M unless given. Raises UserError unless it is a whole number ≥ M."""
     if dimension is None:
         return problem.teachers
     d = check_whole_number("dimension", dimension, 1)

@@ -1,4 +1,4 @@
-"""Teachers whose rows are random, and therefore correlated."""
+"""Problems whose teacher vectors are random, and therefore correlated."""
 
 import jax
 import numpy as np
@@ -10,11 +10,13 @@ from .problem import Problem, check_dimension
 def random_teacher(
     key: PRNGKeyArray, teachers: int, dimension: int, activation=None, students: int | None = None
 ) -> Problem:
-    """A problem whose teacher has rows drawn from N(0, I_d / d), so that T = I + O(1/√d) (paper, Appendix C).
+    """Return a problem whose teacher vectors are drawn from N(0, I_d / d), so that T = I + O(1/√d).
 
-    `students`: K, as many as teachers unless given.
+    The ensemble of the paper's Appendix C.
 
-    Raises ValueError for a dimension below the number of teachers, in which T would be singular.
+    - `students`: K, as many as teachers unless given.
+
+    Raises UserError for a dimension below the number of teachers, in which T would be singular.
     """
     K = teachers if students is None else students
     d = check_dimension(Problem(K, teachers), dimension)

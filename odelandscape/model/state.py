@@ -1,4 +1,4 @@
-"""The state of a network in weights and in order parameters, and the way from one to the other."""
+"""The state of a network in weights and in order parameters, and conversions between the two."""
 
 import equinox as eqx
 import jax
@@ -19,9 +19,9 @@ class OrderParameters(eqx.Module):
 
 
 class Weights(eqx.Module):
-    """Students' weights W (K, d), teacher coordinates first, and their readout v (K,).
+    """Students' weights W (K, d), coordinates in the teacher's span first, and their readout v (K,).
 
-    Solvers hold many with lanes behind: W (K, d, n), v (K, n).
+    Batched solvers hold n of them along a last axis (lanes): W (K, d, n), v (K, n).
     """
 
     W: Float[Array, "K d *lanes"]
@@ -32,36 +32,36 @@ State = OrderParameters | Weights
 
 
 def project_on_teacher(problem: Problem, W: Float[Array, "K d"]) -> Float[Array, "K M"]:
-    """R = W W*ᵀ; for an orthonormal teacher the first M columns of W, with no arithmetic."""
+    """Return R = W W*ᵀ; for an orthonormal teacher the first M columns of W, with no arithmetic."""
     if problem.teacher_overlaps is None:
         return W[:, : problem.teachers]
     return W @ problem.teacher_weights(W.shape[1]).T
 
 
 def overlaps(problem: Problem, weights: Weights) -> OrderParameters:
-    """The order parameters of weights: Q = W Wᵀ, R = W W*ᵀ (paper, Eq. 5)."""
+    """Return the order parameters of weights: Q = W Wᵀ, R = W W*ᵀ (paper, Eq. 5)."""
     W = weights.W
     return OrderParameters(W @ W.T, project_on_teacher(problem, W), weights.v)
 
 
 def realisability(problem: Problem, state: OrderParameters) -> Float[Array, ""]:
-    """Smallest eigenvalue of Q − R T⁻¹ Rᵀ: weights with these overlaps exist iff it is not negative."""
+    """Return the smallest eigenvalue of Q − R T⁻¹ Rᵀ: weights with these overlaps exist iff it is ≥ 0."""
     span = state.R @ jnp.linalg.solve(problem.T, state.R.T)
     return jnp.linalg.eigvalsh((state.Q - span + (state.Q - span).T) / 2)[0]
 
 
 def weights_of(problem: Problem, state: OrderParameters) -> Weights:
-    """Weights (d = M + K) with the given order parameters: W = [R L⁻ᵀ, U], U Uᵀ = Q − R T⁻¹ Rᵀ.
+    """Return weights (d = M + K) with these order parameters: W = [R L⁻ᵀ, U], U Uᵀ = Q − R T⁻¹ Rᵀ.
 
-    Raises ValueError, outside `jit`, if no weights have these overlaps.
+    Raises UserError, outside `jit`, if no weights have these overlaps.
     """
     if is_concrete(state.Q):
         least = float(realisability(problem, state))
         scale = float(jnp.max(jnp.abs(state.Q)))
         if not least >= -np.sqrt(np.finfo(state.Q.dtype).eps) * max(scale, 1e-30):
             raise UserError(
-                "these order parameters belong to no weights: Q − R T⁻¹ Rᵀ must be positive "
-                f"semidefinite; its smallest eigenvalue is {least:.3g}"
+                "state must be realisable, Q − R T⁻¹ Rᵀ positive semidefinite; its smallest eigenvalue is "
+                f"{least:.3g}, so that no weights have these order parameters"
             )
     L = problem.teacher_weights(problem.teachers)
     span = jax.scipy.linalg.solve_triangular(L, state.R.T, lower=True).T
@@ -72,14 +72,17 @@ def weights_of(problem: Problem, state: OrderParameters) -> Weights:
 
 
 def random_weights(key: PRNGKeyArray, problem: Problem, dimension: int | None = None) -> Weights:
-    """A start: rows w_i ~ N(0, I_d / d), readouts 1; d = M unless given (paper, Sec. 3.1)."""
+    """Return initial weights: rows w_i ~ N(0, I_d / d), readouts 1; d = M unless given (paper, Sec. 3.1).
+
+    Raises UserError for a dimension below M.
+    """
     d = check_dimension(problem, dimension)
     W = jax.random.normal(key, (problem.students, d)) / np.sqrt(d)
     return Weights(W, jnp.ones(problem.students))
 
 
 def check_weights(problem: Problem, weights: Weights) -> None:
-    """Raises ValueError for weights of another shape than the problem's, and for d < M."""
+    """Raises UserError for weights of another shape than the problem's, and for d < M."""
     K, M = problem.students, problem.teachers
     W, v = weights.W, weights.v
     if W.ndim != 2 or len(W) != K or W.shape[1] < M or v.shape != (K,):
@@ -89,10 +92,10 @@ def check_weights(problem: Problem, weights: Weights) -> None:
 
 
 def pack(weights: Weights) -> Float[Array, "K D *lanes"]:
-    """[W | v], the one array that a lane integrates."""
+    """Return [W | v] as one array, the state that solvers integrate."""
     return jnp.concatenate([weights.W, weights.v[:, None]], axis=1)
 
 
 def unpack(y: Float[Array, "K D *lanes"]) -> Weights:
-    """The inverse of `pack`."""
+    """Return the weights of [W | v], the inverse of `pack`."""
     return Weights(y[:, :-1], y[:, -1])

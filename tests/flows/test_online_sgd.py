@@ -297,12 +297,12 @@ def test_a_learning_rate_that_is_not_positive_is_refused(rate):
 def test_weights_are_refused_with_what_to_do():
     problem = ol.Problem(2, 2)
     weights = ol.random_weights(jax.random.key(0), problem)
-    with pytest.raises(ValueError, match=r"acts on order parameters.*ol\.overlaps"):
+    with pytest.raises(ValueError, match=r"must be order parameters.*ol\.overlaps.*OnlineSGD"):
         ol.OnlineSGD(0.1)(0.0, weights, problem)
 
 
 def test_order_parameters_of_no_weights_are_refused():
     problem = ol.Problem(2, 2)
     state = ol.OrderParameters(0.5 * jnp.eye(2), jnp.eye(2), jnp.ones(2))
-    with pytest.raises(ValueError, match=r"belong to no weights.*smallest eigenvalue is -0\.5"):
+    with pytest.raises(ValueError, match=r"must be realisable.*smallest eigenvalue is -0\.5"):
         ol.trajectory(problem, ol.OnlineSGD(0.1), state, [1.0])

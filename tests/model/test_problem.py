@@ -181,7 +181,7 @@ def test_realisability_is_the_smallest_square_left_outside_the_teacher():
     # K > d − M leaves a null direction; taking more away leaves no weights at all.
     unreal = OrderParameters(state.Q - 2 * least * jnp.eye(3), state.R, state.v)
     assert realisability(problem, unreal) < 0
-    with pytest.raises(ValueError, match=r"belong to no weights.*smallest eigenvalue is -"):
+    with pytest.raises(ValueError, match=r"must be realisable.*smallest eigenvalue is -"):
         weights_of(problem, unreal)
 
 
