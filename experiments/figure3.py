@@ -46,7 +46,7 @@ def _rows(width: int, alpha: int, embedding: str | None, seen: ol.Perturbation) 
                 "σ": float(sigma),
                 "repeats": repeats,
                 "mean gap": float(seen.mean[at]),
-                "spread": float(seen.spread[at]),
+                "spread": float(seen.std[at]),
                 **{f"{k} % (95 %)": interval(int(v.sum()), repeats) for k, v in counts.items()},
                 "not minima": int((~learned & (outcomes != "local_minimum")).sum()),
             }

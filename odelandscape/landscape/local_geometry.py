@@ -1,11 +1,28 @@
-"""The Hessian of a flow at a point, and the rates of its inactive students."""
+r"""The local geometry of the flow at a point: rates, loss, Hessian, and the escape rate of inactive students.
 
+Stability of a fixed point is decided by minus the Jacobian of the flow's rates, between directions that the
+flow can take. Where a student is *inactive* (of length 0) the loss has a kink in its weights and no Hessian;
+there the rates close by decide whether the flow leaves.
+
+`local_geometry` evaluates all of it by one compiled program, and `projected_rates` the rates alone, which a
+Newton step needs more often. The linear algebra that follows is LAPACK's, called from here, where it needs no
+compiling and every start takes as long as it takes.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
+from scipy.linalg import eigh
 
 from ..flows.base import AbstractFlow, packed_rates
 from ..model.alignment import INACTIVE_NORM
+from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import Weights, pack, unpack
 
@@ -13,10 +30,95 @@ STABILITY_BAND = 1e-8
 """An eigenvalue between minus this and this decides nothing."""
 
 
+@final
+@dataclass(frozen=True)
+class LocalGeometry:
+    """What the flow and the loss are at one point, as NumPy arrays.
+
+    - `point` (K, D): [W | v] on the flow's constraint, inactive students at 0.
+    - `rates` (K, D): of the flow, 0 for inactive students.
+    - `loss`: population loss.
+    - `hessian` (K·D, K·D): that of `hessian` between directions that count; what it leaves out, and inactive
+      students, are moved above everything else, so that its smallest eigenvalue is the one that counts (0
+      where nothing is free to move).
+    - `escape_rate`: the fastest rate at which the flow would lengthen an inactive student, −inf without one.
+    """
+
+    point: Float[np.ndarray, "K D"]
+    rates: Float[np.ndarray, "K D"]
+    loss: float
+    hessian: Float[np.ndarray, "n n"]
+    escape_rate: float
+
+    @cached_property
+    def speed(self) -> float:
+        """Frobenius norm of the rates."""
+        return float(np.linalg.norm(self.rates))
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether speed, loss and Hessian are finite numbers."""
+        numbers = np.isfinite(self.speed) and np.isfinite(self.loss)
+        return bool(numbers and np.isfinite(self.hessian).all())
+
+    @cached_property
+    def smallest_eigenvalue(self) -> float:
+        """Smallest eigenvalue of `hessian`, which must be finite."""
+        try:
+            return float(np.linalg.eigvalsh(self.hessian)[0])
+        except np.linalg.LinAlgError:
+            return float(eigenpairs(self.hessian)[0][0])
+
+
+def eigenpairs(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix of finite numbers.
+
+    LAPACK's methods, in the order of their speed: the fastest has been seen to give up, once in some hundred
+    thousand matrices, on one that the others can do.
+    """
+    try:
+        return np.linalg.eigh(H)
+    except np.linalg.LinAlgError:
+        return eigh(H, driver="ev")
+
+
+def local_geometry(
+    flow: AbstractFlow, problem: Problem, y: Float[np.ndarray, "K D"]
+) -> LocalGeometry:
+    """Return the local geometry at [W | v], projected onto the flow's constraint first."""
+    point, rates, loss, H, escape = _local_geometry(flow, problem, jnp.asarray(y))
+    return LocalGeometry(
+        np.asarray(point), np.asarray(rates), float(loss), np.asarray(H), float(escape)
+    )
+
+
+def projected_rates(
+    flow: AbstractFlow, problem: Problem, y: Float[np.ndarray, "K D"]
+) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K D"]]:
+    """Return `point` and `rates` of the local geometry at [W | v], without its Hessian."""
+    point, rates = _projected_rates(flow, problem, jnp.asarray(y))
+    return np.asarray(point), np.asarray(rates)
+
+
+@eqx.filter_jit
+def speeds_and_losses(
+    flow: AbstractFlow, problem: Problem, y: Float[Array, "n K D"]
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Return the norm of the rates and the loss at each of n points [W | v], taken as they are."""
+
+    def one(y):
+        weights = unpack(y)
+        speed = jnp.linalg.norm(pack(flow(0.0, weights, problem)))
+        return speed, population_loss(problem, weights)
+
+    return jax.vmap(one)(y)
+
+
 def hessian(
     flow: AbstractFlow, problem: Problem, weights: Weights
 ) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
-    """The Hessian that decides stability, in [W | v] flattened, and the projector on what it leaves out.
+    """Return the Hessian that decides stability, in [W | v] flattened, and the projector on what it leaves
+    out.
 
     It is minus the Jacobian of the flow's rates between directions that count
     (`AbstractFlow.neutral_directions` lists the others, here rows and columns of zeros). At a fixed
@@ -38,53 +140,61 @@ def hessian(
     return -(H + H.T) / 2, F.T @ F
 
 
-def inactive(y: Float[Array, "K D"]) -> Bool[Array, "K 1"]:
-    """Which students are silent."""
-    return jnp.linalg.norm(y[:, :-1], axis=1, keepdims=True) < INACTIVE_NORM
+@eqx.filter_jit
+def _local_geometry(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]):
+    weights, inactive = _project(flow, y)
+    return (
+        pack(weights),
+        _active_rates(flow, problem, weights, inactive),
+        population_loss(problem, weights),
+        _active_hessian(flow, problem, weights, inactive),
+        _escape_rate(flow, problem, weights, inactive),
+    )
 
 
-def project(flow: AbstractFlow, y: Float[Array, "K D"]) -> Float[Array, "K D"]:
-    """The point carried back onto the flow's constraint, silent students put to 0.
+@eqx.filter_jit
+def _projected_rates(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]):
+    weights, inactive = _project(flow, y)
+    return pack(weights), _active_rates(flow, problem, weights, inactive)
+
+
+def _project(flow: AbstractFlow, y: Float[Array, "K D"]) -> tuple[Weights, Bool[Array, "K 1"]]:
+    """The point carried back onto the flow's constraint, inactive students put to 0, and which these are.
 
     Close to 0 a student's curvature is rounding error divided by its length.
     """
-    y = pack(flow.retract(unpack(y)))
-    return y.at[:, :-1].set(jnp.where(inactive(y), 0, y[:, :-1]))
+    weights = flow.retract(unpack(y))
+    inactive = jnp.linalg.norm(weights.W, axis=1, keepdims=True) < INACTIVE_NORM
+    return Weights(jnp.where(inactive, 0, weights.W), weights.v), inactive
 
 
-def _fixed_mask(y: Float[Array, "K D"]) -> Bool[Array, "K D"]:
-    return jnp.broadcast_to(inactive(y), y.shape).at[:, -1].set(False)
+def _active_rates(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"]):
+    """The rates of [W | v], inactive students held."""
+    rates = flow(0.0, weights, problem)
+    return pack(Weights(jnp.where(inactive, 0, rates.W), rates.v))
 
 
-def projected_rates(
-    flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]
-) -> Float[Array, "K D"]:
-    """The rates, silent students held."""
-    return jnp.where(_fixed_mask(y), 0, packed_rates(flow, problem, y))
-
-
-def curvature(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Float[Array, "n n"]:
-    """The Hessian, silent students held, and what it leaves out moved above everything else: its
-    smallest eigenvalue is the one that counts (0 where nothing is free to move)."""
-    H, P = hessian(flow, problem, unpack(y))
-    held = _fixed_mask(y).ravel()
+def _active_hessian(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"]):
+    """`hessian`, with inactive students and what it leaves out above its other eigenvalues."""
+    H, P = hessian(flow, problem, weights)
+    held = jnp.pad(jnp.broadcast_to(inactive, weights.W.shape), ((0, 0), (0, 1))).ravel()
     either = held[:, None] | held[None, :]
     H = jnp.where(either, 0, H)
-    P = jnp.where(either, jnp.diag(held.astype(y.dtype)), P)
+    P = jnp.where(either, jnp.diag(held.astype(H.dtype)), P)
     above = jnp.where(jnp.trace(P) < len(P) - 0.5, 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1, 0)
     return H + above * P
 
 
-def escape_rate(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]) -> Float[Array, ""]:
-    """How fast the flow would lengthen silent students put a little way along the teachers or the
-    students, either way: the largest of these rates, −inf where no student is silent."""
-    W = jnp.concatenate([y[:, :-1], problem.teacher_weights(y.shape[1] - 1)])
+def _escape_rate(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"]):
+    """How fast the flow would lengthen inactive students put a little way along the teachers or the
+    students, either way: the largest of these rates, −inf where no student is inactive."""
+    W = jnp.concatenate([weights.W, problem.teacher_weights(weights.W.shape[1])])
     length = jnp.linalg.norm(W, axis=1, keepdims=True)
     W = jnp.where(length > 0, W / jnp.where(length > 0, length, 1), 0)
 
     def along(direction):
-        moved = y.at[:, :-1].add(jnp.where(inactive(y), INACTIVE_NORM * direction[None, :], 0))
-        out = packed_rates(flow, problem, moved)[:, :-1] @ direction
-        return jnp.max(jnp.where(inactive(y)[:, 0], out, -jnp.inf))
+        moved = weights.W + jnp.where(inactive, INACTIVE_NORM * direction[None, :], 0)
+        out = flow(0.0, Weights(moved, weights.v), problem).W @ direction
+        return jnp.max(jnp.where(inactive[:, 0], out, -jnp.inf))
 
     return jnp.max(jax.vmap(along)(jnp.concatenate([W, -W])))

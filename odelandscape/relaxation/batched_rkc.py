@@ -1,10 +1,10 @@
-r"""Many starts on their way at once, a unit of work being one evaluation of the rates in each.
+r"""The Runge–Kutta–Chebyshev method for many starts at once; the unit of work is one evaluation of the rates.
 
-In a batch the starts would want different steps *and* different numbers of stages (`solvers`). A `Lane`
-therefore carries its place inside the step: `advance` makes one evaluation and whatever follows from it (the
-next stage, or the end of the step with its error control). A batch of lanes does one evaluation each per
-call, whatever each of them is at, and none waits for another. `probe` looks at the spectral radius, and is
-called from time to time.
+In a batch the starts would want different steps *and* different numbers of stages
+(`dynamics.runge_kutta_chebyshev`). The `RKCState` of a lane (one start) therefore includes its place inside
+the step: `advance` makes one evaluation and whatever follows from it (the next stage, or the end of the step
+with its error control). A batch of lanes does one evaluation each per call, at whatever stage each of them
+is, and none waits for another. `probe` estimates the spectral radius, and is called from time to time.
 """
 
 from typing import NamedTuple
@@ -26,18 +26,18 @@ RATE_THRESHOLD = 1e-3
 _FIRST_PROBES = 6  # of the spectral radius
 
 
-def _wide(x: Array) -> Array:
-    """A number of each lane, to go with its arrays."""
+def _expand(x: Array) -> Array:
+    """A number of each lane, to broadcast against its arrays (K, D)."""
     return x[None, None]
 
 
-def _length(x: Float[Array, "K D *lanes"]) -> Float[Array, "*lanes"]:
+def _norm(x: Float[Array, "K D *lanes"]) -> Float[Array, "*lanes"]:
     return jnp.sqrt(sum_in_chunks(materialize(sum_in_chunks(x * x, 0)), 0))
 
 
 class RKCState(NamedTuple):
-    """A start on its way: the step's base, the rates there, the two latest stages, and its place in the
-    step. Many lanes are one behind the other on the last axis."""
+    """The solver's state of one lane: the step's base, the rates there, the two latest stages, and the place
+    in the step. Of many lanes, the last axis is that of the lanes."""
 
     base: Float[Array, "K D *lanes"]
     base_rate: Float[Array, "K D *lanes"]
@@ -50,36 +50,50 @@ class RKCState(NamedTuple):
     stage: Int[Array, "*lanes"]
     stages: Int[Array, "*lanes"]
     evaluations: Int[Array, "*lanes"]
-    target: Float[Array, "*lanes"]  # the lane stops where the rate's norm falls below this
-    quiet_time: Float[Array, "*lanes"]  # since when the rates are below QUIET; inf if they aren't
-    quiet_evaluations: Int[Array, "*lanes"]  # made until then
-    settled: Bool[Array, "*lanes"]
-    lost: Bool[Array, "*lanes"]  # infinite or undefined numbers
+    target: Float[Array, "*lanes"]  # the lane has converged where the rates' norm is at most this
+    time_below_threshold: Float[Array, "*lanes"]  # since which rates are ≤ RATE_THRESHOLD, else inf
+    evaluations_below_threshold: Int[Array, "*lanes"]  # made until then
+    converged: Bool[Array, "*lanes"]
+    diverged: Bool[Array, "*lanes"]  # infinite or undefined numbers
+
+
+class LaneStatus(NamedTuple):
+    """Why lanes have stopped, if they have; arrays of JAX or NumPy."""
+
+    converged: Bool[Array | np.ndarray, "*lanes"]
+    diverged: Bool[Array | np.ndarray, "*lanes"]
+    budget_exhausted: Bool[Array | np.ndarray, "*lanes"]
+
+    @property
+    def stopped(self) -> Bool[Array | np.ndarray, "*lanes"]:
+        """Whether the lane stays where it is."""
+        return self.converged | self.diverged | self.budget_exhausted
 
 
 class Tolerances(eqx.Module):
-    """Error control of a lane, and what it may use up.
+    """Error control of a lane, and its budget.
 
     The error of a step counts as a whole, because the axes of the inputs mean nothing: its root mean square
-    over [W | v] is held to `atol` and `rtol` times that of [W | v]. The rest are flow time `end`, and
+    over [W | v] is held to `atol` and `rtol` times that of [W | v]. The budget is flow time `time_limit`, and
     evaluations (a student caught at the kink of the loss at 0 makes the steps tiny).
     """
 
     rtol: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     atol: Float[Array, ""] = eqx.field(converter=jnp.asarray)
-    end: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    time_limit: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     evaluations: Int[Array, ""] = eqx.field(converter=jnp.asarray, default=400_000)
 
-    def spent(self, lane: RKCState) -> Bool[Array, "*lanes"]:
-        """Whether the lane's time is over; also for lanes stacked along axes in front."""
-        return (lane.time >= self.end) | (lane.evaluations >= self.evaluations)
+    def status(self, lane: RKCState) -> LaneStatus:
+        """Return why the lane has stopped, if it has; also for lanes stacked along axes in front."""
+        exhausted = (lane.time >= self.time_limit) | (lane.evaluations >= self.evaluations)
+        return LaneStatus(lane.converged, lane.diverged, exhausted)
 
 
 def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> RKCState:
-    """A lane at its start, about to evaluate the first stage of its first step."""
+    """Return a lane at its start, before the first stage of its first step is evaluated."""
     y = pack(weights)
     f = packed_rates(flow, problem, y)
-    speed, size = _length(f), _length(y)
+    speed, size = _norm(f), _norm(y)
     # Any direction will do for a power iteration, as long as it isn't a symmetric one.
     direction = jnp.asarray(np.cos(np.arange(1, y.size + 1) ** 2).reshape(y.shape), y.dtype)
     count = jnp.asarray(0, jnp.int32)
@@ -96,10 +110,10 @@ def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> RKC
         stages=count + 2,
         evaluations=count + 1,
         target=jnp.asarray(target, y.dtype),
-        quiet_time=jnp.where(speed <= RATE_THRESHOLD, 0.0, jnp.inf).astype(y.dtype),
-        quiet_evaluations=count + 1,
-        settled=speed <= target,
-        lost=~(jnp.isfinite(speed) & jnp.isfinite(size)),
+        time_below_threshold=jnp.where(speed <= RATE_THRESHOLD, 0.0, jnp.inf).astype(y.dtype),
+        evaluations_below_threshold=count + 1,
+        converged=speed <= target,
+        diverged=~(jnp.isfinite(speed) & jnp.isfinite(size)),
     )
     lane = jax.lax.fori_loop(0, _FIRST_PROBES, lambda _, lane: probe(flow, problem, lane), lane)
     step, stages = plan(lane.step, lane.radius)
@@ -108,13 +122,13 @@ def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> RKC
 
 
 def probe(flow: AbstractFlow, problem: Problem, lane: RKCState) -> RKCState:
-    """One power iteration on the Jacobian of the rates, carried on from the one before.
+    """Make one power iteration on the Jacobian of the rates, carried on from the one before.
 
     The radius counts from the next step on.
     """
     base, direction = lane.base, lane.direction
     # Small students turn fast: each is moved by a little of its own length. That is a change of basis,
-    # which leaves the spectrum as it is. One of length 0 has no turning to look at.
+    # which leaves the spectrum as it is. One of length 0 has no direction to turn.
     length = jnp.sqrt(sum_in_chunks(base[:, :-1] ** 2, 1))[:, None]
     length = jnp.where(length > 1e-30, length, 0)
     reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
@@ -123,86 +137,103 @@ def probe(flow: AbstractFlow, problem: Problem, lane: RKCState) -> RKCState:
         - lane.base_rate
     )
     stretched = materialize(jnp.where(reach > 0, change / jnp.where(reach > 0, reach, 1), 0))
-    stretch = _length(stretched)
+    stretch = _norm(stretched)
     return lane._replace(
         radius=jnp.maximum(stretch, 1e-3),
         direction=jnp.where(
-            _wide(stretch > 0), stretched / _wide(jnp.maximum(stretch, 1e-30)), direction
+            _expand(stretch > 0), stretched / _expand(jnp.maximum(stretch, 1e-30)), direction
         ),
         evaluations=lane.evaluations + 1,
     )
 
 
+class _StepEnd(NamedTuple):
+    """A lane after its error control: whether a step was accepted, the base and its rates, and the plan of
+    the step that the lane is in."""
+
+    accepted: Array
+    base: Array
+    base_rate: Array
+    step: Array
+    stages: Array
+
+
 def advance(
     flow: AbstractFlow, problem: Problem, tolerances: Tolerances, lane: RKCState
 ) -> RKCState:
-    """One evaluation of the rates, and what follows from it. A finished lane stays where it is.
+    """Make one evaluation of the rates, and what follows from it. A stopped lane stays where it is.
 
-    `lane` is one, or many with lanes as the last axis of every array. Whatever a lane is at, what differs
-    are numbers that its arrays are multiplied by: this costs little beside the rates.
+    `lane` is one, or many with lanes as the last axis of every array. Lanes at different stages differ in the
+    numbers that their arrays are multiplied by: this costs little beside the rates.
     """
-    stop = finished(tolerances, lane)
+    stop = tolerances.status(lane).stopped
     f = packed_rates(flow, problem, lane.newer)
-
-    # The end of a step: the method's own error estimate, of order 3 in the step.
     last = lane.stage == lane.stages
-    error = 0.8 * (lane.base - lane.newer) + 0.4 * _wide(lane.step) * (lane.base_rate + f)
+    end = _end_step(tolerances, lane, f, last, stop)
+    # A stopped lane makes stage 1 again and again.
+    stage = jnp.where(last | stop, 0, lane.stage) + 1
+    following = _next_stage(lane, end, f, stage)
+    # The last stage is the new base: back onto the constraint, before the rates are taken there.
+    retracted = pack(flow.retract(unpack(following)))
+    at_end = materialize((stage == end.stages).astype(f.dtype)) > 0.5
+    speed = _norm(f)
+    time = jnp.where(end.accepted, lane.time + lane.step, lane.time)
+    evaluations = jnp.where(stop, lane.evaluations, lane.evaluations + 1)
+    below = speed <= RATE_THRESHOLD
+    falls = end.accepted & below & ~jnp.isfinite(lane.time_below_threshold)
+    rises = end.accepted & ~below
+    since = lane.time_below_threshold
+    return RKCState(
+        base=end.base,
+        base_rate=end.base_rate,
+        older=lane.newer,
+        newer=jnp.where(_expand(at_end), retracted, following),
+        direction=lane.direction,
+        time=time,
+        step=end.step,
+        radius=lane.radius,
+        stage=stage,
+        stages=end.stages,
+        evaluations=evaluations,
+        target=lane.target,
+        time_below_threshold=jnp.where(falls, time, jnp.where(rises, jnp.inf, since)),
+        evaluations_below_threshold=jnp.where(falls, evaluations, lane.evaluations_below_threshold),
+        converged=lane.converged | (end.accepted & (speed <= lane.target)),
+        diverged=lane.diverged
+        | ~jnp.isfinite(jnp.where(end.accepted, speed, 0))
+        | (end.step < 1e-14),
+    )
+
+
+def _end_step(tolerances: Tolerances, lane: RKCState, f: Array, last, stop) -> _StepEnd:
+    """Error control where the stage is the last, by the method's own error estimate, of order 3 in the step;
+    else the step as it is."""
+    error = 0.8 * (lane.base - lane.newer) + 0.4 * _expand(lane.step) * (lane.base_rate + f)
     count = f.shape[0] * f.shape[1]
-    allowed = tolerances.atol * count**0.5 + tolerances.rtol * _length(lane.newer)
-    size = _length(error) / allowed
-    accept = last & (size <= 1) & ~stop
+    allowed = tolerances.atol * count**0.5 + tolerances.rtol * _norm(lane.newer)
+    size = _norm(error) / allowed
+    accepted = last & (size <= 1) & ~stop
     step, stages = plan(lane.step * next_step(size), lane.radius)
     step = jnp.where(last & ~stop, step, lane.step)
     stages = jnp.where(last & ~stop, stages, lane.stages)
     # For the large arrays, as floats worked out once: numbers of one kind fill a vector register.
-    takes = _wide(materialize(accept.astype(f.dtype)) > 0.5)
+    takes = _expand(materialize(accepted.astype(f.dtype)) > 0.5)
     base = jnp.where(takes, lane.newer, lane.base)
     base_rate = jnp.where(takes, f, lane.base_rate)
+    return _StepEnd(accepted, base, base_rate, step, stages)
 
-    # The next stage. Before stage 1 and stage 2 there are none or one: the base takes their place, also
-    # because what a rejected step leaves may be infinite, and 0 times that is no 0. A finished lane makes
-    # stage 1 again and again.
-    stage = jnp.where(last | stop, 0, lane.stage) + 1
-    place = _wide(materialize(stage.astype(f.dtype)))
-    newer = jnp.where(place > 1, lane.newer - base, 0)
-    older = jnp.where(place > 2, lane.older - base, 0)
-    mu, nu, mu_t, gamma_t = map(_wide, coefficients(stages, stage, f.dtype))
+
+def _next_stage(lane: RKCState, end: _StepEnd, f: Array, stage: Array) -> Array:
+    """The next stage. Before stage 1 and stage 2 there are none or one: the base takes their place, also
+    because what a rejected step leaves may be infinite, and 0 times that is no 0."""
+    place = _expand(materialize(stage.astype(f.dtype)))
+    newer = jnp.where(place > 1, lane.newer - end.base, 0)
+    older = jnp.where(place > 2, lane.older - end.base, 0)
+    mu, nu, mu_t, gamma_t = map(_expand, coefficients(end.stages, stage, f.dtype))
     # From the base on, so that what has no rate (an untrained readout) stays as it is to the last digit.
-    following = base + (
+    return end.base + (
         mu * newer
         + nu * older
-        + (_wide(step) * mu_t) * jnp.where(place > 1, f, base_rate)
-        + (_wide(step) * gamma_t) * base_rate
+        + (_expand(end.step) * mu_t) * jnp.where(place > 1, f, end.base_rate)
+        + (_expand(end.step) * gamma_t) * end.base_rate
     )
-    # The last stage is the new base: back onto the constraint, before the rates are taken there.
-    retracted = pack(flow.retract(unpack(following)))
-    at_end = materialize((stage == stages).astype(f.dtype)) > 0.5
-    speed = _length(f)
-    time = jnp.where(accept, lane.time + lane.step, lane.time)
-    evaluations = jnp.where(stop, lane.evaluations, lane.evaluations + 1)
-    quiet = speed <= RATE_THRESHOLD
-    falls = accept & quiet & ~jnp.isfinite(lane.quiet_time)
-    rises = accept & ~quiet
-    return RKCState(
-        base=base,
-        base_rate=base_rate,
-        older=lane.newer,
-        newer=jnp.where(_wide(at_end), retracted, following),
-        direction=lane.direction,
-        time=time,
-        step=step,
-        radius=lane.radius,
-        stage=stage,
-        stages=stages,
-        evaluations=evaluations,
-        target=lane.target,
-        quiet_time=jnp.where(falls, time, jnp.where(rises, jnp.inf, lane.quiet_time)),
-        quiet_evaluations=jnp.where(falls, evaluations, lane.quiet_evaluations),
-        settled=lane.settled | (accept & (speed <= lane.target)),
-        lost=lane.lost | ~jnp.isfinite(jnp.where(accept, speed, 0)) | (step < 1e-14),
-    )
-
-
-def finished(tolerances: Tolerances, lane: RKCState) -> Bool[Array, "*lanes"]:
-    """Whether the lane has settled, is lost, or has used up its time."""
-    return lane.settled | lane.lost | tolerances.spent(lane)

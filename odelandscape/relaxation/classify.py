@@ -1,178 +1,183 @@
-"""What certifies an end state, and tells its outcome.
+"""What certifies an end state and classifies its outcome.
 
-Three ways lead to a certificate. A point that is plainly in the basin of a minimum that is known already
-takes over that one's (`catalogue`). A point close to where every student lies on the ray of a teacher, more
-than one on some, is at a global minimum that is known in closed form. Any other gets a Newton finish and the
-exact Hessian of its own.
+There are three ways to a certified end state. A point well inside the basin of a minimum that is known
+already takes over that one's (`catalogue`). A point close to where every student lies on the ray of a
+teacher, more than one on some, is at a global minimum that is known in closed form. Any other gets a Newton
+finish and the exact Hessian of its own.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, final
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float, Int
 
-from ..flows.base import AbstractFlow, packed_rates
-from ..landscape.local_geometry import STABILITY_BAND
-from ..model.loss import population_loss, teacher_power
+from ..flows.base import AbstractFlow
+from ..landscape.local_geometry import STABILITY_BAND, local_geometry, speeds_and_losses
+from ..model.loss import teacher_power
 from ..model.problem import Problem
-from ..model.state import unpack
 from . import outcomes
-from .catalogue import ISOLATED, NEAR, Catalogue, KnownMinimum, Order, merge_equal_entries, rounded
-from .newton import GRADIENT_TOLERANCE, REACH, Finish, eigenpairs, evaluate, newton_finish
+from .catalogue import (
+    BASIN_FRACTION,
+    ISOLATED_EIGENVALUE,
+    Catalogue,
+    KnownMinimum,
+    Order,
+    merge_equal_entries,
+    rounded,
+)
+from .newton import GRADIENT_TOLERANCE, NEWTON_RADIUS, NewtonFinish, newton_finish
 from .outcomes import EndStates
 
 ESCAPE_RATE_TOLERANCE = 1e-5
-"""A silent student that the flow would lengthen at a rate above this is not at a minimum."""
+"""An inactive student that the flow would lengthen at a rate above this is not at a minimum."""
 ZERO_LOSS = 1e-10
 """A loss below this fraction of the teacher's power ½E[f*²] is zero: the global minimum."""
-_TOGETHER = 64  # points whose rates are checked by one call
+_POINTS_PER_CALL = 64  # whose rates are evaluated together
 
 
-@eqx.filter_jit
-def _speed_and_loss(flow, problem, y: Float[Array, "n K D"]):
-    speed = jax.vmap(lambda y: jnp.linalg.norm(packed_rates(flow, problem, y)))(y)
-    return speed, jax.vmap(lambda y: population_loss(problem, unpack(y)))(y)
+def padded_indices(index: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " size"]:
+    """Return `index` padded to a fixed size with copies of its first entry (one program per size)."""
+    return np.concatenate([index, np.full(size - len(index), index[0])])
 
 
-def padded_indices(index: np.ndarray, width: int) -> np.ndarray:
-    """`index` filled up to `width` with its first entry."""
-    return np.concatenate([index, np.full(width - len(index), index[0])])
-
-
-def _smallest(H: np.ndarray) -> float:
-    try:
-        return float(np.linalg.eigvalsh(H)[0])
-    except np.linalg.LinAlgError:
-        return float(eigenpairs(H)[0][0])
-
-
-class _Verdict(NamedTuple):
-    """What a finish says. `minimum`: it is one, and was already one where Newton took over."""
+class _Classification(NamedTuple):
+    """The outcome of a Newton finish, and the smallest eigenvalue of the Hessian at its end."""
 
     outcome: str
-    smallest: float
-    minimum: bool
-    isolated: bool  # and there is no other next to it, and no silent student
+    smallest_eigenvalue: float
+    minimum: bool  # and the Hessian was positive definite already where Newton's method began
+    isolated: bool  # a minimum without another next to it, and without inactive students
 
 
+@final
 class EndStateClassifier:
-    """End states being told, of starts of one problem and flow.
+    """Certify and classify the end states of starts of one problem and flow.
 
-    `ends` are filled in; `catalogue` is used and learns. Threads may share a catalogue, not this.
+    `ends` are filled in; minima of the `catalogue` are used, and others entered there. Threads may share a
+    catalogue, not a classifier.
     """
 
     def __init__(self, problem: Problem, flow: AbstractFlow, catalogue: Catalogue, ends: EndStates):
         self.problem, self.flow, self.catalogue, self.ends = problem, flow, catalogue, ends
-        self.power = float(teacher_power(problem))
+        self.zero_loss = ZERO_LOSS * float(teacher_power(problem))
 
-    def recognise(self, index: np.ndarray, y: Float[np.ndarray, "n K D"]) -> np.ndarray:
-        """Enter the points that need no finish of their own, and say which these are."""
-        belongs = self._of_the_catalogue(index, y)
+    def recognise(
+        self, index: Int[np.ndarray, " n"], y: Float[np.ndarray, "n K D"]
+    ) -> Bool[np.ndarray, " n"]:
+        """Enter the points that need no Newton finish of their own, and return which these are."""
+        belongs = self._recognise_known(index, y)
         rest = np.flatnonzero(~belongs)
-        belongs[rest] = self._on_the_rays(index[rest], y[rest])
+        belongs[rest] = self._recognise_closed_form(index[rest], y[rest])
         return belongs
 
-    def finish(self, index: int, y: Float[np.ndarray, "K D"], lost: bool, spent: bool) -> bool:
-        """A Newton finish. Enter the point if its end has come, and say whether it has.
+    def finish(
+        self, index: int, y: Float[np.ndarray, "K D"], diverged: bool, budget_exhausted: bool
+    ) -> bool:
+        """Apply a Newton finish. Enter its end if it is final, and return whether it is.
 
-        `lost`, `spent`: the lane's numbers are undefined, or its time is over.
+        `diverged`, `budget_exhausted`: of the lane at [W | v].
         """
-        f = newton_finish(self.flow, self.problem, y)
-        lost = lost or not f.sound
-        verdict = self._judge(f, lost)
-        # Before its time is over only a minimum may end: anything else might be a saddle that the flow
-        # is about to leave.
-        if not (lost or spent or verdict.minimum):
+        finish = newton_finish(self.flow, self.problem, y)
+        failed = diverged or not finish.geometry.finite
+        found = self._classify(finish, failed)
+        # Before the budget is exhausted only a minimum is final: anything else might be a saddle that the
+        # flow is about to leave.
+        if not (failed or budget_exhausted or found.minimum):
             return False
-        self.ends.outcome[index] = verdict.outcome
-        if not lost:  # of a failed start nothing but the name
-            self._enter(index, f.y, f.loss, f.speed, verdict.smallest)
-            if verdict.isolated and self.catalogue.open:
-                # All that are at one minimum shall say the same of it, whoever was there first.
-                order = self.catalogue.order(f.y[None])
-                known = self._learn(self.catalogue.put(f.y[None], order)[0])
-                if known is not None:
-                    self._take_over(np.array([index]), order, [known])
+        self.ends.outcome[index] = found.outcome
+        if not failed:  # a failed start keeps the numbers of `blank`
+            self._enter_finish(index, finish, found)
         return True
 
-    def _enter(self, at, y: np.ndarray, loss, speed, smallest) -> None:
+    def _enter_finish(self, index: int, finish: NewtonFinish, found: _Classification) -> None:
+        end = finish.geometry
+        self._enter(index, end.point, end.loss, end.speed, found.smallest_eigenvalue)
+        if found.isolated and self.catalogue.enabled:
+            # All starts that end at one minimum get the same numbers, whichever of them was first.
+            order = self.catalogue.order(end.point[None])
+            known = self._known_minimum(self.catalogue.permute(end.point[None], order)[0])
+            if known is not None:
+                self._take_over(np.array([index]), order, [known])
+
+    def _enter(self, at, y: np.ndarray, loss, speed, smallest_eigenvalue) -> None:
         self.ends.loss[at] = np.maximum(loss, 0)  # below 0 by rounding only
         self.ends.gradient_norm[at] = speed
-        self.ends.smallest_eigenvalue[at] = smallest
+        self.ends.smallest_eigenvalue[at] = smallest_eigenvalue
         self.ends.weights[at], self.ends.readout[at] = y[..., :-1], y[..., -1]
 
-    def _of_the_catalogue(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _recognise_known(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
         belongs = np.zeros(len(y), bool)
-        sound = np.flatnonzero(np.isfinite(y).all(axis=(1, 2)))
-        if not (self.catalogue.known and len(sound)):
+        finite = np.flatnonzero(np.isfinite(y).all(axis=(1, 2)))
+        if not (self.catalogue.minima and len(finite)):
             return belongs
-        order = self.catalogue.order(y[sound])
-        number = self.catalogue.nearest(self.catalogue.put(y[sound], order))
-        belongs[sound] = number >= 0
+        order = self.catalogue.order(y[finite])
+        number = self.catalogue.nearest(self.catalogue.permute(y[finite], order))
+        belongs[finite] = number >= 0
         if belongs.any():
-            known = [self.catalogue.known[k] for k in number if k >= 0]
+            known = [self.catalogue.minima[k] for k in number if k >= 0]
             self._take_over(index[belongs], Order(*(x[number >= 0] for x in order)), known)
         return belongs
 
     def _take_over(self, index: np.ndarray, order: Order, known: list[KnownMinimum]) -> None:
         """Enter a known minimum for each of some points, in the order of the point."""
-        states = self.catalogue.put_back(np.stack([one.y for one in known]), order)
+        states = self.catalogue.unpermute(np.stack([one.y for one in known]), order)
         columns = ([getattr(one, name) for one in known] for name in KnownMinimum._fields[2:])
         self._enter(index, states, *columns)
         self.ends.outcome[index] = [one.outcome for one in known]
 
-    def _on_the_rays(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _recognise_closed_form(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
         belongs = np.zeros(len(y), bool)
-        near = np.flatnonzero(self.catalogue.near_rays(y, REACH))
-        for part in np.split(near, range(_TOGETHER, len(near), _TOGETHER)):
+        near = np.flatnonzero(self.catalogue.near_closed_form_minimum(y, NEWTON_RADIUS))
+        for part in np.split(near, range(_POINTS_PER_CALL, len(near), _POINTS_PER_CALL)):
             if not len(part):
                 continue
-            points = self.catalogue.on_rays(y[part])
-            some = jnp.asarray(points[padded_indices(np.arange(len(part)), _TOGETHER)])
-            checked = _speed_and_loss(self.flow, self.problem, some)
-            speed, loss = (np.asarray(x)[: len(part)] for x in checked)
-            good = (speed <= GRADIENT_TOLERANCE) & (loss <= ZERO_LOSS * self.power)
-            part, points = part[good], points[good]
+            points = self.catalogue.nearest_closed_form_minimum(y[part])
+            padded = jnp.asarray(points[padded_indices(np.arange(len(part)), _POINTS_PER_CALL)])
+            evaluated = speeds_and_losses(self.flow, self.problem, padded)
+            speed, loss = (np.asarray(x)[: len(part)] for x in evaluated)
+            minimum = (speed <= GRADIENT_TOLERANCE) & (loss <= self.zero_loss)
+            part, points = part[minimum], points[minimum]
             belongs[part] = True
-            # The Hessian is positive semidefinite, as the loss is 0, and singular: what one of two students
-            # on a ray gains the other may lose.
-            self._enter(index[part], points, loss[good], speed[good], 0.0)
+            # The Hessian is positive semidefinite, as the loss is 0, and singular: one of two students on a
+            # ray may lose what the other gains.
+            self._enter(index[part], points, loss[minimum], speed[minimum], 0.0)
             self.ends.outcome[index[part]] = outcomes.GLOBAL_MINIMUM
         return belongs
 
-    def _judge(self, f: Finish, lost: bool) -> _Verdict:
-        if lost:
-            return _Verdict(outcomes.FAILED, np.inf, False, False)
-        smallest = _smallest(f.curvature)
-        if not f.converged:
-            return _Verdict(outcomes.NOT_CONVERGED, smallest, False, False)
-        zero = f.loss <= ZERO_LOSS * self.power
-        stable = smallest >= -STABILITY_BAND and f.leaving <= ESCAPE_RATE_TOLERANCE
+    def _classify(self, finish: NewtonFinish, failed: bool) -> _Classification:
+        if failed:
+            return _Classification(outcomes.FAILED, np.inf, False, False)
+        end = finish.geometry
+        smallest = end.smallest_eigenvalue
+        if not finish.converged:
+            return _Classification(outcomes.NOT_CONVERGED, smallest, False, False)
+        zero = end.loss <= self.zero_loss
+        stable = smallest >= -STABILITY_BAND and end.escape_rate <= ESCAPE_RATE_TOLERANCE
         outcome = outcomes.GLOBAL_MINIMUM if zero else outcomes.LOCAL_MINIMUM
-        minimum = zero or (stable and f.definite)
-        isolated = minimum and smallest >= ISOLATED and f.leaving == -np.inf
-        return _Verdict(outcome if zero or stable else outcomes.SADDLE, smallest, minimum, isolated)
+        minimum = zero or (stable and finish.definite_at_start)
+        isolated = minimum and smallest >= ISOLATED_EIGENVALUE and end.escape_rate == -np.inf
+        return _Classification(
+            outcome if zero or stable else outcomes.SADDLE, smallest, minimum, isolated
+        )
 
-    def _learn(self, y: np.ndarray) -> KnownMinimum | None:
-        """The isolated minimum at y, which is in its own order: known, or solved again from its first digits
-        and made known."""
+    def _known_minimum(self, y: np.ndarray) -> KnownMinimum | None:
+        """The isolated minimum at y, which is in its own order: from the catalogue, or solved again from its
+        first digits and entered there."""
         catalogue = self.catalogue
-        with catalogue.learning:
+        with catalogue.lock:
             number = catalogue.nearest(y[None])[0]
             if number >= 0:
-                return catalogue.known[number]
-            f = newton_finish(self.flow, self.problem, rounded(y))
-            verdict = self._judge(f, not f.sound)
-            here = np.linalg.norm(f.y - y) <= NEAR * verdict.smallest
-            if not (verdict.isolated and here):
+                return catalogue.minima[number]
+            finish = newton_finish(self.flow, self.problem, rounded(y))
+            found = self._classify(finish, not finish.geometry.finite)
+            distance = np.linalg.norm(finish.geometry.point - y)
+            if not (found.isolated and distance <= BASIN_FRACTION * found.smallest_eigenvalue):
                 return None
-            point = merge_equal_entries(f.y)
-            f = evaluate(self.flow, self.problem, point)
+            point = merge_equal_entries(finish.geometry.point)
+            end = local_geometry(self.flow, self.problem, point)
             known = KnownMinimum(
-                point, verdict.outcome, max(f.loss, 0.0), f.speed, _smallest(f.curvature)
+                point, found.outcome, max(end.loss, 0.0), end.speed, end.smallest_eigenvalue
             )
             catalogue.add(known)
             return known

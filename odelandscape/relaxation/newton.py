@@ -1,133 +1,83 @@
-"""Newton's method from where the flow has come to, and what certifies the point that it leads to.
+"""Newton's method from where the flow has come to.
 
-The rates and their derivatives are programs; the linear algebra is LAPACK's, called from here, where it needs
-no compiling and every start takes as long as it takes.
+Rates alone are evaluated at every step, the whole local geometry only where a new Hessian is needed.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_solve, eigh
+from scipy.linalg import cho_solve
 
 from ..flows.base import AbstractFlow
-from ..landscape.local_geometry import curvature, escape_rate, project, projected_rates
-from ..model.loss import population_loss
+from ..landscape.local_geometry import (
+    LocalGeometry,
+    eigenpairs,
+    local_geometry,
+    projected_rates,
+)
 from ..model.problem import Problem
-from ..model.state import unpack
 
 GRADIENT_TOLERANCE = 1e-10
 """An end state is converged if the norm of the flow's rates is at most this."""
-REACH = 0.02
+NEWTON_RADIUS = 0.02
 """How far from where the flow has come to a converged end state may be, in [W | v]."""
 _MAX_NEWTON_STEPS = 20
 _MAX_CHORD_STEPS = 8
-Point = Float[np.ndarray, "K D"]
+_PackedWeights = Float[np.ndarray, "K D"]
 
 
-class Finish(NamedTuple):
-    """A Newton finish: the point, what certifies it, and how it got there."""
+class NewtonFinish(NamedTuple):
+    """The end of Newton's method from one point."""
 
-    y: Point
-    speed: float  # norm of the rates
-    definite: bool  # the Hessian where Newton took over was positive definite
-    curvature: Float[np.ndarray, "n n"]  # the Hessian at the point
-    escape_rate: float  # the fastest way out for a silent student
-    distance: float
-    loss: float
+    geometry: LocalGeometry  # where it ended
+    definite_at_start: bool  # the Hessian was positive definite where Newton's method began
+    distance: float  # from there, in [W | v]
 
     @property
     def converged(self) -> bool:
-        """Whether it is a fixed point in the neighbourhood of where Newton took over."""
-        return self.speed <= GRADIENT_TOLERANCE and self.distance <= REACH
-
-    @property
-    def sound(self) -> bool:
-        """Whether all numbers are finite."""
-        numbers = np.isfinite(self.speed) and np.isfinite(self.loss)
-        return bool(numbers and np.isfinite(self.curvature).all())
+        """Whether it is a fixed point in the neighbourhood of where Newton's method began."""
+        return self.geometry.speed <= GRADIENT_TOLERANCE and self.distance <= NEWTON_RADIUS
 
 
-@eqx.filter_jit
-def _tidied(flow, problem, y):
-    y = project(flow, y)
-    return y, projected_rates(flow, problem, y)
-
-
-@eqx.filter_jit
-def _looked_at(flow, problem, y):
-    loss = population_loss(problem, unpack(y))
-    return curvature(flow, problem, y), escape_rate(flow, problem, y), loss
-
-
-def _rates(flow, problem, y) -> tuple[Point, Point]:
-    y, f = (np.asarray(x) for x in _tidied(flow, problem, jnp.asarray(y)))
-    return y, f
-
-
-def evaluate(flow: AbstractFlow, problem: Problem, y: Point) -> Finish:
-    """What a finish says of a point, without moving it."""
-    y, f = _rates(flow, problem, y)
-    H, out, loss = (np.asarray(x) for x in _looked_at(flow, problem, jnp.asarray(y)))
-    return Finish(y, float(np.linalg.norm(f)), False, H, float(out), 0.0, float(loss))
-
-
-def newton_finish(flow: AbstractFlow, problem: Problem, y: Point) -> Finish:
-    r"""Newton's method from a point with small rates.
+def newton_finish(flow: AbstractFlow, problem: Problem, y: _PackedWeights) -> NewtonFinish:
+    r"""Apply Newton's method from a point [W | v] with small rates.
 
     Where the Hessian is positive definite, and leads to a fixed point close by, it serves for all steps.
     Where it is singular or indefinite, the step is, with its eigenpairs $(\lambda, u)$ and the rates f,
     $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
     directions without curvature (global minima of overparameterised students are not isolated).
     """
-
-    def rates(y):
-        return _rates(flow, problem, y)
-
-    def finish(y, definite) -> Finish:
-        distance = float(np.linalg.norm(y - y0))
-        return evaluate(flow, problem, y)._replace(definite=definite, distance=distance)
-
-    start = evaluate(flow, problem, y)
-    if not start.sound:
-        return start
-    y0, f0 = rates(start.y)
-    factor = _factor(start.curvature)
+    start = local_geometry(flow, problem, y)
+    if not start.finite:
+        return NewtonFinish(start, False, 0.0)
+    factor = _cholesky_factor(start.hessian)
     if factor is not None:
-        end = finish(_chords(rates, y0, f0, lambda f: cho_solve((factor, True), f))[0], True)
-        if end.converged:
-            return end
-    y, f, H, lowest = y0, f0, start.curvature, None
-    for _ in range(_MAX_NEWTON_STEPS):
-        before = np.linalg.norm(f)
-        values, vectors = eigenpairs(H)
-        lowest = values[0] if lowest is None else lowest
+        end = _chords(flow, problem, start, partial(cho_solve, (factor, True)))
+        finish = NewtonFinish(end, True, _distance(start, end))
+        if finish.converged:
+            return finish
+    end, definite = start, False
+    for step in range(_MAX_NEWTON_STEPS):
+        before = end.speed
+        values, vectors = eigenpairs(end.hessian)
+        if step == 0:
+            definite = bool(values[0] >= -1e-3)
         gain = values / (values**2 + before**2 + 1e-300)
-        y, f = _chords(rates, y, f, lambda f, g=gain, u=vectors: u @ (g * (u.T @ f)))
-        H = np.asarray(_looked_at(flow, problem, jnp.asarray(y))[0])
-        speed = np.linalg.norm(f)
-        if not speed < 0.8 * before or speed <= GRADIENT_TOLERANCE / 10 or not np.isfinite(H).all():
+        end = _chords(flow, problem, end, partial(_regularised_solve, gain, vectors))
+        if not end.speed < 0.8 * before or end.speed <= GRADIENT_TOLERANCE / 10 or not end.finite:
             break
-    return finish(y, bool(lowest is not None and lowest >= -1e-3))
+    return NewtonFinish(end, definite, _distance(start, end))
 
 
-def eigenpairs(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix of finite numbers.
-
-    LAPACK's methods, in the order of their speed: the fastest has been seen to give up, once in some hundred
-    thousand matrices, on one that the others can do.
-    """
-    try:
-        return np.linalg.eigh(H)
-    except np.linalg.LinAlgError:
-        return eigh(H, driver="ev")
+def _distance(start: LocalGeometry, end: LocalGeometry) -> float:
+    return float(np.linalg.norm(end.point - start.point))
 
 
-def _factor(H: np.ndarray) -> np.ndarray | None:
-    """The Cholesky factor of a matrix that is plainly positive definite."""
+def _cholesky_factor(H: np.ndarray) -> np.ndarray | None:
+    """The Cholesky factor of a matrix that is well inside the positive definite ones."""
     try:
         factor = np.linalg.cholesky(H)
     except np.linalg.LinAlgError:
@@ -135,12 +85,22 @@ def _factor(H: np.ndarray) -> np.ndarray | None:
     return factor if np.diagonal(factor).min() > 1e-4 else None
 
 
-def _chords(rates: Callable, y: Point, f: Point, solve: Callable) -> tuple[Point, Point]:
-    """Newton steps with one Hessian, whole and half by turns (where students coincide without being kept
-    together the curvature itself vanishes), as long as the rates fall."""
+def _regularised_solve(gain: np.ndarray, vectors: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    return vectors @ (gain * (vectors.T @ rates))
+
+
+def _chords(
+    flow: AbstractFlow,
+    problem: Problem,
+    start: LocalGeometry,
+    solve: Callable[[np.ndarray], np.ndarray],
+) -> LocalGeometry:
+    """The local geometry after Newton steps with one Hessian, whole and half by turns (where students
+    coincide without being kept together the curvature itself vanishes), as long as the rates fall."""
+    y, rates = start.point, start.rates
     for i in range(_MAX_CHORD_STEPS):
-        step = solve(f.ravel()).reshape(y.shape)
-        trial, f_trial = rates(y + (1.0 if i % 2 == 0 else 0.5) * step)
-        if np.linalg.norm(f_trial) < np.linalg.norm(f):
-            y, f = trial, f_trial
-    return y, f
+        step = solve(rates.ravel()).reshape(y.shape)
+        trial, trial_rates = projected_rates(flow, problem, y + (1.0 if i % 2 == 0 else 0.5) * step)
+        if np.linalg.norm(trial_rates) < np.linalg.norm(rates):
+            y, rates = trial, trial_rates
+    return local_geometry(flow, problem, y)

@@ -1,8 +1,8 @@
-"""How a start can end, by name.
+"""Outcomes of a start, by name, and the table of end states.
 
-`diffrax.RESULTS` and `optimistix.RESULTS` say how an integration or a root search went; an outcome
-says what the end state *is*. In arrays an outcome is its name (NumPy strings), so that files and
-tables can be read without this package.
+`diffrax.RESULTS` and `optimistix.RESULTS` report how an integration or a root search went; an outcome
+classifies the end state itself. In arrays an outcome is its name (NumPy strings), so that files and
+tables can be read without this package. This module needs NumPy alone.
 """
 
 from typing import NamedTuple
@@ -18,30 +18,32 @@ OUTCOMES = (GLOBAL_MINIMUM, LOCAL_MINIMUM, SADDLE, NOT_CONVERGED, FAILED)
 MEANING = {
     GLOBAL_MINIMUM: "gradient ≤ 1e-10 and loss zero: the student equals the teacher",
     LOCAL_MINIMUM: "gradient ≤ 1e-10, loss above zero, no unstable direction",
-    SADDLE: "gradient ≤ 1e-10 and a negative Hessian eigenvalue",
-    NOT_CONVERGED: "still moving when its time ended",
-    FAILED: "the numbers became infinite or undefined, or three workers were lost over them",
+    SADDLE: "gradient ≤ 1e-10 and an unstable direction",
+    NOT_CONVERGED: "gradient above 1e-10 at the time limit",
+    FAILED: "infinite or undefined numbers, or three workers lost while computing it",
 }
 LEVEL_WIDTH = 1e-7
 """End states whose losses are closer than this are one level."""
 
 
 class EndStates(NamedTuple):
-    """What became of N starts, as NumPy arrays; see `relax`."""
+    """End states of N starts, as NumPy arrays; see `relax`."""
 
-    outcome: np.ndarray  # (N,) names from results.OUTCOMES
+    outcome: np.ndarray  # (N,) names from OUTCOMES
     loss: np.ndarray  # (N,)
     gradient_norm: np.ndarray  # (N,) Frobenius norm of the flow's rates
     smallest_eigenvalue: np.ndarray  # (N,) of the Hessian on the directions that count
     anti_aligned: np.ndarray  # (N,) number of students that point away from their teacher
-    time: np.ndarray  # (N,) at which the rates fell below 1e-3 for good, or the start was given up
-    evaluations: np.ndarray  # (N,) until then
+    time: (
+        np.ndarray
+    )  # (N,) at which the rates fell below 1e-3 for good, else at which it was stopped
+    evaluations: np.ndarray  # (N,) of the rates until then
     weights: np.ndarray  # (N, K, d)
     readout: np.ndarray  # (N, K)
 
 
 def blank(count: int, students: int, dimension: int) -> EndStates:
-    """End states to be filled in."""
+    """Return end states to be filled in: all failed, with infinite losses and weights 0."""
     return EndStates(
         outcome=np.full(count, FAILED, dtype="<U14"),
         loss=np.full(count, np.inf),

@@ -1,4 +1,4 @@
-"""What a fixed point does when it is pushed: noise on its weights, and the flow from there.
+"""Noise on the weights of a fixed point, and the flow from there.
 
 The paper's test of stability (Sec. 3.1, Fig. 3 and Appendix D): a stable point takes the flow back to its
 loss, from a saddle the loss falls. With one more student (an *embedding*) a minimum of K students becomes
@@ -23,20 +23,20 @@ from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import Weights, overlaps
 from ..runtime.errors import UserError
-from .outcomes import LEVEL_WIDTH
+from .outcomes import LEVEL_WIDTH, OUTCOMES
 from .relax import relax
 
 ZERO, SPLIT = "zero", "split"
-_CONSTRAINT = 1e-9  # how far a point may lie off the flow's constraint
+_CONSTRAINT_TOLERANCE = 1e-9  # how far a point may lie off the flow's constraint
 
 
 class Perturbation(NamedTuple):
-    """What became of a fixed point under noise, level by level; `str()` gives the table.
+    """End states of a perturbed fixed point, level by level; `str()` gives the table.
 
     - `sigma` (S,): standard deviations of the noise. `loss`: of the point.
     - `gaps` (S, N): final loss − `loss` of each repeat, inf where it failed.
-    - `outcomes` (S, N): names from results.OUTCOMES.
-    - `mean`, `spread` (S,): mean and standard deviation of the gaps that are finite, inf if none is.
+    - `outcomes` (S, N): names from outcomes.OUTCOMES.
+    - `mean`, `std` (S,): mean and standard deviation of the gaps that are finite, inf if none is.
     - `returned` (S,): fraction that ended within 1e-7 of the point's loss.
     """
 
@@ -51,35 +51,33 @@ class Perturbation(NamedTuple):
         return _over_finite(np.mean, self.gaps)
 
     @property
-    def spread(self) -> np.ndarray:
+    def std(self) -> np.ndarray:
         """Standard deviation of the gaps of each level."""
         return _over_finite(np.std, self.gaps)
 
     @property
     def returned(self) -> np.ndarray:
-        """Fraction of each level that came back to the point's loss."""
+        """Fraction of each level that ended at the point's loss."""
         return (np.abs(self.gaps) <= LEVEL_WIDTH).mean(axis=1)
 
     def __str__(self) -> str:
-        head = (
-            f"{'noise':>10}{'mean gap':>12}{'spread':>10}{'lowest':>12}{'returned':>11}  end states"
-        )
+        head = f"{'noise':>10}{'mean gap':>12}{'std':>10}{'lowest':>12}{'returned':>11}  end states"
         title = f"loss {self.loss:.9f}; {self.gaps.shape[1]} repeats of each level of noise"
         lines = [title, "", head, "-" * len(head)]
-        for sigma, gaps, mean, spread, returned, outcomes in zip(
+        for sigma, gaps, mean, std, returned, outcomes in zip(
             self.sigma,
             self.gaps,
             self.mean,
-            self.spread,
+            self.std,
             self.returned,
             self.outcomes,
             strict=True,
         ):
             count = Counter(outcomes.tolist())
-            told = (f"{count[x]} {x.replace('_', ' ')}" for x in outcomes.OUTCOMES if count[x])
+            counts = (f"{count[x]} {x.replace('_', ' ')}" for x in OUTCOMES if count[x])
             lines.append(
-                f"{sigma:>10.3g}{mean:>12.2e}{spread:>10.0e}{gaps.min():>12.2e}"
-                f"{100 * returned:>9.1f} %  {', '.join(told)}"
+                f"{sigma:>10.3g}{mean:>12.2e}{std:>10.0e}{gaps.min():>12.2e}"
+                f"{100 * returned:>9.1f} %  {', '.join(counts)}"
             )
         return "\n".join(lines)
 
@@ -99,7 +97,7 @@ def perturb(
     embedding: str | None = None,
     student: int | None = None,
 ) -> Perturbation:
-    """Gaussian noise on a fixed point's weights, relaxed along the flow (paper, Appendix D).
+    """Add Gaussian noise to a fixed point's weights, and relax them along the flow (paper, Appendix D).
 
     - `problem`: with the point's K students; where it is embedded, K + 1 will do as well.
     - `sigma`: standard deviation of the noise on each weight; of several, all are relaxed together.
@@ -108,13 +106,14 @@ def perturb(
       student w becomes two of w/2. Neither changes the network.
     - `student`: which one is split, from 0; the most anti-aligned one unless given.
 
-    Readouts are not pushed; a new student has readout 1, or that of the student it is split from. The flow is
-    followed at `sigma` = 0 too: rounding takes it off a saddle, and the kink of the loss at a student of
-    length 0 is no place to rest. Weights that are no fixed point are pushed alike; gaps are to their loss.
+    Readouts are not perturbed; a new student has readout 1, or that of the student it is split from. The flow
+    is followed at `sigma` = 0 too: rounding takes it off a saddle, and the kink of the loss at a student of
+    length 0 is no stationary point. Weights that are no fixed point are perturbed alike; gaps are to their
+    loss.
 
     Raises ValueError for a negative or undefined `sigma`, `repeats` < 1, an unknown embedding, one that
     changes the network (`split` where σ is not positively homogeneous, `zero` where σ(0) ≠ 0), any for a
-    flow that fixes the students' lengths, a `student` that there is not, and a point that doesn't fit the
+    flow that fixes the students' lengths, a `student` that does not exist, and a point that doesn't fit the
     problem or the flow's constraint.
     """
     levels = np.atleast_1d(np.asarray(sigma, dtype=float))
@@ -125,9 +124,9 @@ def perturb(
     if embedding not in (None, ZERO, SPLIT):
         raise UserError(f"embedding must be None, {ZERO!r} or {SPLIT!r}; got {embedding!r}")
     problem, weights = _embedded(problem, point, embedding, student)
-    if embedding is not None and not _admits(flow, Weights(weights.W / 2, weights.v)):
+    if embedding is not None and not _on_constraint(flow, Weights(weights.W / 2, weights.v)):
         raise UserError(f"embedding needs a flow that leaves students any length; got {flow!r}")
-    if not _admits(flow, weights):
+    if not _on_constraint(flow, weights):
         raise UserError(f"point must satisfy the constraint of the flow, {flow!r}")
     ends = relax(problem, flow, _noisy(weights, key, jnp.asarray(levels), int(repeats)))
     loss = float(population_loss(problem, weights))
@@ -135,9 +134,11 @@ def perturb(
     return Perturbation(levels, loss, ends.loss.reshape(shape) - loss, ends.outcome.reshape(shape))
 
 
-def _admits(flow: AbstractFlow, weights: Weights) -> bool:
+def _on_constraint(flow: AbstractFlow, weights: Weights) -> bool:
     """Whether the flow's constraint leaves weights as they are."""
-    return np.allclose(flow.project_initial(weights).W, weights.W, rtol=0, atol=_CONSTRAINT)
+    return np.allclose(
+        flow.project_initial(weights).W, weights.W, rtol=0, atol=_CONSTRAINT_TOLERANCE
+    )
 
 
 def _embedded(
@@ -153,7 +154,7 @@ def _embedded(
         )
     problem = replace(problem, students=K)
     if isinstance(point, FixedPoint):
-        point.ansatz.of(problem)  # refuses another number of teachers
+        point.ansatz.of(problem)  # raises UserError for another number of teachers
     if student is not None and embedding != SPLIT:
         raise UserError(f"student is the one that {SPLIT!r} splits; got {student!r} without it")
     if embedding is None:

@@ -1,15 +1,15 @@
 """From many starts to their end states.
 
 All lanes (one a start) lie in a pool on the device. Each round takes the first `batch` unfinished
-ones, makes a number of evaluations in each, and puts them back: finished lanes leave and new ones enter
-by being chosen or not, so a slow start holds nobody up. Each core of a processor, or each other device, has
+ones, makes a number of evaluations in each, and puts them back: lanes that are done leave and others enter
+by being chosen or not, so no start waits for a slow one. Each core of a processor, or each other device, has
 such a pool, and a thread that looks after it.
 
-A lane whose rates have become small is told at once if it is plainly in the basin of a minimum that is
-known already. If it isn't, it goes on until its rates are a hundredth of that, and is then handed to a Newton
-finish (`certify`). A finish that is not plainly inside one basin is refused, and the lane goes on along the
-flow to a hundredth of the rate before the next try. What lingers at a saddle therefore goes on until it
-leaves or its time ends, and is told as what it is then.
+A lane whose rates have become small is classified at once if it is well inside the basin of a minimum that is
+known already. If it isn't, it is integrated until its rates are a hundredth of that, and then gets a Newton
+finish (`classify`). A finish that is not well inside one basin is refused, and the lane is integrated along
+the flow to a hundredth of the rate before the next try. A start that stays near a saddle is therefore
+followed until it leaves or its budget is exhausted, and is classified by where it is then.
 """
 
 import os
@@ -32,16 +32,19 @@ from .outcomes import EndStates
 from .pool import LANE_MULTIPLE, Job, relax_pool
 from .stationary import stationary_states
 
-RTOL, END = 2e-4, 20_000.0  # error per step and flow time of a sweep
+RTOL = 2e-4
+"""Error per step of a sweep."""
+TIME_LIMIT = 20_000.0
+"""Flow time of a sweep."""
 
 
 def full_load() -> int:
-    """How many starts at a time keep all of this process's cores, or other devices, busy."""
-    return len(_places()) * (1024 if jax.default_backend() == "cpu" else 8192)
+    """Return how many starts at a time keep all of this process's cores, or other devices, busy."""
+    return len(_pool_devices()) * (1024 if jax.default_backend() == "cpu" else 8192)
 
 
-def _places() -> list[jax.Device]:
-    """Where pools may lie: on each of this process's devices one, on a processor one for each core."""
+def _pool_devices() -> list[jax.Device]:
+    """The device of each pool: on each of this process's devices one, on a processor one for each core."""
     devices = jax.local_devices()
     if len(devices) > 1 or devices[0].platform != "cpu":
         return devices
@@ -57,7 +60,7 @@ def relax(
     *,
     batch: int | None = None,
     rtol: float = RTOL,
-    end: float = END,
+    time_limit: float = TIME_LIMIT,
     catalogue: Catalogue | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> EndStates:
@@ -68,27 +71,47 @@ def relax(
       changes the speed, and no number.
     - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
       Of 4,096 fates at K = M = 10 all, at K = M = 17 99.7 % (at 1e-5, 99.98 %) are those of rtol 1e-6.
-    - `end`: flow time after which a start that has not converged is told as what it is.
-    - `catalogue`: of minima known from other calls for this problem and flow; it learns those met here.
-    - `progress`: called with the number of starts finished since the last call.
+    - `time_limit`: flow time after which a start that has not converged is classified by where it is.
+    - `catalogue`: of minima known from other calls for this problem and flow; those met here are entered.
+    - `progress`: called with the number of starts done since the last call.
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had come to; the smallest eigenvalue of the
-    exact Hessian there tells minima from saddles. Of starts that end in one point, but for the order of
-    students and teachers, one is certified for all (`catalogue`). Where students are more than teachers, the
-    global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that has
-    not converged is reported where the last Newton finish left it, which need not be on its path. A start
+    exact Hessian there distinguishes minima from saddles. Of starts that end in one point, but for the order
+    of students and teachers, one is certified for all (`catalogue`). Where students are more than teachers,
+    the global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that
+    has not converged is reported where the last Newton finish left it, which need not be on its path. A start
     whose numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and
     its weights 0, so that no NaN reaches a table.
 
-    A flow with noise (`OnlineSGD`) is followed start by start to its stationary states, which are told as
-    `come_to_rest` says; `batch`, `rtol` and `catalogue` are not for it.
+    A flow with noise (`OnlineSGD`) is followed start by start to its stationary states, with the columns that
+    `stationary_states` describes; `batch`, `rtol` and `catalogue` are not for it.
 
     All cores that the process may use work on it, or all of its other devices.
 
     Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
     check_float64("end states are certified to a gradient norm of 1e-10")
+    if batch is None:
+        batch = 64 if jax.default_backend() == "cpu" else 2048
+    _check_starts(problem, starts, batch)
+    # Numbers become arrays, so that other numbers run the same program.
+    problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
+    devices = _pool_devices()
+    if flow.stochastic:
+        return stationary_states(problem, flow, starts, time_limit, progress, len(devices))
+    job = Job(
+        problem=problem,
+        flow=flow,
+        tolerances=Tolerances(rtol, 0.1 * rtol, time_limit),
+        batch=LANE_MULTIPLE * -(-batch // LANE_MULTIPLE),
+        catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
+        progress=progress,
+    )
+    return _relax_on(devices[: max(1, len(starts.W) // (2 * job.batch))], job, starts)
+
+
+def _check_starts(problem: Problem, starts: Weights, batch: int) -> None:
     if starts.W.ndim != 3 or starts.W.shape[1] != problem.students:
         raise UserError(
             f"starts must hold weights (N, K = {problem.students}, d); got shape {starts.W.shape}"
@@ -97,32 +120,20 @@ def relax(
         raise UserError(
             f"starts must have dimension d ≥ M = {problem.teachers}; got {starts.W.shape[2]}"
         )
-    if batch is None:
-        batch = 64 if jax.default_backend() == "cpu" else 2048
     if len(starts.W) < 1 or batch < 1:
         raise UserError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
-    # Numbers become arrays, so that other numbers run the same program.
-    problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
-    if flow.stochastic:
-        return stationary_states(problem, flow, starts, end, progress, len(_places()))
-    job = Job(
-        problem=problem,
-        flow=flow,
-        tolerances=Tolerances(rtol, 0.1 * rtol, end),
-        batch=LANE_MULTIPLE * -(-batch // LANE_MULTIPLE),
-        catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
-        progress=progress,
-    )
-    places = _places()[: max(1, len(starts.W) // (2 * job.batch))]
-    parts = np.array_split(np.arange(len(starts.W)), len(places))
+
+
+def _relax_on(devices: list[jax.Device], job: Job, starts: Weights) -> EndStates:
+    """End states of starts shared out among pools on these devices, in the order of the starts."""
+    indices = np.array_split(np.arange(len(starts.W)), len(devices))
+    parts = [jax.tree.map(lambda x, index=index: x[index], starts) for index in indices]
     # The matrices are small: LAPACK's own threads gain nothing, and where other programs compete for the
     # cores they wait for each other and cost a factor of ten.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(parts)) as threads:
         futures = [
-            threads.submit(
-                relax_pool, job, place, jax.tree.map(lambda x, part=part: x[part], starts)
-            )
-            for place, part in zip(places, parts, strict=True)
+            threads.submit(relax_pool, job, device, part)
+            for device, part in zip(devices, parts, strict=True)
         ]
         try:
             ends = [future.result() for future in futures]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..flows.base import AbstractFlow
 from ..model.problem import Problem
-from ..relaxation.relax import END, RTOL
+from ..relaxation.relax import RTOL, TIME_LIMIT
 
 
 def _to_json(x: object):
@@ -36,5 +36,5 @@ def configuration(problem: Problem, flow: AbstractFlow, seed: int, dimension: in
         "dimension": dimension,
         "dtype": "float64",
         "rtol": RTOL,
-        "end": END,
+        "end": TIME_LIMIT,
     }

@@ -1,4 +1,4 @@
-"""Known minima stand for the certificates they save: other orders are recognised, other points are not."""
+"""Known minima replace Hessians: points beside them are recognised in any order, other points are not."""
 
 from dataclasses import replace
 
@@ -10,13 +10,13 @@ from systems import relu_gradient, relu_loss
 
 import odelandscape as ol
 from odelandscape.model.state import pack
-from odelandscape.relaxation.catalogue import NEAR, Catalogue, KnownMinimum
+from odelandscape.relaxation.catalogue import BASIN_FRACTION, Catalogue, KnownMinimum
 
 FLOW = ol.GradientFlow()
 
 
 def known(K=8, alpha=1, surplus=0):
-    """A minimum by Newton's method in its blocks, which knows nothing of relaxing."""
+    """A minimum by Newton's method in its blocks, independent of relaxing."""
     problem = ol.Problem(K + surplus, K)
     branch = "split student" if surplus else "compensated"
     point = ol.fixed_point(problem, ol.family(problem, alpha, branch))
@@ -26,7 +26,7 @@ def known(K=8, alpha=1, surplus=0):
 
 def catalogue_of(problem, y, eigenvalue):
     catalogue = Catalogue(problem, FLOW)
-    own = catalogue.put(y[None], catalogue.order(y[None]))[0]
+    own = catalogue.permute(y[None], catalogue.order(y[None]))[0]
     catalogue.add(KnownMinimum(own, "local_minimum", 0.1, 1e-13, eigenvalue))
     return catalogue
 
@@ -39,26 +39,26 @@ def test_any_order_of_a_known_minimum_is_recognised_and_written_in_that_order(al
     shuffled = np.stack(
         [y[rng.permutation(len(y))][:, [*rng.permutation(8), 8]] for _ in range(20)]
     )
-    size = 0.5 * NEAR * eigenvalue
+    size = 0.5 * BASIN_FRACTION * eigenvalue
     noise = rng.normal(size=shuffled.shape)
     noise[:, :, -1] = 0  # readouts are given
     noise *= size / np.linalg.norm(noise, axis=(1, 2), keepdims=True)
     order = catalogue.order(shuffled + noise)
-    found = catalogue.nearest(catalogue.put(shuffled + noise, order))
+    found = catalogue.nearest(catalogue.permute(shuffled + noise, order))
     assert (found == 0).all()
-    written = catalogue.put_back(np.stack([catalogue.known[0].y] * 20), order)
+    written = catalogue.unpermute(np.stack([catalogue.minima[0].y] * 20), order)
     np.testing.assert_allclose(written, shuffled, atol=1e-13)
 
 
-def test_what_is_near_no_known_minimum_is_not_recognised():
+def test_points_away_from_known_minima_are_not_recognised():
     problem, y, eigenvalue = known()
     catalogue = catalogue_of(problem, y, eigenvalue)
     _, other, _ = known(8, 2)
     away = np.random.default_rng(1).normal(size=y.shape)
     away[:, -1] = 0  # readouts are given
-    away *= 2 * NEAR * eigenvalue / np.linalg.norm(away)
+    away *= 2 * BASIN_FRACTION * eigenvalue / np.linalg.norm(away)
     points = np.stack([other, y + away, -y])
-    assert (catalogue.nearest(catalogue.put(points, catalogue.order(points))) == -1).all()
+    assert (catalogue.nearest(catalogue.permute(points, catalogue.order(points))) == -1).all()
 
 
 def test_the_hessian_stays_positive_where_a_minimum_is_recognised():
@@ -66,19 +66,19 @@ def test_the_hessian_stays_positive_where_a_minimum_is_recognised():
     for K, alpha in ((6, 1), (8, 1), (8, 2)):
         problem, y, eigenvalue = known(K, alpha)
         rng = np.random.default_rng(K + alpha)
-        for spread in (1.0, 0.0):  # over all students, and in one alone
-            away = rng.normal(size=(K, K)) * (np.arange(K) == 0)[:, None] ** (1 - spread)
-            away *= NEAR * eigenvalue / np.linalg.norm(away)
+        for share in (1.0, 0.0):  # over all students, and in one alone
+            away = rng.normal(size=(K, K)) * (np.arange(K) == 0)[:, None] ** (1 - share)
+            away *= BASIN_FRACTION * eigenvalue / np.linalg.norm(away)
             moved = ol.Weights(jnp.asarray(y[:, :-1] + away), jnp.asarray(y[:, -1]))
             assert ol.spectrum(problem, moved).smallest > 0.8 * eigenvalue
 
 
-def test_nothing_that_is_known_twice_or_hardly_isolated_is_entered():
+def test_no_minimum_that_is_known_or_hardly_isolated_is_entered():
     problem, y, eigenvalue = known()
     catalogue = catalogue_of(problem, y, eigenvalue)
-    catalogue.add(catalogue.known[0])
-    catalogue.add(catalogue.known[0]._replace(y=-y, smallest_eigenvalue=1e-5))
-    assert len(catalogue.known) == 1
+    catalogue.add(catalogue.minima[0])
+    catalogue.add(catalogue.minima[0]._replace(y=-y, smallest_eigenvalue=1e-5))
+    assert len(catalogue.minima) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_nothing_that_is_known_twice_or_hardly_isolated_is_entered():
     ids=["K < M", "another curvature", "teachers that differ", "teachers that overlap"],
 )
 def test_without_the_symmetry_every_start_is_certified_by_itself(problem):
-    assert not Catalogue(problem, FLOW).open
+    assert not Catalogue(problem, FLOW).enabled
 
 
 def test_networks_that_are_equal_in_many_ways_are_not_taken_for_one():
-    assert not Catalogue(ol.Problem(4, 4), ol.TwoLayerFlow()).open
+    assert not Catalogue(ol.Problem(4, 4), ol.TwoLayerFlow()).enabled
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_with_and_without_a_catalogue_starts_end_alike(flow, dimension, spread):
 
     starts = jax.vmap(start)(jnp.arange(60))
     closed = Catalogue(problem, flow)
-    closed.open = False
+    closed.enabled = False
     a = ol.relax(problem, flow, starts)
     b = ol.relax(problem, flow, starts, catalogue=closed)
-    assert not closed.known
+    assert not closed.minima
     np.testing.assert_array_equal(a.outcome, b.outcome)
     np.testing.assert_array_equal(a.evaluations, b.evaluations)
     for one, other in ((a.loss, b.loss), (a.smallest_eigenvalue, b.smallest_eigenvalue)):
@@ -148,30 +148,30 @@ def test_surplus_students_on_the_rays_of_teachers_are_a_global_minimum():
     away = rng.normal(size=exact.shape)
     away[:, :, -1] = 0
     away *= 0.01 / np.linalg.norm(away, axis=(1, 2), keepdims=True)
-    np.testing.assert_allclose(catalogue.on_rays(exact), exact, atol=1e-15)
-    points = catalogue.on_rays(exact + away)
-    assert catalogue.near_rays(exact + away, 0.02).all()
-    assert not catalogue.near_rays(exact + 10 * away, 0.02).any()
+    np.testing.assert_allclose(catalogue.nearest_closed_form_minimum(exact), exact, atol=1e-15)
+    points = catalogue.nearest_closed_form_minimum(exact + away)
+    assert catalogue.near_closed_form_minimum(exact + away, 0.02).all()
+    assert not catalogue.near_closed_form_minimum(exact + 10 * away, 0.02).any()
     teacher = np.eye(M, d)
     for y in points:
         W, v = y[:, :-1], y[:, -1]
         assert abs(relu_loss(W, v, teacher, np.ones(M))) < 1e-14
         assert np.linalg.norm(relu_gradient(W, v, teacher, np.ones(M))) < 1e-14
         H, _ = ol.hessian(FLOW, problem, ol.Weights(jnp.asarray(W), jnp.asarray(v)))
-        assert np.linalg.eigvalsh(H)[0] == pytest.approx(0, abs=1e-7)  # as it is told
+        assert np.linalg.eigvalsh(H)[0] == pytest.approx(0, abs=1e-7)  # as it is reported
 
 
 @pytest.mark.parametrize(
     ("problem", "flow"),
     [
-        (ol.Problem(4, 4), FLOW),  # isolated: its Hessian is worth knowing
-        (ol.Problem(5, 4), ol.NormalisedFlow()),  # which keeps lengths
+        (ol.Problem(4, 4), FLOW),  # isolated: its Hessian decides
+        (ol.Problem(5, 4), ol.NormalisedFlow()),  # which preserves norms
         (ol.Problem(5, 4, teacher_readout=jnp.array([1.0, 1.0, 1.0, 2.0])), FLOW),
     ],
 )
-def test_where_no_minimum_is_known_in_closed_form_none_is_told(problem, flow):
+def test_where_no_minimum_is_known_in_closed_form_none_is_recognised(problem, flow):
     y = np.stack([np.eye(problem.students, 5) for _ in range(2)])
-    assert not Catalogue(problem, flow).near_rays(y, 100.0).any()
+    assert not Catalogue(problem, flow).near_closed_form_minimum(y, 100.0).any()
 
 
 @pytest.mark.slow
@@ -183,7 +183,7 @@ def test_surplus_starts_end_in_the_same_networks_with_and_without_the_closed_for
 
     starts = jax.vmap(start)(jnp.arange(40))
     closed = Catalogue(problem, FLOW)
-    closed.open = closed.rays = False
+    closed.enabled = closed.closed_form = False
     a = ol.relax(problem, FLOW, starts)
     b = ol.relax(problem, FLOW, starts, catalogue=closed)
     assert set(a.outcome) == set(b.outcome) == {"global_minimum"}

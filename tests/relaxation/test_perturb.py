@@ -1,4 +1,4 @@
-"""Noise on fixed points: stable ones take the flow back, embedded ones let it fall."""
+"""Noise on fixed points: the loss returns at stable ones and falls at embedded ones."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def eigenvalues(W):
 # --- the experiment -----------------------------------------------------------------------------
 
 
-def test_a_minimum_takes_the_flow_back(point):
+def test_the_flow_returns_to_a_minimum(point):
     result = perturb(PROBLEM, FLOW, point, [0.0, 1e-3, 1e-2], 5, KEY)
     assert result.gaps.shape == result.outcomes.shape == (3, 5)
     W = np.asarray(point.weights.W)
@@ -111,7 +111,7 @@ def test_the_most_anti_aligned_student_is_split():
     _, split = _embedded(ol.Problem(4, 3), ol.Weights(W, jnp.ones(4)), "split", None)
     np.testing.assert_array_equal(split.W[4], W[2] / 2)
     np.testing.assert_array_equal(split.W[2], W[2] / 2)
-    # One that is silent points nowhere.
+    # An inactive one has no direction.
     W = W.at[1:3].set(jnp.abs(W[1:3]))
     _, split = _embedded(ol.Problem(4, 3), ol.Weights(W, jnp.ones(4)), "split", None)
     assert jnp.linalg.norm(split.W[4]) > 0
@@ -123,7 +123,7 @@ def test_the_table_and_its_numbers_survive_failures():
     outcomes = np.array([[minimum] * 4, [minimum, failed, "saddle", minimum], [failed] * 4])
     result = Perturbation(np.array([0.01, 0.1, 1.0]), 0.02, gaps, outcomes)
     np.testing.assert_allclose(result.mean, [3.75e-8, -4e-3 / 3, np.inf], rtol=1e-4)
-    np.testing.assert_allclose(result.spread, [np.std(gaps[0]), np.std([1, 3, 0]) / 1e3, np.inf])
+    np.testing.assert_allclose(result.std, [np.std(gaps[0]), np.std([1, 3, 0]) / 1e3, np.inf])
     np.testing.assert_allclose(result.returned, [0.75, 0.25, 0])
     table = str(result)
     assert "loss 0.020000000; 4 repeats" in table
@@ -132,7 +132,7 @@ def test_the_table_and_its_numbers_survive_failures():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"sigma": -0.1}, "sigma must be .* at least 0; got -0.1"),
         ({"sigma": [0.1, np.nan]}, "sigma must be"),
@@ -156,10 +156,10 @@ def test_the_table_and_its_numbers_survive_failures():
         ({"flow": ol.NormalisedFlow(), "embedding": "zero"}, "any length; got NormalisedFlow"),
     ],
 )
-def test_bad_arguments_are_named(changes, told):
+def test_bad_arguments_are_named(changes, message):
     arguments = {"problem": ol.Problem(4, 4), "flow": FLOW, "sigma": 0.1, "repeats": 2, "key": KEY}
     point = ol.Weights(jnp.eye(4) + 0.1, jnp.ones(4))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         perturb(point=point, **(arguments | changes))
 
 

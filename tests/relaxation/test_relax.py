@@ -1,4 +1,4 @@
-"""Starts to end states: published levels, hard starts, and what must not depend on the batch."""
+"""Starts to end states: published levels, hard starts, independence of the batch."""
 
 import os
 import subprocess
@@ -12,10 +12,10 @@ from scipy.integrate import solve_ivp
 from systems import MINIMA, relu_gradient, relu_loss
 
 import odelandscape as ol
+from odelandscape.landscape.local_geometry import eigenpairs
 from odelandscape.relaxation import relax as relax_module
-from odelandscape.relaxation.batched_rkc import Tolerances, advance, begin, finished, probe
+from odelandscape.relaxation.batched_rkc import Tolerances, advance, begin, probe
 from odelandscape.relaxation.catalogue import Catalogue
-from odelandscape.relaxation.newton import eigenpairs
 
 
 def starts(problem, count, dimension=None):
@@ -42,7 +42,7 @@ def test_a_lane_follows_scipy_within_its_tolerance(rtol, error):
     lane = begin(flow, problem, start, 0.0)
     lane = jax.jit(
         lambda lane: jax.lax.while_loop(
-            lambda lane: ~finished(tolerances, lane),
+            lambda lane: ~tolerances.status(lane).stopped,
             lambda lane: advance(flow, problem, tolerances, probe(flow, problem, lane)),
             lane,
         )
@@ -69,13 +69,13 @@ def test_a_step_that_overflows_is_tried_again_shorter():
     @jax.jit
     def end(lane):
         return jax.lax.while_loop(
-            lambda lane: ~finished(tolerances, lane),
+            lambda lane: ~tolerances.status(lane).stopped,
             lambda lane: advance(flow, problem, tolerances, probe(flow, problem, lane)),
             lane,
         )
 
     straight, recovered = end(start), end(broken)
-    assert not recovered.lost
+    assert not recovered.diverged
     # Both reach the same one of the teacher's permutations.
     np.testing.assert_allclose(recovered.base, straight.base, atol=1e-4)
     np.testing.assert_allclose(np.sort(recovered.base[:, :-1].max(axis=1)), 1, atol=1e-4)
@@ -127,7 +127,7 @@ def test_published_minima_are_found_and_certified():
 # --- hard starts --------------------------------------------------------------------------------
 
 
-def test_hard_starts_are_told_right_and_hurt_nobody():
+def test_hard_starts_are_classified_right_and_change_no_other():
     problem = ol.Problem(3, 3)
     ordinary = np.asarray(starts(problem, 1).W[0])
     zero_row, equal_rows = ordinary.copy(), ordinary.copy()
@@ -152,7 +152,7 @@ def test_one_student_on_the_wrong_side_of_one_teacher_ends_on_the_kink():
         ol.Problem(1, 1), ol.GradientFlow(), batched([[[0.3]], [[-0.7]], [[2.0]]]), batch=4
     )
     assert list(ends.outcome) == ["global_minimum", "saddle", "global_minimum"]
-    assert ends.loss[1] == pytest.approx(1 / 4)  # ½ E[relu²], the student silent
+    assert ends.loss[1] == pytest.approx(1 / 4)  # ½ E[relu²], the student inactive
 
 
 @pytest.mark.slow
@@ -177,15 +177,15 @@ def test_surplus_students_learn_the_teacher():
 # --- batches ------------------------------------------------------------------------------------
 
 
-def test_no_bit_depends_on_the_batch_the_order_or_what_is_known():
+def test_no_bit_depends_on_the_batch_the_order_or_known_minima():
     problem, flow = ol.Problem(10, 10), ol.GradientFlow()
     many = starts(problem, 300)
     some, others = (
         jax.tree.map(lambda x, at=at: x[at], many) for at in (slice(200), slice(200, 300))
     )
-    told = []
-    straight = ol.relax(problem, flow, some, batch=50, progress=told.append)
-    assert sum(told) == 200
+    reported = []
+    straight = ol.relax(problem, flow, some, batch=50, progress=reported.append)
+    assert sum(reported) == 200
     assert np.sum(straight.outcome == "local_minimum") > 40
     known = Catalogue(problem, flow)
     ol.relax(problem, flow, others, catalogue=known)
@@ -196,17 +196,17 @@ def test_no_bit_depends_on_the_batch_the_order_or_what_is_known():
 
 
 @pytest.mark.slow
-def test_fates_do_not_depend_on_the_number_of_cores(monkeypatch):
+def test_end_states_do_not_depend_on_the_number_of_cores(monkeypatch):
     problem = ol.Problem(6, 6)
     many = starts(problem, 300)
-    told = []
+    reported = []
     ends = []
     for cores in (1, 3):
         monkeypatch.setattr(
-            relax_module, "_places", lambda cores=cores: jax.local_devices() * cores
+            relax_module, "_pool_devices", lambda cores=cores: jax.local_devices() * cores
         )
-        ends.append(ol.relax(problem, ol.GradientFlow(), many, batch=16, progress=told.append))
-    assert sum(told) == 600
+        ends.append(ol.relax(problem, ol.GradientFlow(), many, batch=16, progress=reported.append))
+    assert sum(reported) == 600
     for a, b in zip(*ends, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -238,7 +238,7 @@ def test_several_devices_share_the_work(tmp_path):
 
 
 def test_one_pool_that_fails_stops_the_others(monkeypatch):
-    monkeypatch.setattr(relax_module, "_places", lambda: jax.local_devices() * 2)
+    monkeypatch.setattr(relax_module, "_pool_devices", lambda: jax.local_devices() * 2)
 
     def broken(count):
         raise KeyboardInterrupt
@@ -271,20 +271,20 @@ def test_other_seeds_slopes_and_tolerances_need_no_other_program():
         run(0.2, 3e-4, 32)
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
-    assert others > 0  # the listener hears programs
+    assert others > 0  # the listener counts programs
     assert len(compiled) == others
 
 
 @pytest.mark.parametrize(
-    ("W", "batch", "told"),
+    ("W", "batch", "message"),
     [
         (np.zeros((4, 2, 3)), 8, "starts must hold"),
         (np.zeros((4, 3, 2)), 8, "dimension"),
         (np.zeros((4, 3, 3)), 0, "batch"),
     ],
 )
-def test_bad_arguments_are_named(W, batch, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_arguments_are_named(W, batch, message):
+    with pytest.raises(ValueError, match=message):
         ol.relax(ol.Problem(3, 3), ol.GradientFlow(), batched(W), batch=batch)
 
 
@@ -293,10 +293,10 @@ def test_float32_is_refused():
         ol.relax(ol.Problem(3, 3), ol.GradientFlow(), batched(np.zeros((1, 3, 3))))
 
 
-def test_a_matrix_that_the_fastest_method_gives_up_on_stops_nobody(monkeypatch):
+def test_a_matrix_that_the_fastest_method_fails_on_stops_no_start(monkeypatch):
     """LAPACK's divide and conquer has failed on a finite Hessian (K = 15, M = 14)."""
 
-    def gives_up(H):
+    def fails(H):
         raise np.linalg.LinAlgError("Eigenvalues did not converge")
 
     rng = np.random.default_rng(0)
@@ -304,8 +304,8 @@ def test_a_matrix_that_the_fastest_method_gives_up_on_stops_nobody(monkeypatch):
     values, vectors = np.linalg.eigh(A + A.T)
     start = batched([np.eye(3) + 1e-2 * rng.normal(size=(3, 3))])
     expected = ol.relax(ol.Problem(3, 3), ol.GradientFlow(), start)
-    monkeypatch.setattr(np.linalg, "eigh", gives_up)
-    monkeypatch.setattr(np.linalg, "eigvalsh", gives_up)
+    monkeypatch.setattr(np.linalg, "eigh", fails)
+    monkeypatch.setattr(np.linalg, "eigvalsh", fails)
     again, u = eigenpairs(A + A.T)
     np.testing.assert_allclose(again, values, atol=1e-13)
     np.testing.assert_allclose(np.abs(np.sum(u * vectors, axis=0)), 1, atol=1e-12)
