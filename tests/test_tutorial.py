@@ -17,7 +17,7 @@ SHOWN = {
     "3. Where does it come from?": (r"^(\S+) (\S+) (\S+) stability$", [5.585505, 0.025884, 0.0]),
     "4. Your own activation": (
         r"\[\[ ?(\S+) +(\S+)\]\n +\[ ?(\S+) +(\S+)\]\]",
-        [1.0, 0.0, 0.0, 1.0],  # each student has found a teacher
+        [0.0, 1.0, 1.0, 0.0],  # each student is aligned with another teacher
     ),
     "5. Your own flow": (r"^local minimum +0 +200 ", []),
 }

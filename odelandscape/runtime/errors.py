@@ -1,4 +1,4 @@
-"""The errors that a user's input or machine can cause, each with one sentence that says what to do."""
+"""Errors that a user's input or machine can cause: one sentence with the cause and what is allowed."""
 
 
 class UserError(ValueError):
