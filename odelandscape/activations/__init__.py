@@ -1,5 +1,7 @@
-"""Gaussian moments of activations, in closed form or by quadrature; a new activation is one file here, and one
-line in `BY_NAME`."""
+"""Gaussian moments of activations, in closed form or by quadrature.
+
+A new activation is one file here, and one line in `BY_NAME`.
+"""
 
 BY_NAME = {
     "relu": "odelandscape.activations.relu:ReLU",

@@ -45,7 +45,7 @@ def _safe_cosecant(c: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.custom_jvp
 def arcsine(c: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""Return $\arcsin c$, $c$ clipped to $[-1, 1]$; derivative $1/\sin\theta$, and 0 where $\sin\theta = 0$."""
+    r"""Return $\arcsin c$, c clipped to [−1, 1]; derivative $1/\sin\theta$, 0 where that is infinite."""
     x = jnp.minimum(jnp.abs(c), 1)
     large = x > 0.5
     z = jnp.where(large, (1 - x) * 0.5, x * x)
@@ -77,7 +77,7 @@ def _sine_jvp(primals, tangents):
 
 @jax.custom_jvp
 def arccos_remainder(c: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""Return $g(c) = \sqrt{1-c^2} + c \arcsin c - 1 = O(c^2)$, with $g' = \arcsin$ and $g'' = 1/\sin\theta$."""
+    r"""Return $g(c) = \sqrt{1-c^2} + c \arcsin c - 1 = O(c^2)$: $g' = \arcsin$ and $g'' = 1/\sin\theta$."""
     # √(1−c²) − 1 = −c²/(1 + √(1−c²)): in this form no digits are lost by cancellation at small c.
     return c * (arcsine(c) - c / (1 + sine(c)))
 

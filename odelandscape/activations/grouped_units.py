@@ -33,7 +33,7 @@ class GroupedUnits(NamedTuple):
         return self.excess + self.member @ self.reference
 
     def pairs(self) -> tuple[Float[Array, "U U"], Float[Array, "U U"]]:
-        """Return the numbers of ordered pairs of each two types, at different indices and at the same index."""
+        """Return the numbers of ordered pairs of each two types, at different indices and at equal ones."""
         size = jnp.asarray(self.member) @ self.size
         same = jnp.asarray(self.member @ self.member.T) * size[:, None]
         return size[:, None] * size[None, :] - same, same

@@ -96,7 +96,8 @@ class ReLU(AbstractActivation):
 class LeakyReLU(AbstractActivation):
     r"""$\sigma(x) = a x + (1-a) \max(x, 0)$ with slope $a$: 0 is ReLU, 1 the linear network.
 
-    Its moments are sums of those of x and of ReLU: $I_2 = a\,c_{12} + (1-a)^2 I_2^{ReLU}$, and so are p and s (paper, Appendix E.1).
+    Its moments are sums of those of x and of ReLU: $I_2 = a\,c_{12} + (1-a)^2 I_2^{ReLU}$, and likewise p and
+    s (paper, Appendix E.1).
     The slope is a number, not a part of the program: it may be an array, traced and differentiated.
     """
 

@@ -52,7 +52,7 @@ Six = list[Float[Array, "..."]]
 
 @functools.cache
 def rule(tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Return $\tau$, $1 - \tau^2$ and weights of the trapezoidal rule in s, for J to an absolute `tolerance`.
+    r"""Return $\tau$, $1 - \tau^2$ and weights of the trapezoidal rule in s, for an error `tolerance` of J.
 
     The integrand is analytic where $|\operatorname{Im} s| < \pi/2$ and some 30 large there, so that steps of
     h leave an error of $30\, e^{-\pi^2/h}$ at most. What is beyond the last node is below
@@ -121,7 +121,7 @@ def _pivoted_cholesky(rho: Six):
 
 
 def _duals(rows, d):
-    """Return N, unit upper triangular: N over d are the coordinates of the four duals, the inverse transpose."""
+    """Return N, unit upper triangular: N over d is the inverse transpose, the coordinates of the duals."""
     zero = jnp.zeros_like(d[0])
     N = [[zero + float(i == j) for j in range(4)] for i in range(4)]
     for i in range(4):
@@ -211,7 +211,7 @@ def _products(rho: Six, J, beta: Six, sin: Six) -> Six:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def signed_products(rho: Six, tolerance: float = 1e-13) -> Six:
-    r"""Return $z_{uv} = E[\operatorname{sgn} u \operatorname{sgn} v |s||t|]$ for each of the six `EDGES` (u, v).
+    r"""Return $z_{uv} = E[\operatorname{sgn} u \operatorname{sgn} v |s||t|]$ for each of the `EDGES` (u, v).
 
     `rho`: six correlations of four unit Gaussians, arrays of any one shape; the absolute error is
     `tolerance` (of J) and rounding. Derivatives are those of Price's theorem; where they are infinite,

@@ -114,20 +114,20 @@ def run(args: argparse.Namespace) -> None:
 
     began = time.perf_counter()
     flow, times, keys = flow_of(args), times_until(args.time, args.points), None
-    if args.networks is not None and not isinstance(flow, ol.OnlineSGD):
+    if args.networks is not None and not flow.stochastic:
         raise UserError(
-            f"argument --networks: got --flow {args.flow}; allowed: only with sgd, whose random inputs make "
-            "networks differ"
+            f"argument --networks: got --flow {args.flow}; allowed: only with a stochastic flow such as sgd, "
+            "whose random inputs make networks differ"
         )
     problem, start = _problem_and_start(args, flow)
     d = start.W.shape[1]
-    if args.networks is not None and isinstance(flow, ol.OnlineSGD):
+    if args.networks is not None:
         keys = jax.random.split(jax.random.fold_in(jax.random.key(args.seed), 1), args.networks)
         times = whole_steps(times, flow, d)
     kind = f"{args.flow}-random-teacher" if args.random_teacher else args.flow
     folder = output_folder(args, kind, eta=args.learning_rate, n=args.networks, seed=args.seed)
     check_writable(folder, "trajectory.txt")
-    course = run_ensemble(problem, flow, start, times, keys, progress=not args.quiet)
+    ensemble = run_ensemble(problem, flow, start, times, keys, progress=not args.quiet)
     title, rate = _title(args, problem, flow, d), learning_rate_of(flow)
     report = {
         "students": args.students,
@@ -139,21 +139,21 @@ def run(args: argparse.Namespace) -> None:
         "dimension": d,
         "random_teacher": args.random_teacher,
         "networks": args.networks,
-        **json_of(course),
+        **json_of(ensemble),
         "seconds": time.perf_counter() - began,
     }
     as_json = json.dumps(report, indent=1, allow_nan=False)
-    table = f"{title}\n\n{table_of(course)}"
+    table = f"{title}\n\n{table_of(ensemble)}"
 
     def draw(file: Path) -> None:
         from ..plots.trajectory import trajectory_figure
 
-        trajectory_figure(course, title).savefig(file, dpi=150)
+        trajectory_figure(ensemble, title).savefig(file, dpi=150)
 
     texts = {
         "trajectory.json": as_json + "\n",
         "trajectory.txt": table + "\n",
-        "trajectory.csv": csv_of(course),
+        "trajectory.csv": csv_of(ensemble),
     }
     try:
         write_results(folder, texts, "trajectory.png", draw)

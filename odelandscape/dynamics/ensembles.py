@@ -1,4 +1,4 @@
-"""What the command `trajectory` tells: one start along a flow, and networks of finite dimension beside it."""
+"""One initial state along a flow, and an ensemble of networks of finite dimension trained from it."""
 
 from typing import NamedTuple
 
@@ -10,62 +10,73 @@ from jaxtyping import Array, Key
 from tqdm import tqdm
 
 from ..flows.base import AbstractFlow
-from ..flows.online_sgd import OnlineSGD
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
 from ..runtime.errors import UserError
 from .networks import train_network
 from .trajectory import Trajectory, trajectory
 
-_AT_ONCE = 8  # networks; on a CPU more take no less time each, and the progress bar waits for them
+_BATCH = (
+    8  # networks; larger batches are no faster on a CPU, and the progress bar moves once a batch
+)
 
 
 class Observables(NamedTuple):
-    """What is told at each time, nan where it isn't known."""
+    """Loss and alignment at each time, nan at times that were not reached."""
 
     loss: np.ndarray  # (T,)
-    cosine: np.ndarray  # (T, K), of each student with the teacher it is nearest to at the end
+    cosine: np.ndarray  # (T, K), of each student with its nearest teacher at the end
     length: np.ndarray  # (T, K), of each student
 
 
-class Networks(NamedTuple):
-    """The mean of some networks and its standard error."""
+class NetworkStatistics(NamedTuple):
+    """The mean over trained networks and its standard error."""
 
-    count: int
+    networks: int
     dimension: int
     mean: Observables
     error: Observables
 
 
-class Course(NamedTuple):
-    """One start along a flow. `teacher` (K,): the one each student is nearest to at the end."""
+class Ensemble(NamedTuple):
+    """The trajectory of one initial state, and the networks trained from it.
+
+    - `times` (T,), `states`: of the trajectory, order parameters with T in front;
+    - `theory`: its observables;
+    - `teacher` (K,): the nearest teacher of each student at the end;
+    - `reached`: the number of times that the trajectory reached;
+    - `diverged`: whether it ended at the divergence threshold;
+    - `networks`: None if no networks were trained.
+    """
 
     times: np.ndarray
     states: OrderParameters
     theory: Observables
     teacher: np.ndarray
-    reached: int  # of the times
+    reached: int
     diverged: bool
-    networks: Networks | None
+    networks: NetworkStatistics | None
 
     @property
     def deviation(self) -> np.ndarray:
-        """Of the networks' mean loss from the theory's, in standard errors; nan at the start they share."""
-        assert self.networks is not None
+        """The deviation of the networks' mean loss from the theory's, in standard errors (T,); nan at the
+        start, which they share. Raises UserError if no networks were trained."""
+        if self.networks is None:
+            raise UserError("keys must be given for a deviation of networks; got None")
         mean, error = self.networks.mean.loss, self.networks.error.loss
         rounding = 1e-12 * np.abs(mean)
         return (mean - self.theory.loss) / np.where(error > rounding, error, np.nan)
 
     @property
     def remark(self) -> str | None:
-        """What people should know of a path that doesn't reach its end."""
+        """Why the trajectory did not reach its last time, None if it did."""
         if self.reached == len(self.times):
             return None
         last, first = self.times[self.reached - 1], self.times[self.reached]
         if self.diverged:
             return (
-                f"diverges between t = {last:.4g} and {first:.4g}: the noise drives students apart\n"
-                "until they are 100 times as long as the teacher; a smaller --learning-rate has less of it"
+                f"diverges between t = {last:.4g} and {first:.4g}: the noise makes students\n"
+                "100 times as long as the teacher; it is smaller at a smaller learning rate"
             )
         return (
             f"stopped between t = {last:.4g} and {first:.4g}: the integrator needs too many steps"
@@ -73,18 +84,21 @@ class Course(NamedTuple):
 
 
 def times_until(time: float, points: int) -> np.ndarray:
-    """0, then a geometric sequence from time/1000: most happens early."""
+    """Return 0 and a geometric sequence from time/1000 to `time`: most changes are early."""
     back = np.arange(points - 1)[::-1] / max(points - 2, 1)
     return np.concatenate([[0.0], time * 1000.0**-back])
 
 
-def whole_steps(times: np.ndarray, flow: OnlineSGD, dimension: int) -> np.ndarray:
-    """The times of whole steps of online SGD nearest to `times`, each once."""
-    length = float(flow.learning_rate) / dimension
+def whole_steps(times: np.ndarray, flow: AbstractFlow, dimension: int) -> np.ndarray:
+    """Return the times of whole steps of a stochastic flow nearest to `times`, without repetitions.
+
+    Raises UserError if the last of `times` is shorter than a step.
+    """
+    length = float(flow.sample_step(dimension))
     if times[-1] < length:
         raise UserError(
-            f"argument --time: networks take steps of η/d = {length:g}, and the time must have room for "
-            f"one; got {times[-1]:g}"
+            f"argument --time: must be at least one step of the networks, η/d = {length:g}; "
+            f"got {times[-1]:g}"
         )
     return np.unique(np.round(times / length)) * length
 
@@ -94,30 +108,35 @@ def _lengths(states: OrderParameters) -> np.ndarray:
 
 
 def _cosines(problem: Problem, states: OrderParameters) -> np.ndarray:
-    """(…, K, M), 0 for students of length 0."""
+    """Return the cosines (…, K, M) of students with teachers, 0 for students of length 0."""
     lengths = _lengths(states)[..., None] * np.sqrt(np.diagonal(np.asarray(problem.T)))
     return np.asarray(states.R) / np.where(lengths == 0, 1, lengths)
 
 
 def _observe(problem: Problem, path: Trajectory, teacher: np.ndarray) -> Observables:
-    known = np.isfinite(path.loss)[..., None]
+    reached = np.isfinite(path.loss)[..., None]
     states = jax.tree.map(
         lambda x: np.where(
-            known.reshape(known.shape[:-1] + (1,) * (x.ndim - known.ndim + 1)), x, np.nan
+            reached.reshape(reached.shape[:-1] + (1,) * (x.ndim - reached.ndim + 1)), x, np.nan
         ),
         path.states,
     )
     cosine = _cosines(problem, states)[..., np.arange(len(teacher)), teacher]
-    return Observables(np.where(known[..., 0], path.loss, np.nan), cosine, _lengths(states))
+    return Observables(np.where(reached[..., 0], path.loss, np.nan), cosine, _lengths(states))
 
 
 def _train(
-    problem: Problem, flow: OnlineSGD, start: Weights, times, keys: Key[Array, " N"], progress: bool
+    problem: Problem,
+    flow: AbstractFlow,
+    start: Weights,
+    times: np.ndarray,
+    keys: Key[Array, " N"],
+    progress: bool,
 ) -> Trajectory:
-    """As many networks as keys, along the first axis of all but the times."""
-    at_once = next(n for n in range(_AT_ONCE, 0, -1) if len(keys) % n == 0)
+    """Train one network for each key; all arrays but the times have the networks along their first axis."""
+    batch = next(n for n in range(_BATCH, 0, -1) if len(keys) % n == 0)
     run = jax.vmap(lambda key: train_network(problem, flow, start, times, key=key))
-    steps = round(times[-1] * start.W.shape[1] / float(flow.learning_rate))
+    steps = round(times[-1] / float(flow.sample_step(start.W.shape[1])))
     found = []
     with tqdm(
         total=len(keys),
@@ -125,15 +144,15 @@ def _train(
         desc=f"training, {steps:,} steps each",
         disable=not progress,
     ) as bar:
-        for first in range(0, len(keys), at_once):
-            found.append(jax.block_until_ready(run(keys[first : first + at_once])))
-            bar.update(at_once)
+        for first in range(0, len(keys), batch):
+            found.append(jax.block_until_ready(run(keys[first : first + batch])))
+            bar.update(batch)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 
 def _average(problem: Problem, runs: Trajectory, teacher: np.ndarray, times: int):
-    """Mean and standard error, (`times`, …): nan from where the networks were not trained."""
-    seen = _observe(problem, runs, teacher)
+    """Return mean and standard error, (`times`, …), nan after the last time of the networks."""
+    observed = _observe(problem, runs, teacher)
     N = len(runs.loss)
 
     def padded(x: np.ndarray) -> np.ndarray:
@@ -141,8 +160,8 @@ def _average(problem: Problem, runs: Trajectory, teacher: np.ndarray, times: int
         return np.concatenate([x, rest])
 
     with np.errstate(over="ignore", invalid="ignore"):  # of networks about to overflow
-        mean = Observables(*(padded(x.mean(0)) for x in seen))
-        error = Observables(*(padded(x.std(0, ddof=1) / np.sqrt(N)) for x in seen))
+        mean = Observables(*(padded(x.mean(0)) for x in observed))
+        error = Observables(*(padded(x.std(0, ddof=1) / np.sqrt(N)) for x in observed))
     return mean, error
 
 
@@ -153,20 +172,29 @@ def run_ensemble(
     times: np.ndarray,
     keys: Key[Array, " N"] | None = None,
     progress: bool = False,
-) -> Course:
-    """`start` along `flow`. With `keys`, and OnlineSGD, as many networks are trained from it, too, up to
-    where the theory diverges."""
+) -> Ensemble:
+    """Integrate `flow` from `start`; with `keys`, train a network from it for each key, too.
+
+    - `times` (T,): increasing, not negative. Networks are trained up to the last that the trajectory reaches.
+    - `keys` (N,): only with a stochastic flow, whose networks draw their inputs from them.
+
+    Raises UserError for keys with a flow that is not stochastic.
+    """
+    if keys is not None and not flow.stochastic:
+        raise UserError(
+            f"keys must be None with {type(flow).__name__}, whose networks draw no inputs; "
+            f"got {len(keys)} keys"
+        )
     path = trajectory(problem, flow, start, times)
     reached = int(np.isfinite(path.loss).sum())
     end = jax.tree.map(lambda x: x[reached - 1], path.states)
     teacher = np.abs(_cosines(problem, end)).argmax(axis=1)
     networks = None
     if keys is not None:
-        assert isinstance(flow, OnlineSGD)
         runs = _train(problem, flow, start, times[:reached], keys, progress)
         average = _average(problem, runs, teacher, len(times))
-        networks = Networks(len(keys), start.W.shape[1], *average)
-    return Course(
+        networks = NetworkStatistics(len(keys), start.W.shape[1], *average)
+    return Ensemble(
         np.asarray(times),
         path.states,
         _observe(problem, path, teacher),

@@ -1,4 +1,4 @@
-"""The state of a stochastic flow: coordinates in the teacher's span, and the overlaps beside it."""
+"""The state of a stochastic flow: coordinates in the teacher's span, and the overlaps outside it."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from ..model.state import OrderParameters, Weights, project_on_teacher
 
 
 class ProjectedState(eqx.Module):
-    """Students' coordinates P (K, M) in the teacher's span and B = Q − R T⁻¹ Rᵀ (K, K), what is beside it.
+    """Students' coordinates P (K, M) in the teacher's span, and B = Q − R T⁻¹ Rᵀ (K, K), overlaps outside it.
 
-    What noise adds to Q goes into B, which stays positive semidefinite by itself, so that Q and R stay
-    what weights can have.
+    Noise adds to B alone, and B stays positive semidefinite under the flow, so that Q and R stay realisable:
+    order parameters of weights.
     """
 
     P: Float[Array, "K M"]
@@ -21,15 +21,18 @@ class ProjectedState(eqx.Module):
 
     @classmethod
     def of(cls, problem: Problem, weights: Weights) -> "ProjectedState":
-        beside = weights.W[:, problem.teachers :]
-        return cls(weights.W[:, : problem.teachers], beside @ beside.T, weights.v)
+        """Return the projected state of weights."""
+        outside = weights.W[:, problem.teachers :]
+        return cls(weights.W[:, : problem.teachers], outside @ outside.T, weights.v)
 
     def overlaps(self, problem: Problem) -> OrderParameters:
+        """Return the order parameters: Q = P Pᵀ + B, R = P Lᵀ."""
         R = project_on_teacher(problem, self.P)
         return OrderParameters(self.P @ self.P.T + self.B, R, self.v)
 
     def realisable(self) -> "ProjectedState":
-        """B without what the error of a step has left below 0."""
+        """Return the state with B projected to positive semidefinite matrices: the error of a step can make
+        eigenvalues negative."""
         values, vectors = jnp.linalg.eigh(self.B)
         return ProjectedState(
             self.P, (vectors * jnp.maximum(values, 0)[None, :]) @ vectors.T, self.v
@@ -37,7 +40,7 @@ class ProjectedState(eqx.Module):
 
 
 def stochastic_rates(t, state: ProjectedState, args) -> ProjectedState:
-    """The rates of a flow with noise; `args` are flow and problem."""
+    """Return the rates of a flow with noise; `args` are flow and problem."""
     flow, problem = args
     X, Y, dv, noise = flow.mixing(state.overlaps(problem), problem)
     mixed = X @ state.B
@@ -46,11 +49,11 @@ def stochastic_rates(t, state: ProjectedState, args) -> ProjectedState:
 
 
 _DIVERGENCE_THRESHOLD = 1e4
-"""Squared lengths, in units of the teacher's, from which noise that drives students apart has won."""
+"""Divergence threshold of Σ|w_i|² over tr T: above it the noise has overcome the drift."""
 
 
 def diverged(t, state: ProjectedState, args, **kwargs):
-    """Whether students have become 100 times as long as teachers, or undefined."""
+    """Return whether students are 100 times as long as teachers, or NaN."""
     problem = args[1]
     return ~(
         jnp.trace(state.B) + jnp.sum(state.P**2) < _DIVERGENCE_THRESHOLD * jnp.trace(problem.T)

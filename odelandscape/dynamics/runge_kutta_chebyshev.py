@@ -1,10 +1,11 @@
 r"""A stabilised explicit Runge–Kutta method.
 
-The spectrum of a gradient flow is real, and its end is a long decay along slow directions while the
-fast ones (rate about K/4) only limit the step. The Runge–Kutta–Chebyshev method of order 2 (Sommeijer,
-Shampine and Verwer 1997) with s stages is stable up to a step of about $0.65\,s^2/\rho$, $\rho$ the spectral
-radius, so a step that is s² times longer costs s evaluations. `RungeKuttaChebyshev` is the method as a solver
-for `diffrax.diffeqsolve`; `lanes` takes from here what it needs to follow many starts at once.
+The spectrum of a gradient flow is real; its solutions end in a long decay along slow directions, while the
+fast ones (rate about K/4) limit the step of an explicit method. The Runge–Kutta–Chebyshev method of order 2
+(Sommeijer, Shampine and Verwer 1997) with s stages is stable up to a step of about $0.65\,s^2/\rho$, $\rho$
+the spectral radius, so a step that is s² times longer costs s evaluations. `RungeKuttaChebyshev` is the method as a solver
+for `diffrax.diffeqsolve`; `coefficients`, `plan` and `next_step` serve a solver of many states at once
+(`relaxation.batched_rkc`).
 """
 
 from collections.abc import Callable
@@ -19,14 +20,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-MOST_STAGES = 40
-"""Of a lane. A step that wants more is made shorter."""
-_SAFETY = 1.15  # a power iteration comes from below
+MAX_STAGES = 40
+"""Of a step in the batched solver: a step that would need more is shortened."""
+_SAFETY = 1.15  # a power iteration approaches the spectral radius from below
 _DAMPING = 2 / 13
 
 
-def _points(s, numeric: ModuleType):
-    """w0, a little above 1 for damping, and w1 = T'_s / T''_s there, from T_s(cosh x) = cosh(s x)."""
+def _chebyshev_points(s, numeric: ModuleType):
+    """Return w0, a little above 1 for damping, and w1 = T'_s / T''_s there, from T_s(cosh x) = cosh(s x)."""
     w0 = 1 + _DAMPING / s**2
     root = (w0**2 - 1) ** 0.5
     x = s * numeric.log(w0 + root)
@@ -34,13 +35,13 @@ def _points(s, numeric: ModuleType):
     return w0, w1
 
 
-def _first(w0):
-    """Chebyshev polynomials of degree 0 and 1 with two derivatives each, and b of these stages."""
+def _first_polynomials(w0):
+    """Return the Chebyshev polynomials of degree 0 and 1 with two derivatives each, and b of these stages."""
     return (1.0, 0.0, 0.0), (w0, 1.0, 0.0), 1 / (4 * w0**2), 1 / w0
 
 
-def _following(w0, w1, T_older, T_newer, b_older, b_newer):
-    """The polynomials and b of the next stage, its coefficients (μ, ν, μ̃, γ̃), and its time in the step."""
+def _next_polynomial(w0, w1, T_older, T_newer, b_older, b_newer):
+    """Return polynomial and b of the next stage, its coefficients (μ, ν, μ̃, γ̃), and its time in the step."""
     T = (
         2 * w0 * T_newer[0] - T_older[0],
         2 * T_newer[0] + 2 * w0 * T_newer[1] - T_older[1],
@@ -54,15 +55,15 @@ def _following(w0, w1, T_older, T_newer, b_older, b_newer):
 
 @lru_cache(maxsize=1)
 def _tableau() -> np.ndarray:
-    """Coefficients (4, stages, stage): μ, ν, μ̃, γ̃ of each stage (at stage 1 only μ̃), s ≤ MOST_STAGES."""
-    n = MOST_STAGES + 1
+    """Return coefficients (4, stages, stage): μ, ν, μ̃, γ̃ of each stage (at stage 1 only μ̃)."""
+    n = MAX_STAGES + 1
     table = np.zeros((4, n, n))
     for s in range(2, n):
-        w0, w1 = _points(s, np)
-        T_older, T_newer, b_older, b_newer = _first(w0)
+        w0, w1 = _chebyshev_points(s, np)
+        T_older, T_newer, b_older, b_newer = _first_polynomials(w0)
         table[2, s, 1] = b_newer * w1
         for j in range(2, s + 1):
-            T, b, table[:, s, j], _ = _following(w0, w1, T_older, T_newer, b_older, b_newer)
+            T, b, table[:, s, j], _ = _next_polynomial(w0, w1, T_older, T_newer, b_older, b_newer)
             T_older, T_newer, b_older, b_newer = T_newer, T, b_newer, b
     return table
 
@@ -70,22 +71,22 @@ def _tableau() -> np.ndarray:
 def coefficients(
     stages: Int[Array, "*lanes"], stage: Int[Array, "*lanes"], dtype
 ) -> Float[Array, "4 *lanes"]:
-    """μ, ν, μ̃, γ̃ of a stage out of `stages`."""
+    """Return μ, ν, μ̃, γ̃ of stage number `stage` of a step of `stages` stages."""
     return jnp.asarray(_tableau(), dtype)[:, stages, stage]
 
 
-def _needed(step, radius):
+def _stages_needed(step, radius):
     return jnp.ceil(jnp.sqrt(1 + 1.54 * _SAFETY * radius * step)).astype(jnp.int32)
 
 
 def plan(step: Float[Array, "*lanes"], radius: Float[Array, "*lanes"]):
-    """A step, no longer than the most stages allow, and as many stages as it needs."""
-    step = jnp.minimum(step, (MOST_STAGES**2 - 1) / (1.54 * _SAFETY * radius))
-    return step, jnp.clip(_needed(step, radius), 2, MOST_STAGES)
+    """Return the step, shortened to the stability limit of MAX_STAGES, and the number of stages for it."""
+    step = jnp.minimum(step, (MAX_STAGES**2 - 1) / (1.54 * _SAFETY * radius))
+    return step, jnp.clip(_stages_needed(step, radius), 2, MAX_STAGES)
 
 
 def next_step(error: Float[Array, "*lanes"]) -> Float[Array, "*lanes"]:
-    """The factor by which a step changes after an error so many times the tolerance."""
+    """Return the factor for the next step, from the error of the last in units of the tolerance."""
     factor = jnp.clip(0.8 * jnp.maximum(error, 1e-12) ** (-1 / 3), 0.1, 4.0)
     return jnp.where(jnp.isfinite(error), factor, 0.1)
 
@@ -93,18 +94,18 @@ def next_step(error: Float[Array, "*lanes"]) -> Float[Array, "*lanes"]:
 class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
     r"""The Runge–Kutta–Chebyshev method of order 2, for rates whose Jacobian has a real, negative spectrum.
 
-    Gradient flows are of that kind, and so are diffusions. Each step takes as many evaluations as it needs to
-    be stable, about $\sqrt{1.8\,\rho h}$ for a step h, where an ordinary explicit method needs one step
-    each $2/\rho$. The spectral radius ρ is followed by one power iteration a step, which costs one evaluation
-    more. Use it with a step size controller, for solutions of a few digits:
+    Gradient flows are of that kind, and so are diffusions. Each step takes as many evaluations as
+    stability requires, about $\sqrt{1.8\,\rho h}$ for a step h, where an ordinary explicit method takes steps
+    of about $2/\rho$. The spectral radius ρ is estimated by one power iteration a step, at the cost of one
+    evaluation. Use it with a step size controller, for solutions of a few digits:
 
         diffrax.diffeqsolve(
             diffrax.ODETerm(flow), ol.RungeKuttaChebyshev(), 0.0, 1000.0, None, weights, args=problem,
             stepsize_controller=diffrax.PIDController(rtol=1e-4, atol=1e-6),
         )
 
-    Any pytree of floats of one dtype is a state. The number of stages isn't known beforehand, so only
-    forward-mode derivatives go through it (`adjoint=diffrax.ForwardMode()`). Ordinary differential equations
+    Any pytree of floats of one dtype is a state. The number of stages depends on the state, so that only
+    forward-mode derivatives are defined (`adjoint=diffrax.ForwardMode()`). Ordinary differential equations
     only: a single `diffrax.ODETerm`.
 
     Reference: B. P. Sommeijer, L. F. Shampine and J. G. Verwer, RKC: an explicit solver for parabolic PDEs,
@@ -126,17 +127,17 @@ class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
         return terms.vf(t0, y0, args)
 
     def init(self, terms, t0, t1, y0, args):
-        """The rates at the start, and a direction for the power iteration."""
+        """Return the rates at the start, and a direction for the power iteration."""
         y, unravel = ravel_pytree(y0)
         rates, _ = ravel_pytree(terms.vf(t0, y0, args))
         direction = jnp.cos(jnp.arange(1, y.size + 1, dtype=y.dtype) ** 2)
 
         def probe(_, direction):
-            return self._probe(terms, t0, y, rates, args, unravel, direction)[0]
+            return self._power_iteration(terms, t0, y, rates, args, unravel, direction)[0]
 
         return rates, jax.lax.fori_loop(0, 6, probe, direction / jnp.linalg.norm(direction))
 
-    def _probe(self, terms, t, y, rates, args, unravel, direction):
+    def _power_iteration(self, terms, t, y, rates, args, unravel, direction):
         reach = jnp.finfo(y.dtype).eps ** 0.5 * (1 + jnp.linalg.norm(y))
         moved, _ = ravel_pytree(terms.vf(t, unravel(y + reach * direction), args))
         stretched = (moved - rates) / reach
@@ -148,18 +149,18 @@ class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
         y, unravel = ravel_pytree(y0)
         rates, direction = solver_state
         rates = jnp.where(made_jump, ravel_pytree(terms.vf(t0, y0, args))[0], rates)
-        direction, radius = self._probe(terms, t0, y, rates, args, unravel, direction)
+        direction, radius = self._power_iteration(terms, t0, y, rates, args, unravel, direction)
         h = t1 - t0
-        stages = jnp.maximum(_needed(h, radius), 2)
-        w0, w1 = map(jnp.asarray, _points(stages.astype(y.dtype), jnp))
-        T_older, T_newer, b_older, b_newer = _first(w0)
+        stages = jnp.maximum(_stages_needed(h, radius), 2)
+        w0, w1 = map(jnp.asarray, _chebyshev_points(stages.astype(y.dtype), jnp))
+        T_older, T_newer, b_older, b_newer = _first_polynomials(w0)
         polynomials = jax.tree.map(
             lambda x: jnp.asarray(x, y.dtype), (T_older, T_newer, b_older, b_newer)
         )
 
         def stage(_, carry):
             polynomials, time, older, newer = carry
-            T, b, (mu, nu, mu_t, gamma_t), next_time = _following(w0, w1, *polynomials)
+            T, b, (mu, nu, mu_t, gamma_t), next_time = _next_polynomial(w0, w1, *polynomials)
             f, _ = ravel_pytree(terms.vf(t0 + time * h, unravel(newer), args))
             following = (
                 (1 - mu - nu) * y + mu * newer + nu * older + h * (mu_t * f + gamma_t * rates)

@@ -1,4 +1,4 @@
-"""One start, followed along the flow: order parameters and loss at the times asked for."""
+"""The trajectory of one initial state along a flow: order parameters and loss at given times."""
 
 import diffrax
 import equinox as eqx
@@ -19,8 +19,9 @@ class Trajectory(eqx.Module):
     """Order parameters and loss along a flow.
 
     `times` (T,); `states`: OrderParameters with T in front, .Q (T, K, K), .R (T, K, M), .v (T, K);
-    `loss` (T,); `result`: diffrax's word on the integration. Times that were not reached hold inf, such as
-    those after which the noise of a too large learning rate has made students 100 times as long as teachers.
+    `loss` (T,); `result`: diffrax's report on the integration. Times that were not reached hold inf, such as
+    those after the divergence threshold: noise of a too large learning rate makes students 100 times as long
+    as teachers.
     """
 
     times: Float[Array, " T"]
@@ -30,10 +31,10 @@ class Trajectory(eqx.Module):
 
 
 def constrained_rates(t, weights: Weights, args) -> Weights:
-    """The rates of a flow; `args` are flow and problem.
+    """Return the rates of a flow; `args` are flow and problem.
 
-    The constraint of nGD and onGD is kept by the flow but repels what rounding has put beside it: the rates
-    are taken on it, and the difference decays at rate 1. Nothing is added for GD.
+    The constraint of nGD and onGD is invariant under the flow but unstable against rounding errors: the rates
+    are evaluated on it, and the difference decays at rate 1. Nothing is added for GD.
     """
     flow, problem = args
     kept = flow.retract(weights)
@@ -58,9 +59,10 @@ def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
         event=diffrax.Event(diverged) if flow.stochastic else None,
         throw=False,
     )
-    assert solution.ys is not None  # SaveAt asked for them
+    if solution.ys is None:
+        raise RuntimeError("diffrax returned no states, though SaveAt has times")
     reached = jnp.isfinite(jax.vmap(lambda y: sum(map(jnp.sum, jax.tree.leaves(y))))(solution.ys))
-    # Unreached rows would turn into NaN in the overlaps: they are computed from zeros and marked inf.
+    # Infinite rows would turn into NaN in the overlaps: those are computed from zeros, then set to inf.
     found = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), solution.ys)
     if flow.stochastic:
         states = jax.vmap(lambda y: y.realisable().overlaps(problem))(found)
@@ -75,12 +77,12 @@ def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
 
 
 def check_times(times) -> np.ndarray:
-    """The times as an array. Raises ValueError unless they are finite, not negative and increase."""
+    """Return the times as an array. Raises UserError unless they are finite, not negative and increase."""
     ts = np.asarray(times, float)
     if ts.ndim != 1 or len(ts) == 0 or not np.isfinite(ts).all():
         raise UserError(f"times must be a list of finite numbers; got {times!r}")
     if ts[0] < 0 or (np.diff(ts) <= 0).any():
-        raise UserError("times must start at 0 or later and increase")
+        raise UserError(f"times must start at 0 or later and increase; got {times!r}")
     return ts
 
 
@@ -94,17 +96,17 @@ def trajectory(
     atol: float = 1e-10,
     max_steps: int = 1_000_000,
 ) -> Trajectory:
-    """Follow `flow` from `state` at time 0; the order parameters and the loss at `times`.
+    """Integrate `flow` from `state` at time 0; return the order parameters and the loss at `times`.
 
-    - `state`: Weights, or OrderParameters, from which weights are made. It is the weights that are
-      integrated (order parameters drift off what weights can have), carried to the flow's constraint
-      first; for a flow with noise their coordinates in the teacher's span, and the overlaps beside it.
+    - `state`: Weights, or OrderParameters, from which weights are computed. The weights are integrated (order
+      parameters would drift away from those that weights can have), projected to the flow's constraint
+      first; for a flow with noise their coordinates in the teacher's span, and the overlaps outside it.
     - `times` (T,): in increasing order, not negative.
     - `rtol`, `atol`: error per step of the weights (Tsit5).
-    - `max_steps`: after that many steps the rest of the times is left at inf, and `result` says so.
+    - `max_steps`: after that many steps the remaining times hold inf, and `result` reports it.
 
-    Raises ValueError for a state of another shape than the problem's, for order parameters that no
-    weights have, for times out of order, and for an `rtol` below what the dtype can give.
+    Raises UserError for a state of another shape than the problem's, for order parameters that no
+    weights have, for times out of order, and for an `rtol` below what the dtype allows.
     """
     K, M = problem.students, problem.teachers
     if isinstance(state, OrderParameters):

@@ -48,6 +48,18 @@ class AbstractFlow(eqx.Module):
         """
         return False
 
+    def sample_step(self, dimension: int) -> float | Float[Array, ""]:
+        """Return the time of one step of the process in d dimensions whose limit d → ∞ a stochastic flow is.
+
+        The step moves the trained weights by minus that time times the gradient of ½Δ² on one fresh input.
+        A stochastic flow whose networks `train_network` can train overrides it.
+
+        Raises UserError unless overridden.
+        """
+        raise UserError(
+            f"flow must define sample_step for networks of dimension {dimension}; got {type(self).__name__}"
+        )
+
     @property
     def trains_readout(self) -> bool:
         """Whether the flow moves the readout v (False unless overridden: then v̇ = 0)."""

@@ -58,6 +58,9 @@ class OnlineSGD(AbstractFlow):
     def trains_readout(self) -> bool:
         return self.train_readout
 
+    def sample_step(self, dimension: int):
+        return self.learning_rate / dimension
+
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:
         # Rounding makes Q_ij and Q_ji differ, and the noise amplifies the difference.
         state = OrderParameters((state.Q + state.Q.T) / 2, state.R, state.v)

@@ -18,14 +18,14 @@ from odelandscape.cli.main import main
         ("-K 2 -M 2 --flow sgd --learning-rate 0", r"--learning-rate.*got '0'; allowed: a finite"),
         ("-K 2 -M 2 --flow sgd --learning-rate inf", r"--learning-rate.*got 'inf'"),
         ("-K 2 -M 2 --learning-rate 0.1", r"--learning-rate: .*sgd"),
-        ("-K 2 -M 2 --networks 4", r"--networks: got --flow gd; allowed: only with sgd"),
+        ("-K 2 -M 2 --networks 4", r"--networks: got --flow gd; allowed: .* such as sgd"),
         (
             "-K 2 -M 2 --flow sgd --networks 1",
             r"--networks.*got '1'; allowed: whole numbers from 2",
         ),
         (
             "-K 2 -M 2 --flow sgd --networks 2 -d 5 --time 0.01",
-            r"--time: .* η/d = 0.02, .*got 0.01",
+            r"--time: .* η/d = 0.02; got 0.01",
         ),
         ("-K 5 -M 5 -d 4", r"dimension must be at least .* 5; got 4"),
         ("-K 5 -M 5 -d 4 --random-teacher", r"dimension must be at least .* 5; got 4"),
@@ -123,7 +123,7 @@ def test_divergence_is_reported(tmp_path, capsys, more):
     assert rows[-1]["Q_1_1"] == rows[-1]["loss"] == ""
     assert main(["trajectory", *command.split(), "--out", str(tmp_path), "--quiet"]) == 0
     printed = capsys.readouterr().out
-    assert "a smaller --learning-rate" in printed
+    assert "at a smaller learning rate" in printed
     assert not re.search(r"nan|inf", printed)
 
 
