@@ -79,6 +79,7 @@ from .runtime.self_test import (
 from .runtime.self_test import (
     ensure_numbers as ensure_numbers,
 )
+from .runtime.version import __version__ as __version__
 from .sweeps.executors import Workers as Workers
 from .sweeps.executors import WorkersLostError as WorkersLostError
 from .sweeps.read import open_sweep as open_sweep

@@ -1,25 +1,38 @@
 """The command `minima`."""
 
+from __future__ import annotations
+
 import argparse
 import json
-import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
+import odelandscape as ol
 
-from ..landscape.fixed_points import COMPENSATED, HIDDEN, FixedPoint
-from ..landscape.search import families
-from ..landscape.spectrum import Spectrum, spectrum
-from ..model.problem import Problem, check_dimension
 from ..runtime.errors import UserError
-from .options import activation_of, check_writable, output_folder
+from ..runtime.tables import text_table
+from .options import (
+    activation_of,
+    add_all,
+    add_anti_aligned,
+    add_command,
+    add_dimension,
+    add_output,
+    add_problem,
+    check_writable,
+    number,
+    output_folder,
+    remark,
+    whole,
+    write_results,
+)
 
-MINIMA_EXAMPLES = """\
+EXAMPLES = """\
 examples:
   odelandscape minima -K 17 -M 17                          every family that a search finds
   odelandscape minima -K 18 -M 17                          one student too many
-  odelandscape minima -K 1000000 -M 1000000 --anti-aligned 1   one family at a width that no run reaches
+  odelandscape minima -K 1000000 -M 1000000 --anti-aligned 1   one family at a width beyond any simulation
   odelandscape minima -K 17 -M 17 --activation leaky-relu --slope 0.05 --anti-aligned 2 --json
 
 branches: compensated (the paper's: the aligned students compensate for α anti-aligned ones), hidden (α
@@ -28,48 +41,102 @@ receives minima.txt, minima.json and minima.png.
 """
 
 
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add this command and its options."""
+    parser = add_command(
+        commands,
+        "minima",
+        run,
+        summary="find families of fixed points without sampling, at any width",
+        description="Find the families of fixed points of gradient flow by Newton's method in block ansätze, "
+        "and classify each by its whole Hessian spectrum.",
+        examples=EXAMPLES,
+    )
+    add_problem(parser)
+    add_anti_aligned(parser)
+    add = parser.add_argument
+    add(
+        "--correlation",
+        type=number,
+        default=0.0,
+        metavar="c",
+        help="overlap of any two teachers (default 0)",
+    )
+    add_dimension(parser, "the inputs for the Hessian")
+    add(
+        "--starts",
+        type=whole(1),
+        default=64,
+        metavar="N",
+        help="random starts of a search in an ansatz (default 64)",
+    )
+    add(
+        "--blocks",
+        type=int,
+        choices=(0, 1, 2, 3),
+        help="largest number of blocks in a search (default 3, 2 or 0, by the number of teachers)",
+    )
+    add_all(parser)
+    add_output(parser, "minima-K17-M17")
+
+
 def _correlated(M: int, c: float):
-    """T = (1 − c) I + c 11ᵀ, or None for c = 0."""
+    """Return T = (1 − c) I + c 11ᵀ, or None for c = 0. Raises UserError unless T is positive definite."""
+    import numpy as np
+
     if c == 0:
         return None
-    if not -1 / max(M - 1, 1) < c < 1:
+    least = -1 / max(M - 1, 1)
+    if not least < c < 1:
         raise UserError(
-            f"argument --correlation: T is positive definite between −1/(M − 1) and 1; got {c:g}"
+            f"argument --correlation: got {c:g}; allowed: numbers between −1/(M − 1) = {least:.6g} and 1, "
+            "where T is positive definite"
         )
     return (1 - c) * np.eye(M) + c
 
 
 def find_families(
-    args: argparse.Namespace, problem: Problem, blocks: int | None = None, starts: int = 64
-) -> list[FixedPoint]:
+    args: argparse.Namespace, problem: ol.Problem, blocks: int | None = None, starts: int = 64
+) -> list[ol.FixedPoint]:
+    """Return the families that a search finds, with a progress bar."""
+    from tqdm import tqdm
+
     bar = tqdm(unit="ansatz", desc="searching", disable=args.quiet, delay=3)
 
-    def told(done: int, total: int) -> None:
+    def report_progress(done: int, total: int) -> None:
         bar.total = total
         bar.update(done - bar.n)
 
     with bar:
-        return families(problem, args.anti_aligned, blocks=blocks, starts=starts, progress=told)
+        return ol.families(
+            problem, args.anti_aligned, blocks=blocks, starts=starts, progress=report_progress
+        )
 
 
-def is_reported(point: FixedPoint, of_point: Spectrum) -> bool:
-    return of_point.verdict != "unstable" or point.branch in (COMPENSATED, HIDDEN)
+def is_reported(point: ol.FixedPoint, spectrum: ol.Spectrum) -> bool:
+    """Return whether a family is reported without --all: no unstable one but on the two named branches."""
+    from ..landscape.fixed_points import COMPENSATED, HIDDEN
+
+    return spectrum.verdict != "unstable" or point.branch in (COMPENSATED, HIDDEN)
 
 
-def run_minima(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
+    """Find the families, write table, numbers and figure, and print table or numbers."""
+    from ..model.problem import check_dimension
+
     began = time.perf_counter()
     T = _correlated(args.teachers, args.correlation)
-    activation = activation_of(args.activation, args.slope)
-    problem = Problem(args.students, args.teachers, activation, T)
+    activation = activation_of(args)
+    problem = ol.Problem(args.students, args.teachers, activation, T)
     check_dimension(problem, args.dimension)
     folder = output_folder(args, "", alpha=args.anti_aligned, c=args.correlation)
     check_writable(folder, "minima.txt")
     points = find_families(args, problem, blocks=args.blocks, starts=args.starts)
-    spectra = [spectrum(problem, point, args.dimension) for point in points]
+    spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
     rows = [
-        (point, of_point)
-        for point, of_point in zip(points, spectra, strict=True)
-        if args.all or is_reported(point, of_point)
+        (point, spectrum)
+        for point, spectrum in zip(points, spectra, strict=True)
+        if args.all or is_reported(point, spectrum)
     ]
     title = (
         f"K = {args.students} students, M = {args.teachers} teachers, "
@@ -81,54 +148,58 @@ def run_minima(args: argparse.Namespace) -> None:
         "activation": args.activation,
         "correlation": args.correlation,
         "dimension": args.dimension or args.teachers,
-        "families": [_family_as_json(point, of_point) for point, of_point in rows],
+        "families": [_family_as_json(point, spectrum) for point, spectrum in rows],
         "seconds": time.perf_counter() - began,
     }
     as_json = json.dumps(report, indent=1, allow_nan=False)
-    table = _minima_table(title, rows)
-    if len(rows) == 1:
-        table += f"\n\nspectrum of the Hessian\n{rows[0][1]}"
-    (folder / "minima.json").write_text(as_json + "\n", encoding="utf-8")
-    (folder / "minima.txt").write_text(table + "\n", encoding="utf-8")
-    from ..plots.families import families_figure
+    table = _table(title, rows)
 
-    families_figure(rows, title).savefig(folder / "minima.png", dpi=150)
+    def draw(file: Path) -> None:
+        from ..plots.families import families_figure
+
+        families_figure(rows, title).savefig(file, dpi=150)
+
+    write_results(
+        folder, {"minima.json": as_json + "\n", "minima.txt": table + "\n"}, "minima.png", draw
+    )
     print(as_json if args.json else table)
-    if not args.quiet:
-        print(f"\npicture, table and spectra: {folder}/", file=sys.stderr)
+    remark(args, "figure, table and spectra", folder)
 
 
-def _family_as_json(point: FixedPoint, of_point: Spectrum) -> dict:
+def _family_as_json(point: ol.FixedPoint, spectrum: ol.Spectrum) -> dict:
     return {
         "branch": point.branch,
         "anti_aligned": point.anti_aligned,
         "loss": float(point.loss),
         "residual": float(point.residual),
-        "smallest_eigenvalue": of_point.smallest,
-        "verdict": of_point.verdict,
+        "smallest_eigenvalue": spectrum.smallest,
+        "verdict": spectrum.verdict,
         "parameters": {name: float(value) for name, value in point.parameters.items()},
         "spectrum": [
             {"eigenvalue": value, "multiplicity": count, "representation": name}
             for value, count, name in zip(
-                of_point.eigenvalues.tolist(),
-                of_point.multiplicities.tolist(),
-                of_point.representations,
+                spectrum.eigenvalues.tolist(),
+                spectrum.multiplicities.tolist(),
+                spectrum.representations,
                 strict=True,
             )
         ],
     }
 
 
-def _minima_table(title: str, rows: list[tuple[FixedPoint, Spectrum]]) -> str:
-    width = max([len(point.branch) for point, _ in rows] + [8])
-    head = (
-        f"{'branch':<{width}}{'α':>6}{'loss':>17}{'smallest eigenvalue':>21}"
-        f"{'verdict':>10}{'residual':>10}"
-    )
-    lines = [title, "", head, "-" * len(head)]
-    for point, of_point in rows:
-        lines.append(
-            f"{point.branch:<{width}}{point.anti_aligned:>6}{abs(float(point.loss)):>17.10g}"
-            f"{of_point.smallest:>21.8f}{of_point.verdict:>10}{float(point.residual):>10.1e}"
+def _table(title: str, rows: Sequence[tuple[ol.FixedPoint, ol.Spectrum]]) -> str:
+    """Return a line for each family, and the whole spectrum of an only one."""
+    head = ("branch", "α", "loss", "smallest eigenvalue", "verdict", "residual")
+    cells = [
+        (
+            point.branch,
+            f"{point.anti_aligned}",
+            f"{abs(float(point.loss)):.10g}",
+            f"{spectrum.smallest:.8f}",
+            spectrum.verdict,
+            f"{float(point.residual):.1e}",
         )
-    return "\n".join(lines)
+        for point, spectrum in rows
+    ]
+    table = f"{title}\n\n{text_table(head, cells)}"
+    return f"{table}\n\nspectrum of the Hessian\n{rows[0][1]}" if len(rows) == 1 else table

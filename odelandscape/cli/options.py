@@ -1,44 +1,51 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how a command writes its results.
+
+Nothing here imports JAX when a command line is parsed: names of `ol` are imported when they are first used.
+"""
+
+from __future__ import annotations
 
 import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
-from ..activations.erf import Erf
-from ..activations.relu import LeakyReLU, ReLU
-from ..flows.base import AbstractFlow
-from ..flows.gradient import GradientFlow
-from ..flows.normalised import NormalisedFlow
-from ..flows.online_sgd import OnlineSGD
-from ..flows.orthonormal import OrthonormalFlow
-from ..flows.two_layer import TwoLayerFlow
-from ..runtime.errors import UserError
+import odelandscape as ol
 
-FLOWS = {
-    "gd": GradientFlow,
-    "ngd": NormalisedFlow,
-    "ongd": OrthonormalFlow,
-    "2l-gd": TwoLayerFlow,
-    "sgd": OnlineSGD,
-}
-ACTIVATIONS = ("relu", "leaky-relu", "erf")
+from .. import activations, flows
+from ..runtime.errors import MissingExtraError, StoreError, UserError
+from ..runtime.registry import name_in, place_of, resolve
+
+OWN = "or module:object of your own"
+FLOW_NAMES = """\
+flows: gd, gradient flow; ngd, students of fixed length; ongd, orthonormal students; 2l-gd, the readout is
+trained too; sgd, online SGD in infinitely many dimensions; or module:object, an instance or a subclass of
+odelandscape.AbstractFlow in a module of the current folder or of an installed package.
+"""
 
 
-def whole(least: int):
+# Parsers of single values: argparse adds the name of the option to their messages.
+def whole(least: int, largest: int | None = None) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `largest`, or from `least` up."""
+    allowed = f"{least} up" if largest is None else f"{least} to {largest}"
+
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < least:
-            raise argparse.ArgumentTypeError(
-                f"got {text!r}; allowed: whole numbers from {least} up"
-            )
+        if value is None or value < least or (largest is not None and value > largest):
+            raise argparse.ArgumentTypeError(f"got {text!r}; allowed: whole numbers from {allowed}")
         return value
 
     return parse
 
 
 def number(text: str) -> float:
+    """Return a finite number."""
     try:
         value = float(text)
     except ValueError:
@@ -49,6 +56,7 @@ def number(text: str) -> float:
 
 
 def positive(text: str) -> float:
+    """Return a finite number above 0."""
     try:
         value = float(text)
     except ValueError:
@@ -59,6 +67,7 @@ def positive(text: str) -> float:
 
 
 def share(text: str) -> tuple[int, int]:
+    """Return (I, N) of I/N."""
     try:
         i, n = (int(part) for part in text.split("/"))
     except ValueError:
@@ -70,36 +79,175 @@ def share(text: str) -> tuple[int, int]:
     return i, n
 
 
-def add_problem(add) -> None:
+def named_in(table: Mapping[str, str]) -> Callable[[str], str]:
+    """Return a parser of a name of `table` or a place module:object, which is imported later."""
+
+    def parse(text: str) -> str:
+        if text in table or ":" in text:
+            return text
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; allowed: {', '.join(table)}, or module:object"
+        )
+
+    return parse
+
+
+def add_command(
+    commands: argparse._SubParsersAction,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    *,
+    summary: str,
+    description: str,
+    examples: str,
+    when_interrupted: str = "",
+) -> argparse.ArgumentParser:
+    """Add a command that `run` runs and whose `--help` shows `description`, the options and `examples`.
+
+    - `when_interrupted`: what follows the message 'interrupted'.
+    """
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=textwrap.fill(description, 99),
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run, when_interrupted=when_interrupted)
+    return parser
+
+
+def add_problem(parser: argparse.ArgumentParser) -> None:
+    """Add -K, -M, --activation and --slope."""
+    add = parser.add_argument
     add("-K", "--students", type=whole(1), required=True, metavar="K", help="students, from 1 up")
     add("-M", "--teachers", type=whole(1), required=True, metavar="M", help="teachers, from 1 up")
-    add("--activation", choices=ACTIVATIONS, default="relu", help="relu is the default")
-    add("--slope", type=number, metavar="a", help="of leaky-relu for negative inputs (0.1)")
+    add(
+        "--activation",
+        type=named_in(activations.BY_NAME),
+        default="relu",
+        metavar="NAME",
+        help=f"{', '.join(activations.BY_NAME)} (default relu), {OWN}",
+    )
+    add(
+        "--slope",
+        type=number,
+        metavar="a",
+        help="slope of leaky-relu for negative inputs (default 0.1)",
+    )
 
 
-def add_output(add, folder: str) -> None:
-    add("--out", type=Path, metavar="DIR", help=f"folder for the results ({folder}, …)")
+def add_flow(parser: argparse.ArgumentParser) -> None:
+    """Add --flow and --learning-rate."""
+    add = parser.add_argument
+    add(
+        "--flow",
+        type=named_in(flows.BY_NAME),
+        default="gd",
+        metavar="NAME",
+        help=f"{', '.join(flows.BY_NAME)} (default gd), {OWN}",
+    )
+    add(
+        "--learning-rate",
+        type=positive,
+        metavar="η",
+        help="learning rate of sgd, above 0 (default 0.1)",
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser, of: str) -> None:
+    """Add --seed."""
+    parser.add_argument(
+        "--seed",
+        type=whole(0, 2**63 - 1),  # what a key of JAX is made of
+        default=0,
+        metavar="S",
+        help=f"random seed of {of} (default 0)",
+    )
+
+
+def add_dimension(parser: argparse.ArgumentParser, of: str = "the inputs", more: str = "") -> None:
+    """Add --dimension."""
+    parser.add_argument(
+        "-d",
+        "--dimension",
+        type=whole(1),
+        metavar="d",
+        help=f"dimension of {of}, at least M (default M{more})",
+    )
+
+
+def add_anti_aligned(parser: argparse.ArgumentParser) -> None:
+    """Add --anti-aligned."""
+    parser.add_argument(
+        "--anti-aligned",
+        type=whole(0),
+        metavar="α",
+        help="only families with α anti-aligned students",
+    )
+
+
+def add_all(parser: argparse.ArgumentParser) -> None:
+    """Add --all."""
+    parser.add_argument(
+        "--all", action="store_true", help="also unstable families on branches without a name"
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, folder: str) -> None:
+    """Add --out, --json and --quiet."""
+    add = parser.add_argument
+    add("--out", type=Path, metavar="DIR", help=f"folder for the results (default {folder}, …)")
     add("--json", action="store_true", help="print one JSON object instead of the table")
-    add("--quiet", action="store_true", help="no progress bar, no remarks")
+    add("--quiet", action="store_true", help="no progress bar and no remarks")
 
 
-def activation_of(name: str, slope: float | None):
-    if name == "leaky-relu":
-        return LeakyReLU(0.1 if slope is None else slope)
-    if slope is not None:
-        raise UserError(f"argument --slope: only leaky-relu has one; got --activation {name}")
-    return Erf() if name == "erf" else ReLU()
+def activation_of(args: argparse.Namespace) -> ol.AbstractActivation:
+    """Return the activation that --activation and --slope name."""
+    return resolve(
+        activations.BY_NAME,
+        args.activation,
+        ol.AbstractActivation,
+        "--activation",
+        slope=args.slope,
+    )
 
 
-def flow_of(args: argparse.Namespace) -> AbstractFlow:
-    if args.flow == "sgd":
-        return OnlineSGD(0.1 if args.learning_rate is None else args.learning_rate)
-    if args.learning_rate is not None:
-        raise UserError(f"argument --learning-rate: only sgd has one; got --flow {args.flow}")
-    return FLOWS[args.flow]()
+def flow_of(args: argparse.Namespace) -> ol.AbstractFlow:
+    """Return the flow that --flow and --learning-rate name."""
+    return resolve(
+        flows.BY_NAME, args.flow, ol.AbstractFlow, "--flow", learning_rate=args.learning_rate
+    )
+
+
+def activation_name(activation: ol.AbstractActivation) -> str:
+    """Return what --activation names it, or the place of its class."""
+    return name_in(activations.BY_NAME, activation) or place_of(activation)
+
+
+def flow_name(flow: ol.AbstractFlow) -> str:
+    """Return what --flow names it, or the place of its class."""
+    return name_in(flows.BY_NAME, flow) or place_of(flow)
+
+
+def learning_rate_of(flow: ol.AbstractFlow) -> float | None:
+    """Return the flow's learning rate, None if it has none that is one number."""
+    try:
+        return float(getattr(flow, "learning_rate", None))  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def require_extra(extra: str, module: str, needed_by: str) -> None:
+    """Raise MissingExtraError unless `module`, of the optional dependencies `extra`, is installed."""
+    if find_spec(module) is None:
+        raise MissingExtraError(
+            f'{needed_by} needs {module}: python3 -m pip install "odelandscape[{extra}]"'
+        )
 
 
 def output_folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
+    """Return --out, or a name in the current folder made of whatever differs from the defaults."""
     if args.out is not None:
         return args.out
     parts = [f"{args.command}-K{args.students}-M{args.teachers}", kind]
@@ -109,12 +257,47 @@ def output_folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
     for letter, value in {"a": args.slope, "d": dimension, **more}.items():
         if value:
             parts.append(f"{letter}{value}")
-    return Path("-".join(part for part in parts if part))
+    # A place module:object is no file name on all systems.
+    return Path("-".join(re.sub(r"[:/\\]+", "-", part) for part in parts if part))
 
 
 def check_writable(folder: Path, file: str) -> None:
+    """Raise UserError unless `file` can be written to `folder`, which is made if there is none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file).touch()
     except OSError as error:
         raise UserError(f"cannot keep results in the folder {str(folder)!r}: {error}") from None
+
+
+def write_results(
+    folder: Path,
+    texts: Mapping[str, str],
+    figure: str,
+    draw: Callable[[Path], None],
+    kept: str = "",
+) -> None:
+    """Write texts, each whole or not at all, then draw a figure into its file.
+
+    - `draw`: called after the texts are written, with the figure's path.
+    - `kept`: what is kept even if this fails, for the message.
+
+    Raises StoreError if the folder cannot be written to.
+    """
+    from ..runtime.files import write_whole
+
+    try:
+        for name, text in texts.items():
+            write_whole(folder / name, text)
+        draw(folder / figure)
+    except OSError as error:
+        raise StoreError(
+            f"{kept}{', '.join([*texts, figure])} cannot be written to {str(folder)!r}: "
+            f"{error.strerror or error}"
+        ) from None
+
+
+def remark(args: argparse.Namespace, contents: str, folder: Path) -> None:
+    """Print where the results are, on standard error."""
+    if not args.quiet:
+        print(f"\n{contents}: {folder}/", file=sys.stderr)

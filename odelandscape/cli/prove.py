@@ -1,66 +1,103 @@
 """The command `prove`."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import re
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-from tqdm import tqdm
+import odelandscape as ol
 
-from ..landscape.fixed_points import FixedPoint
-from ..landscape.spectrum import spectrum
-from ..model.problem import Problem
-from ..proofs.certificate import Certificate
 from ..runtime.errors import StoreError
-from ..runtime.files import write_whole
+from ..runtime.tables import text_table
 from .minima import find_families, is_reported
-from .options import activation_of, check_writable, output_folder
+from .options import (
+    activation_of,
+    add_all,
+    add_anti_aligned,
+    add_command,
+    add_output,
+    add_problem,
+    check_writable,
+    output_folder,
+    remark,
+    require_extra,
+    whole,
+)
 
-PROVE_EXAMPLES = """\
+EXAMPLES = """\
 examples:
   odelandscape prove -K 17 -M 17 --anti-aligned 2     one family: a minimum, as a theorem
   odelandscape prove -K 10 -M 10 --all                every family that a search finds
   odelandscape prove -K 1000000 -M 1000000 --anti-aligned 1 --bits 256
 
-Proved are, in ball arithmetic: that exactly one fixed point lies in a small box, where its parameters and its
-loss lie, and where all eigenvalues of its Hessian do. The folder of --out receives a certificate of each
-family (JSON), which `odelandscape check FILE` proves again, and proofs.txt.
+Proved in ball arithmetic: that exactly one fixed point lies in a small box, and enclosures of its
+parameters, of its loss and of all eigenvalues of its Hessian. The folder of --out receives proofs.txt and a
+certificate of each family (JSON), which `odelandscape check FILE` proves again.
 """
 
 
-def run_prove(args: argparse.Namespace) -> None:
-    from ..proofs.prove import prove
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add this command and its options."""
+    parser = add_command(
+        commands,
+        "prove",
+        run,
+        summary="prove that families are minima or saddles, by ball arithmetic",
+        description="Find the families of fixed points of gradient flow, and prove for each whether it is a "
+        "minimum or a saddle.",
+        examples=EXAMPLES,
+    )
+    add_problem(parser)
+    add_anti_aligned(parser)
+    parser.add_argument(
+        "--bits",
+        type=whole(2),
+        default=128,
+        metavar="N",
+        help="bits of the mantissas (default 128)",
+    )
+    add_all(parser)
+    add_output(parser, "prove-K17-M17")
 
-    activation = activation_of(args.activation, args.slope)
-    problem = Problem(args.students, args.teachers, activation)
+
+def run(args: argparse.Namespace) -> None:
+    """Find the families, prove each, write certificates and table, and print table or certificates."""
+    require_extra("proof", "flint", "prove")
+    from tqdm import tqdm
+
+    from ..runtime.files import write_whole
+
+    activation = activation_of(args)
+    problem = ol.Problem(args.students, args.teachers, activation)
     folder = output_folder(args, "", alpha=args.anti_aligned)
     check_writable(folder, "proofs.txt")
     points = find_families(args, problem)
     if not args.all:
-        points = [p for p in points if is_reported(p, spectrum(problem, p))]
+        points = [p for p in points if is_reported(p, ol.spectrum(problem, p))]
     bar = tqdm(points, unit="family", desc="proving", disable=args.quiet, delay=3)
-    certificates = [prove(point, args.bits) for point in bar]
-    rows = list(zip(names(points), certificates, strict=True))
+    certificates = [ol.prove(point, args.bits) for point in bar]
+    rows = list(zip(certificate_names(points), certificates, strict=True))
     proved = sum(certificate.proved for certificate in certificates)
     title = (
         f"K = {args.students} students, M = {args.teachers} teachers, {type(activation).__name__}: "
         f"{proved} of {len(rows)} families proved"
     )
-    told = table(title, rows)
+    table = _table(title, rows)
     try:
-        save(folder, rows)
-        write_whole(folder / "proofs.txt", told + "\n")
+        for name, certificate in rows:
+            certificate.save(folder / f"{name}.json")
+        write_whole(folder / "proofs.txt", table + "\n")
     except OSError as error:
-        raise StoreError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
+        raise StoreError(f"cannot write to {str(folder)!r}: {error.strerror or error}") from None
     as_json = {name: certificate.as_json() for name, certificate in rows}
-    print(json.dumps(as_json, indent=1, ensure_ascii=False) if args.json else told)
-    if not args.quiet:
-        print(f"\ncertificates and table: {folder}/", file=sys.stderr)
+    print(json.dumps(as_json, indent=1, ensure_ascii=False) if args.json else table)
+    remark(args, "certificates and table", folder)
 
 
-def names(points: list[FixedPoint]) -> list[str]:
-    """One for each point's certificate, to be a file's name."""
+def certificate_names(points: Sequence[ol.FixedPoint]) -> list[str]:
+    """Return a file name without suffix for the certificate of each point, no two alike."""
     found: list[str] = []
     for point in points:
         branch = re.sub(r"\W+", "-", point.branch).strip("-") or "family"
@@ -70,13 +107,11 @@ def names(points: list[FixedPoint]) -> list[str]:
     return found
 
 
-def table(title: str, rows: list[tuple[str, Certificate]]) -> str:
-    """A line for each certificate; all that one says, if it is the only one."""
-    width = max([len(name) for name, _ in rows] + [11])
-    head = f"{'certificate':<{width}}  {'verdict':<14}{'index':>7}  {'loss':<38}smallest eigenvalue"
-    lines = [title, "", head, "-" * len(head)]
-    for name, certificate in rows:
-        lines.append(f"{name:<{width}}  {_line(certificate)}")
+def _table(title: str, rows: Sequence[tuple[str, ol.Certificate]]) -> str:
+    """Return a line for each certificate, and all that an only one states."""
+    head = ("certificate", "verdict", "index", "loss", "smallest eigenvalue")
+    cells = [(name, *_cells(certificate)) for name, certificate in rows]
+    lines = [title, "", text_table(head, cells, left=(0, 1, 3, 4))]
     if len(rows) == 1 and rows[0][1].proved:
         lines += ["", str(rows[0][1])]
     else:
@@ -84,18 +119,13 @@ def table(title: str, rows: list[tuple[str, Certificate]]) -> str:
     return "\n".join(lines)
 
 
-def _line(certificate: Certificate) -> str:
+def _cells(certificate: ol.Certificate) -> tuple[str, str, str, str]:
+    """Return verdict, index, loss and smallest eigenvalue, as far as they are proved."""
     if certificate.loss is None:
-        return certificate.verdict
+        return certificate.verdict, "", "", ""
+    loss = certificate.loss.short()
     if certificate.index is None:
-        return f"{certificate.verdict:<14}{'–':>7}  {certificate.loss.short()}"
+        return certificate.verdict, "–", loss, ""
     low, high = certificate.index
     index = f"{low:g}" if low == high else f"{low:g} – {high:g}"
-    smallest = certificate.eigenvalues[0].value
-    return f"{certificate.verdict:<14}{index:>7}  {certificate.loss.short():<38}{smallest.short()}"
-
-
-def save(folder: Path, rows: list[tuple[str, Certificate]]) -> None:
-    """Each as a file of its name."""
-    for name, certificate in rows:
-        certificate.save(folder / f"{name}.json")
+    return certificate.verdict, index, loss, certificate.eigenvalues[0].value.short()

@@ -1,71 +1,148 @@
 """The command `sweep`."""
 
+from __future__ import annotations
+
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..activations.erf import Erf
-from ..activations.relu import LeakyReLU, ReLU
-from ..flows.online_sgd import OnlineSGD
-from ..model.problem import Problem
-from ..runtime.errors import StoreError, UserError
-from ..runtime.files import write_whole
-from ..sweeps.executors import Workers
-from ..sweeps.result import Sweep
-from ..sweeps.sweep import sweep, sweep_share
-from .options import FLOWS, activation_of, flow_of, output_folder
+import odelandscape as ol
 
-SWEEP_EXAMPLES = """\
+from ..runtime.errors import UserError
+from .options import (
+    FLOW_NAMES,
+    activation_name,
+    activation_of,
+    add_command,
+    add_dimension,
+    add_flow,
+    add_output,
+    add_problem,
+    add_seed,
+    flow_name,
+    flow_of,
+    learning_rate_of,
+    output_folder,
+    remark,
+    require_extra,
+    share,
+    whole,
+    write_results,
+)
+
+EXAMPLES = f"""\
 examples:
   odelandscape sweep -K 10 -M 10 --seeds 2000           the landscape of ten students, ten teachers
   odelandscape sweep -K 11 -M 10 --seeds 1000           one student too many
   odelandscape sweep -K 10 -M 10 --flow ngd -d 20       students of fixed length, inputs in 20 dimensions
   odelandscape sweep -K 6 -M 6 --activation erf --json  numbers for a program
+  odelandscape sweep -K 6 -M 6 --activation mine:Swish  the class Swish of mine.py in the current folder
   odelandscape sweep -K 6 -M 6 --flow sgd --learning-rate 0.3 --seeds 200
-                                                        where online SGD comes to rest
+                                                        stationary states of online SGD (slower)
   odelandscape sweep -K 17 -M 17 --workers 8            eight processes, a core each
   odelandscape sweep -K 17 -M 17 --dask HOST:8786       on the workers of a Dask cluster
   odelandscape sweep -K 17 -M 17 --share 3/16           third of sixteen jobs that fill one folder
 
+{FLOW_NAMES}
 The folder of --out receives summary.txt, summary.json, losses.png and the end states (seeds-*.npz).
-The same command again goes on from what is there, with or without workers; a larger --seeds makes the sweep
-longer. `odelandscape show DIR` tells what a folder holds. --share writes end states only: when all jobs have
-run, the same command without it adds what a lost job has left, and the table.
+The same command again continues from the finished seeds, with or without workers; a larger --seeds makes the
+sweep longer. `odelandscape show DIR` summarises a folder. --share writes end states only: when all jobs have
+finished, the same command without it relaxes the seeds of lost jobs and writes the table.
 """
+INTERRUPTED = ": finished seeds are kept, and the same command continues from there"
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add this command and its options."""
+    parser = add_command(
+        commands,
+        "sweep",
+        run,
+        summary="relax many random starts and report their end states",
+        description="Relax many random students to their end states along a flow on the population loss, "
+        "certify each with the exact Hessian, and print the families of minima with their frequencies.",
+        examples=EXAMPLES,
+        when_interrupted=INTERRUPTED,
+    )
+    add_problem(parser)
+    parser.add_argument(
+        "--seeds",
+        type=whole(1),
+        default=10_000,
+        metavar="N",
+        help="number of random starts (default 10000)",
+    )
+    add_seed(parser, "the whole sweep")
+    add_flow(parser)
+    add_dimension(parser)
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--workers", type=whole(1), metavar="N", help="relax in N processes, one core each")
+    add("--dask", metavar="ADDRESS", help="relax on the cluster of this Dask scheduler")
+    add("--share", type=share, metavar="I/N", help="relax only share I of N, in this process")
+    add_output(parser, "sweep-K10-M10-gd")
 
 
 @contextmanager
 def _executor(args: argparse.Namespace) -> Iterator[Executor | None]:
     if args.workers is not None:
-        with Workers(args.workers) as executor:
+        with ol.Workers(args.workers) as executor:
             yield executor
     elif args.dask is not None:
-        try:
-            from distributed import Client
-        except ImportError:
-            raise UserError(
-                'argument --dask: needs Dask: python3 -m pip install "odelandscape[dask]", here and on the '
-                "workers"
-            ) from None
+        require_extra("dask", "distributed", "argument --dask, here and on the workers,")
+        from distributed import Client
+
         try:
             client = Client(args.dask)
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"argument --dask: no scheduler at {args.dask!r}: {error}") from None
         with client:
-            # pure=True could hand out the failure of a chunk again when it is tried once more.
+            # pure=True could return the failure of a chunk again when it is retried.
             yield client.get_executor(pure=False, retries=2)
     else:
         yield None
 
 
-def _as_json(runs: Sweep) -> dict:
+def run(args: argparse.Namespace) -> None:
+    """Relax the seeds that the folder lacks, and report the sweep."""
+    problem = ol.Problem(args.students, args.teachers, activation_of(args))
+    flow = flow_of(args)
+    folder = output_folder(args, args.flow, eta=args.learning_rate, seed=args.seed)
+    which, progress = (args.seeds, args.seed, args.dimension), not args.quiet
+    if args.share is not None:
+        count = ol.sweep_share(problem, flow, args.share, folder, *which, progress=progress)
+        i, n = args.share
+        done = {"seeds": count, "share": f"{i}/{n}", "folder": str(folder)}
+        text = f"{count:,} seeds of share {i}/{n} were missing and are now in {folder}/"
+        print(json.dumps(done) if args.json else text)
+        return
+    with _executor(args) as executor:
+        runs = ol.sweep(problem, flow, *which, executor=executor, store=folder, progress=progress)
+    report_sweep(runs, folder, args.json)
+    remark(args, "figure, table and end states", folder)
+
+
+def report_sweep(runs: ol.Sweep, folder: Path, as_json: bool) -> None:
+    """Write the table, the numbers and the figure of a sweep to its folder, and print table or numbers."""
+    report = json.dumps(_as_json(runs), indent=1, allow_nan=False)
+    table = str(runs.summary())
+
+    def draw(file: Path) -> None:
+        from ..plots.sweep import sweep_figure
+
+        sweep_figure(runs).savefig(file, dpi=150)
+
+    texts = {"summary.json": report + "\n", "summary.txt": table + "\n"}
+    try:
+        write_results(folder, texts, "losses.png", draw, kept="the end states are kept, but ")
+    finally:  # a full disk does not hide the result
+        print(report if as_json else table, flush=True)
+
+
+def _as_json(runs: ol.Sweep) -> dict:
     summary, problem = runs.summary(), runs.problem
-    told = {flow: name for name, flow in FLOWS.items()}
-    activation = {ReLU: "relu", LeakyReLU: "leaky-relu", Erf: "erf"}
     columns = (
         "anti_aligned",
         "loss",
@@ -78,9 +155,9 @@ def _as_json(runs: Sweep) -> dict:
     return {
         "students": problem.students,
         "teachers": problem.teachers,
-        "flow": told[type(runs.flow)],
-        "learning_rate": runs.flow.learning_rate if isinstance(runs.flow, OnlineSGD) else None,
-        "activation": activation[type(problem.activation)],
+        "flow": flow_name(runs.flow),
+        "learning_rate": learning_rate_of(runs.flow),
+        "activation": activation_name(problem.activation),
         "seeds": len(runs),
         "seed": runs.seed,
         "dimension": runs.dimension,
@@ -89,42 +166,3 @@ def _as_json(runs: Sweep) -> dict:
         "seconds": runs.seconds,
         "seconds_compiling": runs.seconds_compiling,
     }
-
-
-def run_sweep(args: argparse.Namespace) -> None:
-    problem = Problem(args.students, args.teachers, activation_of(args.activation, args.slope))
-    folder = output_folder(args, args.flow, eta=args.learning_rate, seed=args.seed)
-    flow, of_sweep = flow_of(args), (args.seeds, args.seed, args.dimension)
-    if args.share is not None:
-        count = sweep_share(problem, flow, args.share, folder, *of_sweep, progress=not args.quiet)
-        done = {"seeds": count, "share": "/".join(map(str, args.share)), "folder": str(folder)}
-        told = "{seeds:,} seeds of share {share} were missing and are now in {folder}/"
-        print(json.dumps(done) if args.json else told.format(**done))
-        return
-    with _executor(args) as executor:
-        runs = sweep(
-            problem, flow, *of_sweep, executor=executor, store=folder, progress=not args.quiet
-        )
-    report_sweep(runs, folder, args.json)
-    if not args.quiet:
-        print(f"\nfigure, table and end states: {folder}/", file=sys.stderr)
-
-
-def report_sweep(runs: Sweep, folder: Path, as_json: bool) -> None:
-    """Print a sweep's table, and put table, numbers and figure into its folder."""
-    report = json.dumps(_as_json(runs), indent=1, allow_nan=False)
-    table = str(runs.summary())
-    # First what needs no room on a disk.
-    print(report if as_json else table, flush=True)
-    # Matplotlib is loaded where a figure is drawn: results come first.
-    from ..plots.sweep import sweep_figure
-
-    try:
-        write_whole(folder / "summary.json", report + "\n")
-        write_whole(folder / "summary.txt", table + "\n")
-        sweep_figure(runs).savefig(folder / "losses.png", dpi=150)
-    except OSError as error:
-        raise StoreError(
-            f"the end states are kept, but table and figure cannot be written to {str(folder)!r}: "
-            f"{error.strerror}"
-        ) from None

@@ -1,183 +1,173 @@
 """The command `trajectory`."""
 
+from __future__ import annotations
+
 import argparse
 import json
-import sys
 import time
+from pathlib import Path
 
-import jax
-import numpy as np
+import odelandscape as ol
 
-from ..dynamics.ensembles import Course, run_ensemble, times_until, whole_steps
-from ..flows.online_sgd import OnlineSGD
-from ..model.problem import Problem
-from ..model.random_teacher import random_teacher
-from ..model.state import random_weights
-from ..runtime.errors import StoreError, UserError
-from ..runtime.files import write_whole
-from .options import activation_of, check_writable, flow_of, output_folder
+from ..runtime.errors import UserError
+from .options import (
+    FLOW_NAMES,
+    activation_of,
+    add_command,
+    add_dimension,
+    add_flow,
+    add_output,
+    add_problem,
+    add_seed,
+    check_writable,
+    flow_of,
+    learning_rate_of,
+    output_folder,
+    positive,
+    remark,
+    whole,
+    write_results,
+)
 
-TRAJECTORY_EXAMPLES = """\
+EXAMPLES = f"""\
 examples:
   odelandscape trajectory -K 4 -M 4                                  one start along gradient flow
   odelandscape trajectory -K 4 -M 4 --flow ngd --seed 3 --time 1000  another, students of fixed length, longer
   odelandscape trajectory -K 4 -M 4 --flow sgd --learning-rate 0.5   online SGD in infinitely many dimensions
   odelandscape trajectory -K 2 -M 2 --flow sgd --networks 10 -d 500 --time 20
                                                                      … and ten networks of 500 inputs, too
-  odelandscape trajectory -K 4 -M 4 -d 100 --random-teacher --json   a teacher whose rows aren't orthogonal
+  odelandscape trajectory -K 4 -M 4 -d 100 --random-teacher --json   a teacher whose rows are not orthogonal
 
-Times are 0 and then a geometric sequence from a thousandth of --time on; for sgd a unit of time is d/η
+{FLOW_NAMES}
+Output times are 0 and then a geometric sequence from a thousandth of --time on; for sgd a unit of time is d/η
 steps. The folder of --out receives trajectory.txt, trajectory.json, trajectory.png and trajectory.csv, which
-has all order parameters; students and teachers are counted from 1. Networks start where the ODE starts and
-see --time · d/η inputs each: their mean loss is told with its standard error, and its deviation from the ODE
-in standard errors (of order 1, and what is due to a finite d). A learning rate that is too large makes
-students grow without bounds: that is told, and where.
+has all order parameters; students and teachers are counted from 1. Networks start at the initial state of
+the ODE and take --time · d/η inputs each: their mean loss is reported with its standard error, and its
+deviation from the ODE in standard errors (of order 1, plus the effect of a finite d). If a learning rate is
+so large that students grow without bounds, the two output times between which they diverge are reported.
 """
 
 
-def run_trajectory(args: argparse.Namespace) -> None:
-    began = time.perf_counter()
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add this command and its options."""
+    parser = add_command(
+        commands,
+        "trajectory",
+        run,
+        summary="follow one random start along a flow",
+        description="Follow one random start along a flow: its loss, and how its students align with "
+        "teachers. For online SGD, train networks of finite dimension from the same start.",
+        examples=EXAMPLES,
+    )
+    add_problem(parser)
+    add_flow(parser)
+    add = parser.add_argument
+    add("--time", type=positive, default=100.0, metavar="t", help="last output time (default 100)")
+    add(
+        "--points",
+        type=whole(2),
+        default=60,
+        metavar="N",
+        help="number of output times (default 60)",
+    )
+    add_seed(parser, "start, inputs and teacher")
+    add_dimension(parser, more=", 1000 with --networks")
+    add(
+        "--networks",
+        type=whole(2),
+        metavar="N",
+        help="number of networks of finite dimension to train, with sgd",
+    )
+    add(
+        "--random-teacher",
+        action="store_true",
+        help="draw the teacher's rows from N(0, I/d) instead of orthonormal ones; needs --dimension",
+    )
+    add_output(parser, "trajectory-K4-M4-gd")
+
+
+def _problem_and_start(
+    args: argparse.Namespace, flow: ol.AbstractFlow
+) -> tuple[ol.Problem, ol.Weights]:
+    """Return the problem, whose teacher may be random, and the initial weights on the flow's constraint."""
+    import jax
+
     K, M, d = args.students, args.teachers, args.dimension
-    activation, flow = activation_of(args.activation, args.slope), flow_of(args)
-    key, keys = jax.random.key(args.seed), None
-    if args.networks is not None:
-        if args.flow != "sgd":
-            raise UserError(
-                "argument --networks: only with sgd, whose random inputs make them differ; "
-                f"got --flow {args.flow}"
-            )
-        d = max(1000, M) if d is None else d
-        keys = jax.random.split(jax.random.fold_in(key, 1), args.networks)
+    if d is None and args.networks is not None:
+        d = max(1000, M)
+    activation, key = activation_of(args), jax.random.key(args.seed)
     if args.random_teacher:
         if d is None:
             raise UserError("argument --random-teacher: needs --dimension, in which it is drawn")
-        problem = random_teacher(jax.random.fold_in(key, 2), M, d, activation, K)
+        problem = ol.random_teacher(jax.random.fold_in(key, 2), M, d, activation, K)
     else:
-        problem = Problem(K, M, activation)
-    start = flow.project_initial(random_weights(key, problem, d))
-    times = times_until(args.time, args.points)
-    if keys is not None and isinstance(flow, OnlineSGD):
-        times = whole_steps(times, flow, start.W.shape[1])
-    rate = flow.learning_rate if isinstance(flow, OnlineSGD) else None
+        problem = ol.Problem(K, M, activation)
+    return problem, flow.project_initial(ol.random_weights(key, problem, d))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Follow the start, write table, numbers, order parameters and figure, and print table or numbers."""
+    import jax
+
+    from ..dynamics.ensembles import run_ensemble, times_until, whole_steps
+    from .ensemble_tables import csv_of, json_of, table_of
+
+    began = time.perf_counter()
+    flow, times, keys = flow_of(args), times_until(args.time, args.points), None
+    if args.networks is not None and not flow.stochastic:
+        raise UserError(
+            f"argument --networks: got --flow {args.flow}; allowed: only with a stochastic flow such as sgd, "
+            "whose random inputs make networks differ"
+        )
+    problem, start = _problem_and_start(args, flow)
+    d = start.W.shape[1]
+    if args.networks is not None:
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(args.seed), 1), args.networks)
+        times = whole_steps(times, flow, d)
     kind = f"{args.flow}-random-teacher" if args.random_teacher else args.flow
     folder = output_folder(args, kind, eta=args.learning_rate, n=args.networks, seed=args.seed)
     check_writable(folder, "trajectory.txt")
-    course = run_ensemble(problem, flow, start, times, keys, progress=not args.quiet)
-    title = (
-        f"K = {K} students, M = {M} {'random ' * args.random_teacher}teachers, "
-        f"{type(activation).__name__}, {args.flow}{'' if rate is None else f' with η = {rate:g}'}: "
-        f"seed {args.seed} in d = {start.W.shape[1]}"
-    )
+    ensemble = run_ensemble(problem, flow, start, times, keys, progress=not args.quiet)
+    title, rate = _title(args, problem, flow, d), learning_rate_of(flow)
     report = {
-        "students": K,
-        "teachers": M,
+        "students": args.students,
+        "teachers": args.teachers,
         "activation": args.activation,
         "flow": args.flow,
         "learning_rate": rate,
         "seed": args.seed,
-        "dimension": start.W.shape[1],
+        "dimension": d,
         "random_teacher": args.random_teacher,
         "networks": args.networks,
-        **course_json(course),
+        **json_of(ensemble),
         "seconds": time.perf_counter() - began,
     }
     as_json = json.dumps(report, indent=1, allow_nan=False)
-    table = f"{title}\n\n{course_table(course)}"
-    print(as_json if args.json else table, flush=True)
-    from ..plots.trajectory import trajectory_figure
+    table = f"{title}\n\n{table_of(ensemble)}"
 
-    try:
-        write_whole(folder / "trajectory.json", as_json + "\n")
-        write_whole(folder / "trajectory.txt", table + "\n")
-        write_whole(folder / "trajectory.csv", course_csv(course))
-        trajectory_figure(course, title).savefig(folder / "trajectory.png", dpi=150)
-    except OSError as error:
-        raise StoreError(f"cannot write to {str(folder)!r}: {error.strerror}") from None
-    if not args.quiet:
-        print(f"\npicture, table and order parameters: {folder}/", file=sys.stderr)
+    def draw(file: Path) -> None:
+        from ..plots.trajectory import trajectory_figure
 
+        trajectory_figure(ensemble, title).savefig(file, dpi=150)
 
-_ROWS = 12  # of the printed table
-
-
-def _known(x) -> float | None:
-    return float(x) if np.isfinite(x) else None
-
-
-def course_table(course: Course) -> str:
-    """A dozen of the times that were reached."""
-    head = f"{'t':>10}{'loss':>14}"
-    if course.networks is not None:
-        head += f"{'networks':>14}{'standard error':>16}{'deviation':>11}"
-    head += f"{'cosines':>18}{'lengths':>18}"
-    lines = [head, "-" * len(head)]
-    loss, cosine, length = course.theory
-    for t in np.unique(np.linspace(0, course.reached - 1, _ROWS).round().astype(int)):
-        line = f"{course.times[t]:>10.4g}{loss[t]:>14.6g}"
-        if course.networks is not None:
-            mean, error = course.networks.mean.loss[t], course.networks.error.loss[t]
-            deviation = course.deviation[t]
-            line += f"{mean:>14.6g}{error:>16.2g}" if np.isfinite(error) else f"{'–':>14}{'–':>16}"
-            line += f"{deviation:>+11.1f}" if np.isfinite(deviation) else f"{'–':>11}"
-        for values in (cosine[t], length[t]):
-            line += f"{f'{values.min():.3f} … {values.max():.3f}':>18}"
-        lines.append(line)
-    lines += [
-        "",
-        "cosines: smallest and largest of a student with the teacher it is nearest to at the end",
-    ]
-    if course.networks is not None:
-        lines.append(
-            f"networks: mean loss of {course.networks.networks} of dimension {course.networks.dimension}; "
-            "deviation from the ODE in standard errors"
-        )
-    if course.remark is not None:
-        lines += ["", course.remark]
-    return "\n".join(lines)
-
-
-def course_json(course: Course) -> dict:
-    """Result and times; null for what isn't known. Teachers are counted from 1."""
-    loss, cosine, length = course.theory
-    points = []
-    for t, at in enumerate(course.times):
-        point = {
-            "t": float(at),
-            "loss": _known(loss[t]),
-            "cosines": [_known(x) for x in cosine[t]],
-            "lengths": [_known(x) for x in length[t]],
-        }
-        if course.networks is not None:
-            point |= {
-                "networks": _known(course.networks.mean.loss[t]),
-                "standard_error": _known(course.networks.error.loss[t]),
-                "deviation": _known(course.deviation[t]),
-            }
-        points.append(point)
-    ends = "finished" if course.remark is None else "diverged" if course.diverged else "stopped"
-    return {
-        "result": ends,
-        "remark": course.remark and course.remark.replace("\n", " "),
-        "nearest_teachers": (course.teacher + 1).tolist(),
-        "points": points,
+    texts = {
+        "trajectory.json": as_json + "\n",
+        "trajectory.txt": table + "\n",
+        "trajectory.csv": csv_of(ensemble),
     }
+    try:
+        write_results(folder, texts, "trajectory.png", draw)
+    finally:  # a full disk does not hide the result
+        print(as_json if args.json else table, flush=True)
+    remark(args, "figure, table and order parameters", folder)
 
 
-def course_csv(course: Course) -> str:
-    """All order parameters at each time; units are counted from 1, what isn't known is empty."""
-    Q, R, v = (np.asarray(x) for x in (course.states.Q, course.states.R, course.states.v))
-    K, M = R.shape[1:]
-    i, j = np.triu_indices(K)
-    columns = {"t": course.times, "loss": course.theory.loss}
-    if course.networks is not None:
-        columns |= {
-            "networks": course.networks.mean.loss,
-            "standard_error": course.networks.error.loss,
-            "deviation": course.deviation,
-        }
-    columns |= {f"Q_{a + 1}_{b + 1}": Q[:, a, b] for a, b in zip(i, j, strict=True)}
-    columns |= {f"R_{a + 1}_{n + 1}": R[:, a, n] for a in range(K) for n in range(M)}
-    columns |= {f"v_{a + 1}": v[:, a] for a in range(K)}
-    rows = zip(*columns.values(), strict=True)
-    lines = [",".join(repr(float(x)) if np.isfinite(x) else "" for x in row) for row in rows]
-    return "\n".join([",".join(columns), *lines]) + "\n"
+def _title(
+    args: argparse.Namespace, problem: ol.Problem, flow: ol.AbstractFlow, dimension: int
+) -> str:
+    rate = learning_rate_of(flow)
+    return (
+        f"K = {args.students} students, M = {args.teachers} {'random ' * args.random_teacher}teachers, "
+        f"{type(problem.activation).__name__}, {args.flow}{'' if rate is None else f' with η = {rate:g}'}: "
+        f"seed {args.seed} in d = {dimension}"
+    )

@@ -83,10 +83,6 @@ class Ensemble(NamedTuple):
         )
 
 
-Course = Ensemble
-"""The name that the command line and the plots still import."""
-
-
 def times_until(time: float, points: int) -> np.ndarray:
     """Return 0 and a geometric sequence from time/1000 to `time`: most changes are early."""
     back = np.arange(points - 1)[::-1] / max(points - 2, 1)

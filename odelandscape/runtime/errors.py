@@ -1,4 +1,4 @@
-"""The errors that a user's input or machine can cause, each with one sentence that says what to do."""
+"""Errors that a user's input or machine can cause: one sentence with the cause and what is allowed."""
 
 
 class UserError(ValueError):
@@ -19,3 +19,7 @@ class OperationError(RuntimeError):
 
 class StoreError(OperationError):
     """A folder of results cannot be written or read on."""
+
+
+class MissingExtraError(OperationError, ImportError):
+    """An optional dependency that this needs is not installed."""

@@ -8,10 +8,18 @@ from tabulate import tabulate
 def text_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)
 ) -> str:
-    """Return a table of finished cells: a head, a rule, and the rows.
+    """Return a table of finished cells: a head, a rule, and the rows, without blanks at the ends of lines.
 
     - `left`: numbers of the columns that are aligned left; the others are aligned right.
     """
     sides = ["left" if i in left else "right" for i in range(len(head))]
-    options = {"tablefmt": "simple", "disable_numparse": True}
-    return tabulate(list(rows), list(head), colalign=sides, preserve_whitespace=True, **options)
+    text = tabulate(
+        # Without rows tabulate takes no alignment: an empty row, whose line is dropped.
+        list(rows) or [[""] * len(head)],
+        list(head),
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=sides,
+        preserve_whitespace=True,
+    )
+    return "\n".join(line.rstrip() for line in text.splitlines()).rstrip("\n")

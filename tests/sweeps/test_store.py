@@ -113,9 +113,9 @@ def test_one_file_holds_the_whole_dataset(tmp_path, name, monkeypatch):
     if name.endswith("zarr"):
         pytest.importorskip("zarr")
     filled(tmp_path / "sweep", (0, 10), (10, 20))
-    from odelandscape.cli.show import _export
+    from odelandscape.cli.show import export
 
-    _export(tmp_path / "sweep", tmp_path / name)
+    export(tmp_path / "sweep", tmp_path / name)
     engine = "h5netcdf" if name.endswith("nc") else "zarr"
     with xarray.open_dataset(tmp_path / name, engine=engine) as again:
         xarray.testing.assert_equal(again.load(), ol.open_sweep(tmp_path / "sweep").load())
