@@ -34,7 +34,7 @@ import numpy as np
 import odelandscape as ol
 from odelandscape.activations import angles
 from odelandscape.relaxation import pool, relax
-from odelandscape.runtime.compiler import COMPILER_OPTIONS
+from odelandscape.runtime.compiler import compiler_options
 
 from ._fates import starts
 from ._report import emit, machine, table
@@ -99,7 +99,7 @@ def time_field(width: int) -> dict:
         )
 
     loop = jax.jit(
-        lambda W: jax.lax.fori_loop(0, STEPS, euler, W), compiler_options=COMPILER_OPTIONS
+        lambda W: jax.lax.fori_loop(0, STEPS, euler, W), compiler_options=compiler_options()
     )
     jax.block_until_ready(loop(W))
     seconds = []

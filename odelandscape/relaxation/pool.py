@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +14,7 @@ from ..flows.base import AbstractFlow
 from ..model.alignment import count_anti_aligned
 from ..model.problem import Problem
 from ..model.state import Weights
-from ..runtime.compiler import COMPILER_OPTIONS
+from ..runtime.compiler import program
 from .batched_rkc import (
     RATE_THRESHOLD,
     LaneStatus,
@@ -80,7 +79,7 @@ class Job:
         return result
 
 
-@eqx.filter_jit
+@program
 def _begin(tolerances, flow, problem, weights) -> tuple[RKCState, LaneStatus, Array]:
     def lane(w):
         return begin(flow, problem, flow.project_initial(w), RATE_THRESHOLD)
@@ -96,7 +95,7 @@ def _block_width(entries: int, lanes: int) -> int:
     return 8 if large and lanes % 8 == 0 else lanes
 
 
-@partial(jax.jit, donate_argnums=1, compiler_options=COMPILER_OPTIONS)
+@partial(program, donate_argnums=1)
 def _round(inputs, pool: RKCState) -> tuple[RKCState, LaneStatus, Array]:
     """Make evaluations in the chosen lanes of a pool, which is changed in place.
 

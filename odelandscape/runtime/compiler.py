@@ -1,15 +1,49 @@
 """Options and idioms for XLA's CPU compiler."""
 
 import functools
+from collections.abc import Callable
+from contextlib import suppress
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-COMPILER_OPTIONS = {"xla_cpu_prefer_vector_width": 512}
-"""For programs dominated by arithmetic: vectors of 512 bits, where the processor has such registers. (The
-compiler's own choice is half of that.)"""
+_WANTED_OPTIONS = {
+    # Vectors of 512 bits, where the processor has such registers; the compiler's own choice is half of that.
+    "xla_cpu_prefer_vector_width": 512,
+    # No reductions by a kernel library, as newer versions have them: these break the loops apart, and the last
+    # bits of a lane then depend on the batch it is in.
+    "xla_cpu_experimental_ynn_fusion_type": "",
+}
 _CHUNK = 8
+
+
+@functools.cache
+def compiler_options() -> dict[str, int | str]:
+    """Return the options for programs dominated by arithmetic, as far as the installed XLA has them."""
+    found = {}
+    for name, value in _WANTED_OPTIONS.items():
+        with suppress(jax.errors.JaxRuntimeError):
+            jax.jit(jnp.negative, compiler_options={name: value}).lower(0.0).compile()
+            found[name] = value
+    return found
+
+
+def program(function: Callable, **options) -> Callable:
+    """Return the function compiled by `jax.jit` with `compiler_options()`, and with `options` of `jax.jit`.
+
+    The compiler's options are looked up at the first call and not when a module is imported.
+    """
+
+    @functools.cache
+    def compiled() -> Callable:
+        return jax.jit(function, compiler_options=compiler_options(), **options)
+
+    @functools.wraps(function)
+    def call(*args):
+        return compiled()(*args)
+
+    return call
 
 
 def materialize(x: Float[Array, "..."]) -> Float[Array, "..."]:
