@@ -1,8 +1,12 @@
 """A user's own activation and flow: one class each with what no default can give, used like the package's."""
 
 import importlib
+import json
+import os
+import subprocess
 import sys
 from itertools import permutations
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -134,3 +138,26 @@ def test_a_sweep_takes_both(module, square):
     assert set(runs.outcome) == {"global_minimum"}
     W = np.asarray(runs.weights.W)
     np.testing.assert_allclose(W.swapaxes(1, 2) @ W, np.tile(np.eye(2), (8, 1, 1)), atol=1e-4)
+
+
+# --- from the command line ------------------------------------------------------------------------
+
+
+def test_the_command_line_takes_both_by_their_places(tmp_path):
+    (tmp_path / "users_own.py").write_text(MODULE)
+    root = str(Path(__file__).parents[1])
+    paths = [str(tmp_path), root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = "-m odelandscape sweep -K 2 -M 2 --seeds 8 --json --quiet".split()
+    places = ["--activation", "users_own:Square", "--flow", "users_own:Fast"]
+    done = subprocess.run(
+        [sys.executable, *command, *places, "--out", str(tmp_path / "results")],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["activation"] == "users_own:Square"
+    assert report["flow"] == "users_own:Fast"
+    assert report["outcomes"]["global_minimum"]["count"] == 8

@@ -221,7 +221,7 @@ def signed_products(rho: Six, tolerance: float = 1e-13) -> Six:
     """
     if rho[0].dtype != np.float64:
         raise UserError(
-            f"covariance must be float64 for fourth moments of ReLU and leaky ReLU; got {rho[0].dtype}: call "
+            f"covariance must be float64: fourth moments of ReLU need float64; got {rho[0].dtype}: call "
             'jax.config.update("jax_enable_x64", True) before anything else'
         )
     J, beta, sin, _ = _angles(rho, tolerance)

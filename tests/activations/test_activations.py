@@ -72,7 +72,7 @@ def test_relu_at_known_angles(angle, value):
 
 
 @each_sigma
-def test_the_package_and_numpy_mean_the_same_function(sigma):
+def test_the_package_and_numpy_have_the_same_function(sigma):
     x = np.linspace(-4, 4, 41)
     np.testing.assert_allclose(sigma.library(jnp.asarray(x)), sigma.value(x), atol=1e-15)
     a = 2.5
@@ -128,7 +128,7 @@ def test_gradient_of_I2_and_mixing_scalars_are_the_averages_of_price_and_stein(s
     entries = jnp.asarray([[C[0, 0], C[0, 2], C[2, 2]] for C in GENERIC])
     I2 = sigma.library.second_moment
     gradients = jax.jit(jax.vmap(jax.grad(lambda c: I2(*c))))(entries)
-    mixing = jax.jit(lambda *c: sigma.library.mixing(*c))
+    mixing = jax.jit(lambda *c: sigma.library.mixing_scalars(*c))
     (p, s), (q, _) = mixing(*entries.T), mixing(*entries.T[::-1])
     np.testing.assert_allclose(gradients, jnp.stack([p / 2, s, q / 2], axis=1), rtol=1e-12)
     for C, gradient, p_, s_ in zip(GENERIC, gradients, p, s, strict=True):
@@ -247,7 +247,7 @@ def test_forward_over_reverse_agrees_outside_jit_and_vmap(sigma, u):
 
 
 @pytest.mark.parametrize("sigma", [RELU, LEAKY, ERF], ids=lambda s: s.name)
-def test_the_integrals_can_be_handed_to_jit_vmap_and_grad_as_they_are(sigma):
+def test_the_integrals_are_functions_for_jit_vmap_and_grad(sigma):
     C = jnp.asarray(GENERIC)
     I3 = sigma.library.I3
     values = [I3(c) for c in C]
@@ -274,6 +274,6 @@ def test_at_length_zero_a_kinked_unit_has_its_central_derivative(sigma):
     # Where the *other* unit has length 0, nothing is felt at all.
     np.testing.assert_array_equal(gradient[1:], 0)
     np.testing.assert_array_equal(hessian[1:], 0)
-    p, s = sigma.library.mixing(jnp.zeros(()), jnp.zeros(()), jnp.ones(()))
+    p, s = sigma.library.mixing_scalars(jnp.zeros(()), jnp.zeros(()), jnp.ones(()))
     assert np.isfinite(p)
     np.testing.assert_allclose(s, central**2, rtol=1e-15)

@@ -200,7 +200,7 @@ def test_of_units_in_general_position_it_is_right_to_rounding(sigma):
 
 
 @relu_first
-def test_of_units_that_nearly_coincide_it_is_right_as_far_as_float64_tells_them_apart(sigma):
+def test_of_units_that_nearly_coincide_it_is_right_as_far_as_float64_separates_them(sigma):
     # I4 moves with the angle of u and v, of which rounding of a covariance leaves 2e-16/1e-6.
     cases = [C for C in NEARBY.values() if positive_definite(C)]
     assert len(cases) > 30
@@ -256,7 +256,7 @@ def test_erf_in_closed_form_equals_its_quadrature():
 
 
 @pytest.mark.parametrize("sigma", [RELU, LEAKY, ERF, TANH], ids=lambda s: s.name)
-def test_slopes_change_places_and_so_do_values(sigma):
+def test_it_is_symmetric_in_the_slopes_and_in_the_values(sigma):
     C = GENERIC[0]
     orders = [np.ix_(o, o) for o in ([0, 1, 2, 3], [1, 0, 2, 3], [0, 1, 3, 2], [1, 0, 3, 2])]
     got = I4(sigma, [C[order] for order in orders])
@@ -265,7 +265,7 @@ def test_slopes_change_places_and_so_do_values(sigma):
 
 
 @relu_first
-def test_lengths_of_slopes_don_t_matter_and_those_of_values_are_factors(sigma):
+def test_it_is_independent_of_lengths_of_slopes_and_linear_in_those_of_values(sigma):
     lengths = np.array([1e-3, 7.0, 0.2, 1e4])
     got = I4(sigma, [C * np.outer(lengths, lengths) for C in GENERIC])
     np.testing.assert_allclose(got / (0.2 * 1e4), I4(sigma, GENERIC), rtol=2e-13)

@@ -64,7 +64,7 @@ def test_a_stiff_linear_system_takes_few_evaluations(tolerance):
     assert solution.stats["num_steps"] < 5_000
 
 
-def test_a_flow_on_weights_follows_scipy_and_its_dense_output_too():
+def test_a_flow_on_weights_and_its_dense_output_equal_scipy():
     problem = ol.Problem(3, 3)
     start = ol.random_weights(jax.random.key(5), problem, 4)
     solution = solve(
@@ -87,7 +87,7 @@ def test_a_flow_on_weights_follows_scipy_and_its_dense_output_too():
     np.testing.assert_allclose(solution.ys.W.reshape(2, -1), truth.y.T, atol=1e-4)
 
 
-def test_forward_derivatives_go_through_it():
+def test_it_has_forward_derivatives():
     """d/da of y(1) for ẏ = −a y."""
 
     def end(a):

@@ -1,4 +1,4 @@
-"""One start along the flow: against SciPy, and what must not happen on the way."""
+"""Trajectories of one initial state: against SciPy, constraints, and refused arguments."""
 
 import diffrax
 import jax
@@ -40,7 +40,7 @@ def test_gradient_flow_equals_scipy_on_an_independent_gradient(problem, start):
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: type(flow).__name__)
-def test_the_loss_falls_the_constraint_stays_and_it_ends_where_it_should(problem, start, flow):
+def test_the_loss_falls_and_the_constraint_is_kept(problem, start, flow):
     path = ol.trajectory(problem, flow, start, np.linspace(0, 200, 60))
     assert (np.diff(path.loss) < 1e-9).all()
     assert path.result == diffrax.RESULTS.successful
@@ -59,7 +59,7 @@ def test_order_parameters_and_weights_give_the_same_path(problem, start):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_what_was_not_reached_is_infinite_and_said(problem, start):
+def test_times_that_were_not_reached_are_infinite_and_reported(problem, start):
     path = ol.trajectory(problem, ol.GradientFlow(), start, [0.0, 1e6], max_steps=5)
     assert path.result != diffrax.RESULTS.successful
     assert np.isfinite(path.loss[0])
@@ -68,7 +68,7 @@ def test_what_was_not_reached_is_infinite_and_said(problem, start):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "argument"),
     [
         ({"times": [1.0, 0.5]}, "times"),
         ({"times": [-1.0, 0.5]}, "times"),
@@ -77,9 +77,9 @@ def test_what_was_not_reached_is_infinite_and_said(problem, start):
         ({"rtol": 1e-17}, "rtol"),
     ],
 )
-def test_bad_arguments_are_named(problem, start, change, told):
+def test_bad_arguments_are_named(problem, start, change, argument):
     arguments = {"times": TIMES} | change
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=argument):
         ol.trajectory(problem, ol.GradientFlow(), start, **arguments)
 
 

@@ -1,4 +1,4 @@
-"""Each flow against gradients made elsewhere; its symmetries, constraint and hard corners."""
+"""Each flow against independent gradients; its symmetries, its constraint and degenerate states."""
 
 import diffrax
 import jax
@@ -21,6 +21,7 @@ from odelandscape.activations.erf import Erf
 from odelandscape.activations.relu import LeakyReLU, ReLU
 from odelandscape.flows.gradient import GradientFlow
 from odelandscape.flows.normalised import NormalisedFlow
+from odelandscape.flows.online_sgd import OnlineSGD
 from odelandscape.flows.orthonormal import OrthonormalFlow
 from odelandscape.flows.two_layer import TwoLayerFlow
 from odelandscape.model.loss import population_loss
@@ -52,7 +53,7 @@ def orthonormal(network: Network) -> Network:
 
 
 def normals(flow, W):
-    """Directions that the flow's constraint forbids, as rows: what must be projected out."""
+    """Directions that the flow's constraint forbids, as rows: to be projected out."""
     K, d = W.shape
     if isinstance(flow, NormalisedFlow):
         symmetric = [np.outer(e, e) for e in np.eye(K)]
@@ -66,7 +67,7 @@ def normals(flow, W):
 
 
 def project_out(A, vector):
-    """What is left of `vector` outside the span of the rows of A, by least squares."""
+    """The component of `vector` outside the span of the rows of A, by least squares."""
     return vector - A.T @ np.linalg.lstsq(A.T, vector, rcond=None)[0] if len(A) else vector
 
 
@@ -101,7 +102,7 @@ def test_gradient_flows_are_minus_the_gradient_of_the_loss(sigma, shape):
 @each_flow
 @each_shape
 def test_rates_are_the_closed_form_gradient_projected_in_any_basis_of_input_space(flow, shape):
-    # The students have no constraint to obey here but for onGD, whose normals assume W Wᵀ = I.
+    # Students need not satisfy the constraint here but for onGD, whose normals assume W Wᵀ = I.
     network = Network.random(*shape)
     if isinstance(flow, OrthonormalFlow):
         network = orthonormal(Network.random(3, *shape[1:]))
@@ -173,13 +174,29 @@ def test_relabelling_teachers_changes_nothing_but_their_labels(flow):
 
 
 @each_flow
-def test_turning_the_complement_of_the_teacher_turns_the_rates(flow):
+def test_rotating_the_complement_of_the_teacher_rotates_the_rates(flow):
     problem, weights = state_of(Network.random(*MORE), RELU)
-    turn = np.eye(5)
-    turn[3:, 3:] = [[np.cos(0.7), -np.sin(0.7)], [np.sin(0.7), np.cos(0.7)]]
+    rotation = np.eye(5)
+    rotation[3:, 3:] = [[np.cos(0.7), -np.sin(0.7)], [np.sin(0.7), np.cos(0.7)]]
     rate = rates(flow, weights, problem)
-    moved = rates(flow, Weights(weights.W @ turn, weights.v), problem)
-    np.testing.assert_allclose(moved.W, rate.W @ turn, atol=1e-14)
+    moved = rates(flow, Weights(weights.W @ rotation, weights.v), problem)
+    np.testing.assert_allclose(moved.W, rate.W @ rotation, atol=1e-14)
+
+
+# --- capabilities ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flow", [*FLOWS, OnlineSGD(0.1), OnlineSGD(0.1, train_readout=True)], ids=repr
+)
+def test_properties_of_a_flow_are_those_of_its_rates(flow):
+    problem, weights = state_of(Network.random(*MORE), ERF)
+    state = overlaps(problem, flow.project_initial(weights))
+    rate = rates(flow, state, problem)
+    assert flow.trains_readout == bool(np.any(np.asarray(rate.v) != 0))
+    assert flow.preserves_norms == bool(np.abs(np.diagonal(rate.Q)).max() < 1e-13)
+    assert flow.stochastic == (flow.mixing(state, problem).noise is not None)
+    assert flow.permutation_equivariant
 
 
 # --- constraints ----------------------------------------------------------------------------------
@@ -192,25 +209,25 @@ def joined(weights: Weights):
 
 @each_flow
 @pytest.mark.parametrize("sigma", [RELU, ERF], ids=lambda s: s.name)
-def test_a_flow_never_moves_along_its_frozen_directions(flow, sigma):
+def test_a_flow_never_moves_along_its_neutral_directions(flow, sigma):
     problem, weights = state_of(Network.random(*MORE), sigma)
     weights = flow.project_initial(weights)
-    frozen = np.asarray(flow.neutral_directions(weights, problem)).reshape(-1, 3 * 6)
+    neutral = np.asarray(flow.neutral_directions(weights, problem)).reshape(-1, 3 * 6)
     rate = joined(rates(flow, weights, problem))
     assert np.linalg.norm(rate) > 0.01
-    np.testing.assert_allclose(frozen @ rate, 0, atol=1e-13)
-    trained = isinstance(flow, TwoLayerFlow)
+    np.testing.assert_allclose(neutral @ rate, 0, atol=1e-13)
+    trained = flow.trains_readout
     constraints = {NormalisedFlow: 3, OrthonormalFlow: 6}.get(type(flow), 0)
     rescalings = 3 if trained and sigma is RELU else 0
-    rank = np.linalg.matrix_rank(frozen) if len(frozen) else 0
-    assert len(frozen) == rank == constraints + rescalings + (0 if trained else 3)
+    rank = np.linalg.matrix_rank(neutral) if len(neutral) else 0
+    assert len(neutral) == rank == constraints + rescalings + (0 if trained else 3)
 
 
 def test_rescalings_of_both_layers_change_no_network():
     problem, weights = state_of(Network.random(*MORE), LEAKY)
-    frozen = TwoLayerFlow().neutral_directions(weights, problem)
+    neutral = TwoLayerFlow().neutral_directions(weights, problem)
     gradient = jax.jit(jax.grad(lambda w: population_loss(problem, w)))(weights)
-    np.testing.assert_allclose(np.asarray(frozen).reshape(3, -1) @ joined(gradient), 0, atol=1e-13)
+    np.testing.assert_allclose(np.asarray(neutral).reshape(3, -1) @ joined(gradient), 0, atol=1e-13)
     scale = np.array([0.5, 2.0, 3.0])
     other = Weights(weights.W * scale[:, None], weights.v / scale)
     loss = jax.jit(population_loss)
@@ -218,7 +235,7 @@ def test_rescalings_of_both_layers_change_no_network():
 
 
 @each_flow
-def test_an_admitted_start_is_admitted_as_it_is(flow):
+def test_a_projected_start_is_projected_to_itself(flow):
     _, weights = state_of(Network.random(*MORE), RELU)
     once = flow.project_initial(weights)
     np.testing.assert_allclose(flow.project_initial(once).W, once.W, atol=1e-14)
@@ -229,9 +246,9 @@ def test_an_admitted_start_is_admitted_as_it_is(flow):
 
 def test_nearest_unit_rows_are_the_scaled_rows_and_a_zero_row_stays():
     W = jnp.asarray([[3.0, 4.0], [0.0, 0.0]])
-    admitted = NormalisedFlow().project_initial(Weights(W, jnp.ones(2)))
-    np.testing.assert_allclose(admitted.W, [[0.6, 0.8], [0.0, 0.0]], rtol=1e-15)
-    rate = rates(NormalisedFlow(), admitted, Problem(2, 2))
+    projected = NormalisedFlow().project_initial(Weights(W, jnp.ones(2)))
+    np.testing.assert_allclose(projected.W, [[0.6, 0.8], [0.0, 0.0]], rtol=1e-15)
+    rate = rates(NormalisedFlow(), projected, Problem(2, 2))
     np.testing.assert_array_equal(rate.W[1], 0)
 
 
@@ -266,11 +283,11 @@ def test_retracting_from_very_near_lands_on_the_constraint(flow):
     assert np.linalg.norm(back - start.W) < 2e-6 * np.linalg.norm(noise)
 
 
-# --- hard corners ---------------------------------------------------------------------------------
+# --- degenerate states ---------------------------------------------------------------------------------
 
 
 def degenerate_starts(K, M, d):
-    """Every kind of coincidence at once where there is room: stacked weights, readouts 1."""
+    """Every kind of coincident units that K and d allow: stacked weights, readouts 1."""
     rng = np.random.default_rng(0)
     W = rng.standard_normal((5, K, d)) / np.sqrt(d)
     W[0] = np.eye(K, d)  # the teacher itself, surplus students at zero
@@ -372,8 +389,8 @@ def test_a_large_jitted_batch_equals_the_same_rows_in_pieces_and_in_numpy(flow):
     ],
     ids=repr,
 )
-def test_rates_with_lanes_behind_are_those_of_each_lane(activation, K, M, d):
-    """Also at coincident, opposite and silent students; a broken lane stays alone."""
+def test_rates_of_many_lanes_are_those_of_each_lane(activation, K, M, d):
+    """Also at coincident, opposite and inactive students; nan in one lane stays in it."""
     readout = jnp.linspace(0.5, 1.5, M)
     problem = Problem(K, M, activation, teacher_readout=readout)
     rng = np.random.default_rng(K)

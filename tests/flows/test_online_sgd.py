@@ -188,7 +188,7 @@ def test_networks_of_a_random_teacher_follow_the_equations(activation):
 
 
 @pytest.mark.slow
-def test_noise_that_has_won_leaves_times_unreached_and_no_nan():
+def test_noise_above_the_divergence_threshold_leaves_times_unreached_and_no_nan():
     problem = ol.Problem(2, 2)
     path = ol.trajectory(
         problem, ol.OnlineSGD(6.0), ol.random_weights(jax.random.key(0), problem), [0.1, 1e3]
@@ -202,7 +202,7 @@ def test_noise_that_has_won_leaves_times_unreached_and_no_nan():
 
 
 def independent_signs(K):
-    """The η at which the spread of ReLU students beside their orthonormal teachers loses its last brake, from
+    """The η at which B of ReLU students, outside the span of orthonormal teachers, first grows, from
     E[θ_i θ_j θ_k θ_l] = 2^(−number of different units) and E[θ_i θ_j] = 1/2 or 1/4."""
     X = np.full((K, K), 0.25) + 0.25 * np.eye(K)
     pairs = [(i, j) for i in range(K) for j in range(K)]
@@ -226,7 +226,7 @@ def test_one_linear_unit_is_stable_up_to_two():
 @pytest.mark.parametrize(
     "activation", [pytest.param(ol.ReLU(), marks=pytest.mark.slow), ol.Erf()], ids=repr
 )
-def test_students_near_the_teacher_return_below_that_rate_and_leave_above(activation):
+def test_perturbations_of_the_teacher_decay_below_that_rate_and_grow_above(activation):
     problem = ol.Problem(2, 2, activation)
     rate = ol.largest_learning_rate(problem)
     B = 1e-4 * jnp.array([[1.0, 0.2], [0.2, 0.8]])
@@ -239,7 +239,7 @@ def test_students_near_the_teacher_return_below_that_rate_and_leave_above(activa
     assert above[1] > above[0] * 10
 
 
-def test_a_largest_rate_needs_a_network_that_has_learned():
+def test_a_largest_rate_needs_a_network_of_loss_zero():
     with pytest.raises(ValueError, match=r"weights must be given .* K = 3, M = 2"):
         ol.largest_learning_rate(ol.Problem(3, 2))
     problem = ol.Problem(2, 2)
@@ -247,12 +247,13 @@ def test_a_largest_rate_needs_a_network_that_has_learned():
         ol.largest_learning_rate(problem, ol.random_weights(jax.random.key(0), problem))
 
 
-# --- where it comes to rest -----------------------------------------------------------------------
+# --- stationary states ----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_a_minimum_is_raised_by_a_quarter_of_the_noise():
-    # At rest XB + BX = ηN, and the loss rises by tr(XB)/2 = η tr(N)/4 to first order. N by Monte Carlo.
+    # In the stationary state XB + BX = ηN, and the loss rises by tr(XB)/2 = η tr(N)/4 to first order. N by
+    # Monte Carlo.
     problem = ol.Problem(6, 6)
     point = ol.fixed_point(problem, ol.family(problem, anti_aligned=1))
     W = np.asarray(point.weights.W)
@@ -271,7 +272,7 @@ def test_a_minimum_is_raised_by_a_quarter_of_the_noise():
 
 
 @pytest.mark.slow
-def test_a_sweep_of_sgd_says_where_starts_come_to_rest(tmp_path):
+def test_a_sweep_of_sgd_classifies_stationary_states(tmp_path):
     problem, flow = ol.Problem(2, 2), ol.OnlineSGD(0.3)
     runs = ol.sweep(problem, flow, seeds=5, store=tmp_path / "sgd", progress=False)
     assert set(runs.outcome) <= {"global_minimum", "local_minimum"}
@@ -294,7 +295,7 @@ def test_a_learning_rate_that_is_not_positive_is_refused(rate):
         ol.OnlineSGD(rate)
 
 
-def test_weights_are_refused_with_what_to_do():
+def test_weights_are_refused():
     problem = ol.Problem(2, 2)
     weights = ol.random_weights(jax.random.key(0), problem)
     with pytest.raises(ValueError, match=r"must be order parameters.*ol\.overlaps.*OnlineSGD"):

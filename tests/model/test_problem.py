@@ -161,7 +161,7 @@ def test_weights_have_the_inner_products_of_the_network_in_any_basis(shape):
 
 
 @each_shape
-def test_overlaps_survive_the_way_to_weights_and_back(shape):
+def test_weights_of_overlaps_have_these_overlaps(shape):
     problem, weights = state_of(Network.random(*shape), RELU)
     state = overlaps(problem, weights)
     back = weights_of(problem, state)
@@ -225,7 +225,7 @@ SQUARE = jnp.eye(2)
         ({"teacher_readout": jnp.asarray([1.0, jnp.inf])}, r"teacher_readout .*finite"),
     ],
 )
-def test_a_problem_refuses_what_it_cannot_mean(arguments, message):
+def test_a_problem_refuses_invalid_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         Problem(**{"students": 2, "teachers": 2} | arguments)
 

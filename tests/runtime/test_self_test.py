@@ -1,4 +1,4 @@
-"""The known-answer check: right numbers pass once, wrong ones are refused by name."""
+"""The self-test: right numbers pass once, wrong ones are refused by name."""
 
 import jax
 import jax.numpy as jnp
@@ -32,14 +32,14 @@ def test_right_numbers_pass_in_either_precision(x64):
     assert jax.config.read("jax_enable_x64") == before
 
 
-def test_a_pass_is_remembered(cache, calls):
+def test_a_pass_is_recorded(cache, calls):
     ensure_numbers()
     ensure_numbers()
     assert len(calls) == 1
     assert len(cache.read_text().splitlines()) == 1
 
 
-def test_a_pass_is_good_only_for_what_was_checked(cache, calls, monkeypatch):
+def test_a_pass_is_valid_only_for_what_was_checked(cache, calls, monkeypatch):
     ensure_numbers()
     monkeypatch.setattr(jaxlib.version, "__version__", "999.0")
     ensure_numbers()
@@ -99,7 +99,7 @@ def _last_row_wrong(vmap):
         (jnp, "arccos", lambda x: jnp.pi / 2 - x, "arc-cosine kernel"),
     ],
 )
-def test_wrong_numbers_are_refused_by_name_and_not_remembered(
+def test_wrong_numbers_are_refused_by_name_and_not_recorded(
     cache, monkeypatch, module, name, broken, reference
 ):
     monkeypatch.setattr(module, name, broken)
@@ -124,6 +124,6 @@ def test_a_version_known_to_be_broken_is_refused_though_the_answers_are_right(
 
 
 @pytest.mark.parametrize("run", self_test._CHECKS.values())
-def test_known_answers_tell_rows_apart(run):
+def test_known_answers_differ_between_rows(run):
     _, truth = run(np.dtype(np.float32))
     assert len(np.unique(truth)) >= 60
