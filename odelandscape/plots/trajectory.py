@@ -117,7 +117,7 @@ def trajectory_figure(ensemble: Ensemble, title: str) -> Figure:
     if len(ensemble.teacher) <= _MAX_LABELS:
         panels[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     # Time 0 is not on a logarithmic axis; times that were not reached are left out.
-    last = min(ensemble.reached, len(ensemble.times) - 1)
+    last = max(1, min(ensemble.reached, len(ensemble.times) - 1))
     panels[2].set_xlim(ensemble.times[1] / 1.2, ensemble.times[last] * 1.2)
     panels[2].set_xscale("log")
     panels[2].set_xlabel("time t")
