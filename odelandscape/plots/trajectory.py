@@ -92,7 +92,8 @@ def cosine_curves(axes: Axes, ensemble: Ensemble) -> Axes:
     """Draw the cosine of each student with its nearest teacher at the end, against time."""
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     _student_curves(axes, ensemble, lambda observables: observables.cosine)
-    axes.set_ylim(min(-0.05, np.nanmin(ensemble.theory.cosine) - 0.05), 1.05)
+    cosine = ensemble.theory.cosine
+    axes.set_ylim(cosine[np.isfinite(cosine)].min(initial=0) - 0.05, 1.05)
     axes.set_ylabel("cosine with\nnearest teacher")
     return axes
 
@@ -101,7 +102,8 @@ def length_curves(axes: Axes, ensemble: Ensemble) -> Axes:
     """Draw the length of each student against time."""
     _student_curves(axes, ensemble, lambda observables: observables.length)
     axes.set_ylabel("length of student")
-    axes.set_ylim(0, 1.1 * np.nanmax(ensemble.theory.length))
+    length = ensemble.theory.length
+    axes.set_ylim(0, 1.1 * length[np.isfinite(length)].max(initial=0) or 1)
     return axes
 
 
@@ -115,7 +117,7 @@ def trajectory_figure(ensemble: Ensemble, title: str) -> Figure:
     if len(ensemble.teacher) <= _MAX_LABELS:
         panels[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     # Time 0 is not on a logarithmic axis; times that were not reached are left out.
-    last = min(ensemble.reached, len(ensemble.times) - 1)
+    last = max(1, min(ensemble.reached, len(ensemble.times) - 1))
     panels[2].set_xlim(ensemble.times[1] / 1.2, ensemble.times[last] * 1.2)
     panels[2].set_xscale("log")
     panels[2].set_xlabel("time t")
