@@ -239,8 +239,8 @@ def _common_correlation(problem: Problem) -> Float[Array, ""]:
     c = T[0, 1]
     if not isinstance(T, Tracer):
         M = problem.teachers
-        wanted = (1 - float(c)) * np.eye(M) + float(c)
-        if np.abs(np.asarray(T) - wanted).max() > 1e-12:
+        exchangeable = (1 - float(c)) * np.eye(M) + float(c)
+        if np.abs(np.asarray(T) - exchangeable).max() > 1e-12:
             raise UserError(
                 "teacher_overlaps must be (1 − c) I + c 11ᵀ for a block ansatz (teachers of length 1 "
                 "that any permutation leaves as they are); got another matrix"

@@ -99,23 +99,21 @@ def _newton_corrected(
 ) -> tuple[Float[Array, " P"], Float[Array, ""], Float[Array, ""]]:
     """Take a few Newton steps. Returns the point, the largest ratio of one correction to the one before
     (infinite if they didn't converge), and the sign of the Jacobian's determinant."""
-
     # Parameters of blocks without units have no rate: a 1 on the diagonal makes the Jacobian regular.
     regular = jnp.diag((blocks.multiplicity == 0).astype(x.dtype))
 
     def body(_, carry):
-        x, first, last, worst, _ = carry
+        x, last, worst, _ = carry
         J = jax.jacfwd(scaled_rates)(x, blocks) + regular
         dx = -jnp.linalg.solve(J, scaled_rates(x, blocks))
         size = jnp.linalg.norm(dx)
         noise = 1e-11 * (1 + jnp.linalg.norm(x))
         ratio = jnp.where((last > noise) & (last < jnp.inf), size / last, 0.0)
         sign = jnp.linalg.slogdet(J)[0]
-        return x + dx, jnp.minimum(first, size), size, jnp.maximum(worst, ratio), sign
+        return x + dx, size, jnp.maximum(worst, ratio), sign
 
-    far = jnp.asarray(jnp.inf)
-    x, _, last, worst, sign = jax.lax.fori_loop(
-        0, _CORRECTIONS, body, (x, far, far, jnp.asarray(0.0), jnp.asarray(0.0))
+    x, last, worst, sign = jax.lax.fori_loop(
+        0, _CORRECTIONS, body, (x, jnp.asarray(jnp.inf), jnp.asarray(0.0), jnp.asarray(0.0))
     )
     converged = last < 1e-9 * (1 + jnp.linalg.norm(x))
     return x, jnp.where(converged, worst, jnp.inf), sign

@@ -55,10 +55,10 @@ def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[i
     """Return where to follow from, and the block sizes to follow to. Raises NoSuchFamilyError where there is
     no such family."""
     M, surplus = problem.teachers, problem.students - problem.teachers
-    wanted = {COMPENSATED: 0, HIDDEN: 0, EXTRA: 1, SPLIT_UNIT: 1}[branch]
-    if surplus != wanted:
+    required = {COMPENSATED: 0, HIDDEN: 0, EXTRA: 1, SPLIT_UNIT: 1}[branch]
+    if surplus != required:
         raise NoSuchFamilyError(
-            f"branch {branch!r} is one of K = M{' + 1' if wanted else ''}; got K = {problem.students}, "
+            f"branch {branch!r} is one of K = M{' + 1' if required else ''}; got K = {problem.students}, "
             f"M = {M} (ol.families looks for others)"
         )
     if branch == COMPENSATED:

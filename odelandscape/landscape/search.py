@@ -15,7 +15,7 @@ from ..ansatz.padding import padded
 from ..ansatz.reduced_loss import parameter_lengths, reduced_loss
 from ..model.alignment import INACTIVE_NORM
 from ..model.problem import Problem
-from ..runtime.errors import UserError
+from ..runtime.errors import NoSuchFamilyError, UserError
 from .fixed_points import CONVERGED, FixedPoint, solve
 from .named_families import ZERO_LOSS, named_points, teacher_point
 
@@ -149,7 +149,7 @@ def families(
     - `starts`: in each ansatz; `seed`: of these starts.
     - `progress`: called with the number of ansätze searched and of all.
 
-    Raises UserError if there is no family with this α, with where the branches end.
+    Raises NoSuchFamilyError if there is no family with this α, with where the branches end.
     """
     M = problem.teachers
     if blocks is None:
@@ -165,7 +165,7 @@ def families(
     if anti_aligned is not None and problem.students == M:
         found, reasons = named_points(problem, [int(anti_aligned)])
         if not found:
-            raise UserError("; ".join(reasons))
+            raise NoSuchFamilyError("; ".join(reasons) or _none_found(problem, anti_aligned))
         return distinct(found)
     found, _ = named_points(
         problem, range(1, (M if M <= max(_MOST_TEACHERS.values()) else _MOST_ANTI_ALIGNED) + 1)
@@ -181,8 +181,11 @@ def families(
         return points
     kept = [point for point in points if point.anti_aligned == anti_aligned]
     if not kept:
-        raise UserError(
-            f"no family with anti_aligned = {anti_aligned} was found for K = {problem.students}, M = {M}; "
-            f"those found have {sorted({point.anti_aligned for point in points})}"
-        )
+        others = sorted({point.anti_aligned for point in points})
+        raise NoSuchFamilyError(f"{_none_found(problem, anti_aligned)}; those found have {others}")
     return kept
+
+
+def _none_found(problem: Problem, anti_aligned: int) -> str:
+    K, M = problem.students, problem.teachers
+    return f"no family with anti_aligned = {anti_aligned} was found for K = {K}, M = {M}"

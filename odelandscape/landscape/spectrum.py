@@ -110,11 +110,11 @@ def spectrum(
         raise UserError(
             f"point must hold weights (K = {problem.students}, d ≥ {problem.teachers}); got {(K, d)}"
         )
-    wanted = d if dimension is None else check_dimension(problem, dimension)
-    if wanted < d:
-        raise UserError(f"dimension must be at least the weights' own, {d}; got {wanted}")
-    weights = Weights(jnp.pad(point.W, ((0, 0), (0, wanted - d))), point.v)
-    if K * wanted <= DENSE:
+    full = d if dimension is None else check_dimension(problem, dimension)
+    if full < d:
+        raise UserError(f"dimension must be at least the weights' own, {d}; got {full}")
+    weights = Weights(jnp.pad(point.W, ((0, 0), (0, full - d))), point.v)
+    if K * full <= DENSE:
         return _dense(problem, weights, band)
     return _lanczos(problem, weights, band)
 

@@ -121,7 +121,7 @@ def test_the_refined_ansatz_holds_the_same_weights(structure):
 
 @each_structure
 def test_padding_changes_no_weights(structure):
-    """The loss and the rates of the parameters are the same; those that no coefficient has stay put."""
+    """The loss and the rates of the parameters are the same; those that no coefficient has are constant."""
     _, ansatz, z = setting(structure)
     padding = padded(ansatz)
     blocks, y = padding.blocks, padding.pad(z)

@@ -256,7 +256,7 @@ def test_families_that_do_not_exist_are_refused(K, alpha, branch, message):
         family(ol.Problem(K, K), alpha, branch)
 
 
-def test_following_stops_where_a_branch_ends_and_says_where():
+def test_a_branch_that_ends_is_reported_with_where_it_ends():
     # Three anti-aligned students and an extra one: the branch turns at M = 10.04.
     family(ol.Problem(12, 11), 3, "extra student")
     message = (
@@ -271,7 +271,7 @@ def test_following_stops_where_a_branch_ends_and_says_where():
         family(ol.Problem(20, 20, teacher_overlaps=(1 - c) * np.eye(20) + c), 6)
 
 
-def test_a_start_is_asked_for():
+def test_a_start_is_required():
     problem = ol.Problem(10, 10)
     with pytest.raises(ValueError, match=r"start must be given .*block 0, diagonal"):
         fixed_point(problem, BlockAnsatz(problem, (8, 2), (0, 1)))
