@@ -7,7 +7,7 @@ with its error control). A batch of lanes does one evaluation each per call, at 
 is, and none waits for another. `probe` estimates the spectral radius, and is called from time to time.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -70,6 +70,7 @@ class LaneStatus(NamedTuple):
         return self.converged | self.diverged | self.budget_exhausted
 
 
+@final
 class Tolerances(eqx.Module):
     """Error control of a lane, and its budget.
 

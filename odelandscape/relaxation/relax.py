@@ -70,7 +70,7 @@ def relax(
     - `batch`: lanes that advance together on a core (64) or on another device (2,048), in whole 64s; it
       changes the speed, and no number.
     - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
-      Of 4,096 fates at K = M = 10 all, at K = M = 17 99.7 % (at 1e-5, 99.98 %) are those of rtol 1e-6.
+      Of 4,096 starts, all at K = M = 10 and 99.7 % at K = M = 17 (at 1e-5, 99.98 %) end as with rtol 1e-6.
     - `time_limit`: flow time after which a start that has not converged is classified by where it is.
     - `catalogue`: of minima known from other calls for this problem and flow; those met here are entered.
     - `progress`: called with the number of starts done since the last call.
