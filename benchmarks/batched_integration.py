@@ -302,10 +302,10 @@ def describe(record: dict) -> str:
             f"{fates['reference_not_converged']} not converged",
         ]
         for seed in fates["disagree"]:
-            told = (
+            parts = (
                 f"{who} {seed[who][0]} {seed[who][1]} {seed[who][2]:.9f}" for who in list(seed)[1:]
             )
-            lines.append(f"  seed {seed['seed']}: " + ", ".join(told))
+            lines.append(f"  seed {seed['seed']}: " + ", ".join(parts))
     return "\n".join(lines)
 
 

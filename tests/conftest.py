@@ -15,7 +15,7 @@ jaxtyping.install_import_hook("odelandscape", "beartype.beartype")
 
 @pytest.fixture
 def unchecked():
-    """Without the checks of annotations: what a user who passes a wrong argument is told."""
+    """Without the checks of annotations: what a user who passes a wrong argument meets."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield

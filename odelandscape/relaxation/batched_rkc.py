@@ -1,6 +1,6 @@
 r"""The Runge–Kutta–Chebyshev method for many starts at once; the unit of work is one evaluation of the rates.
 
-In a batch the starts would want different steps *and* different numbers of stages
+In a batch the starts would need different steps *and* different numbers of stages
 (`dynamics.runge_kutta_chebyshev`). The `RKCState` of a lane (one start) therefore includes its place inside
 the step: `advance` makes one evaluation and whatever follows from it (the next stage, or the end of the step
 with its error control). A batch of lanes does one evaluation each per call, at whatever stage each of them

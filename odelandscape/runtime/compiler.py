@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _WANTED_OPTIONS = {
-    # Vectors of 512 bits, where the processor has such registers; the compiler's own choice is half of that.
+    # Vectors of 512 bits, where the processor has such registers; the compiler's own choice is half.
     "xla_cpu_prefer_vector_width": 512,
-    # No reductions by a kernel library, as newer versions have them: these break the loops apart, and the last
-    # bits of a lane then depend on the batch it is in.
+    # No reductions by a kernel library, as newer versions make them: these break the loops apart, and
+    # the last bits of a lane then depend on the batch that it is in.
     "xla_cpu_experimental_ynn_fusion_type": "",
 }
 _CHUNK = 8
