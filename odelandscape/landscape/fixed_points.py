@@ -53,8 +53,10 @@ class FixedPoint(eqx.Module):
         return self.ansatz_point.ansatz
 
     @property
-    def z(self) -> Float[Array, " P"]:
-        """The parameters, in the order of `ansatz.names`."""
+    def z(
+        self,
+    ):  # `eqx.tree_at` passes what is no array through here: a checked type would refuse it
+        """The parameters (P,), in the order of `ansatz.names`."""
         return self.ansatz_point.parameters
 
     @property

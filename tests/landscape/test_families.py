@@ -233,7 +233,7 @@ def test_a_point_that_is_not_finite_is_refused():
 
 
 def test_no_family_has_blocks_within_which_the_readout_differs():
-    problem = ol.Problem(5, 4, teacher_readout=[1.0, 1.0, 1.0, 2.0])
+    problem = ol.Problem(5, 4, teacher_readout=[1.0, 2.0, 1.0, 1.0])
     with pytest.raises(ol.NoSuchFamilyError, match="teacher_readout must be constant on each"):
         family(problem, 2)
     found, reasons = named_points(problem, [2])
