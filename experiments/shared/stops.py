@@ -1,4 +1,4 @@
-"""What is seen by a program that stops at a finite time and sorts runs by thresholds."""
+"""The shares that a program finds which stops at a finite time and sorts runs by thresholds."""
 
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ import odelandscape as ol
 from odelandscape.integrate import field
 from odelandscape.sweep import starts
 
+from .shares import PUBLISHED_RUNS
 from .sweeps import FLOWS, swept
-from .shares import interval
+from .tables import Column, Row, fixed, number, share
+
 
 _AT_ONCE = 128
 AWAY = 1e-4  # of losses; families are some 1e-2 apart
@@ -43,13 +45,13 @@ def _at(problem: ol.Problem, flow: ol.AbstractFlow, begin: ol.Weights, times):
             max_steps=100_000,
         )
 
-        def seen(weights):
+        def measure(weights):
             state = ol.overlaps(problem, flow.retract(weights))
             rates = flow(0.0, state, problem)
             norm = jnp.sqrt(jnp.sum(rates.Q**2) + jnp.sum(rates.R**2))
             return ol.population_loss(problem, state), norm
 
-        return jax.vmap(seen)(solution.ys)
+        return jax.vmap(measure)(solution.ys)
 
     return jax.vmap(one)(begin)
 
@@ -61,7 +63,7 @@ def stopped(
     times,
     dimension: int | None = None,
 ) -> Stops:
-    """The first `count` starts of a sweep (seed 0), followed to each of the times."""
+    """Follow the first `count` starts of a sweep (seed 0) to each of the times."""
     ts = jnp.asarray(times, float)
     parts = []
     for at in range(0, count, _AT_ONCE):
@@ -73,62 +75,69 @@ def stopped(
     return Stops(np.asarray(times, float), loss, rates)
 
 
-class Seen(NamedTuple):
-    """Shares of global runs of one K, M, d at the times τ K, and what else is known."""
+class StoppedShares(NamedTuple):
+    """Shares of global runs of one K, M, d at the times τ K, as far as they are computed."""
 
     share: np.ndarray  # (T,)
     error: np.ndarray  # (T,) standard error
     loss: np.ndarray  # (stops, T)
     rates: np.ndarray  # (stops, T)
     away: np.ndarray  # (T,) share of the stopped ones more than AWAY from the loss they end at
-    end: str
+    ended: int  # starts that are global at their ends, …
+    starts: int  # … of so many
 
 
-def _kept(args, problem: ol.Problem, flow: str, d: int, slowness: np.ndarray) -> Stops:
+def _stored(options, problem: ol.Problem, flow: str, d: int, slowness: np.ndarray) -> Stops:
     """Computed once into the folder of --out."""
     K, M = problem.students, problem.teachers
     kind = "" if flow == "gd" else f"{flow}-"
-    file = args.out / "sweeps" / f"stops-{kind}{K}-{M}-d{d}-{args.stops}.npz"
+    file = options.out / "sweeps" / f"stops-{kind}{K}-{M}-d{d}-{options.stops}.npz"
     if file.exists():
         with np.load(file) as kept:
             return Stops(*(kept[name] for name in Stops._fields))
-    seen = stopped(problem, FLOWS[flow], args.stops, slowness * K, d)
+    stops = stopped(problem, FLOWS[flow], options.stops, slowness * K, d)
     part = file.with_suffix(".part.npz")
-    np.savez(part, **seen._asdict())
+    np.savez(part, **stops._asdict())
     part.replace(file)
-    return seen
+    return stops
 
 
-def see(args, flow: str, K: int, M: int, d: int, below: float, slowness: np.ndarray) -> Seen:
-    """Global runs at the times `slowness` K: of all `args.seeds` starts those that end there, less the part
-    of the first `args.stops` that are not `below` that loss yet. Where nothing has loss 0, what ends below
-    it is global; of 2L-GD, whose surplus students come to 0 ever more slowly, what doesn't end above it."""
-    runs = swept(args, K, M, flow, dimension=d)
+def stopped_shares(
+    options, flow: str, K: int, M: int, d: int, below: float, slowness: np.ndarray
+) -> StoppedShares:
+    """Return the shares of global runs at the times `slowness` K.
+
+    They are those of all `options.seeds` starts that end as global, less the part of the first
+    `options.stops` that are not `below` that loss yet. Where nothing has loss 0, what ends below it is
+    global; of 2L-GD, whose surplus students come to 0 ever more slowly, what doesn't end above it.
+    """
+    runs = swept(options, K, M, flow, dimension=d)
     ended = np.isin(runs.outcome, ["global_minimum", "local_minimum"])
-    world = runs.outcome == "global_minimum"
+    is_global = runs.outcome == "global_minimum"
     if flow == "ngd" and K > M:
-        world = ended & (runs.loss < below)
+        is_global = ended & (runs.loss < below)
     elif flow == "2l-gd":
-        world = (runs.outcome != "local_minimum") & (runs.loss < below)
-    n, few = len(runs), args.stops
-    seen = _kept(args, runs.problem, flow, d, slowness)
-    late = (world[:few, None] & (seen.loss >= below)).sum(axis=0)
-    end, lag = world.mean(), (late + 1) / (few + 2)  # no share of none is surely none
+        is_global = (runs.outcome != "local_minimum") & (runs.loss < below)
+    n, few = len(runs), options.stops
+    stops = _stored(options, runs.problem, flow, d, slowness)
+    late = (is_global[:few, None] & (stops.loss >= below)).sum(axis=0)
+    # (late + 1) / (few + 2): a share of none among few is not certainly none.
+    end, lag = is_global.mean(), (late + 1) / (few + 2)
     error = np.sqrt(end * (1 - end) / n + lag * (1 - lag) / few)
     print(f"K = {K}, M = {M}, d = {d}: done", flush=True)
-    away = (np.abs(seen.loss - runs.loss[:few, None]) > AWAY).mean(axis=0)
+    away = (np.abs(stops.loss - runs.loss[:few, None]) > AWAY).mean(axis=0)
     share = end - late / few
-    return Seen(share, error, seen.loss, seen.rates, away, interval(int(world.sum()), n))
+    return StoppedShares(share, error, stops.loss, stops.rates, away, int(is_global.sum()), n)
 
 
-def apart(percent: float, seen: Seen) -> np.ndarray:
-    """Standard errors between our share and one of 10,000 published runs, at each time."""
+def z_scores(percent: float, shares: StoppedShares) -> np.ndarray:
+    """Our share less one of 10,000 published runs, in standard errors, at each time."""
     p = percent / 100
-    return (seen.share - p) / np.sqrt(seen.error**2 + p * (1 - p) / 10_000)
+    return (shares.share - p) / np.sqrt(shares.error**2 + p * (1 - p) / PUBLISHED_RUNS)
 
 
-def reached(share: np.ndarray, wanted: float, times: np.ndarray) -> float | None:
-    """When a share that grows reaches the wanted one, if it does."""
+def time_of(share: np.ndarray, wanted: float, times: np.ndarray) -> float | None:
+    """Return when a share that grows reaches the wanted one, if it does after the first time."""
     above = np.flatnonzero(share >= wanted)
     if not len(above) or above[0] == 0:
         return None
@@ -136,23 +145,69 @@ def reached(share: np.ndarray, wanted: float, times: np.ndarray) -> float | None
     return float(np.interp(wanted, share[at - 1 : at + 1], times[at - 1 : at + 1]))
 
 
-def _rounded(x: float | None) -> float | None:
-    return None if x is None else round(x, 1)
-
-
-def told(percent: float, seen: Seen, times: np.ndarray, K: int, common: int | None) -> dict:
-    """Of a published share: when it is reached, and our share at the common time (by its index), if it is
-    one of those that this was fitted to."""
+def stop_numbers(
+    percent: float, shares: StoppedShares, times: np.ndarray, common: int | None
+) -> Row:
+    """Numbers of a published share: when it is reached (with its 95 % interval), and our share at the
+    common time (by its index), if it is one of those that this was fitted to."""
     early, T, late = (
-        reached(seen.share + sign * 1.96 * seen.error, percent / 100, times) for sign in (1, 0, -1)
+        time_of(shares.share + sign * 1.96 * shares.error, percent / 100, times)
+        for sign in (1, 0, -1)
     )
     return {
-        "global: paper %": percent,
-        "at the end, % (95 %)": seen.end,
-        "T of the paper's share": _rounded(T),
-        "from": _rounded(early),
-        "to": _rounded(late),
-        "T / K": _rounded(None if T is None else T / K),
-        "at the common T / K, %": None if common is None else round(100 * seen.share[common], 2),
-        "off, SE": None if common is None else round(float(apart(percent, seen)[common]), 1),
+        "published_global": percent,
+        "ended_global": shares.ended,
+        "starts": shares.starts,
+        "T": T,
+        "T_from": early,
+        "T_to": late,
+        "common_share": None if common is None else float(shares.share[common]),
+        "common_z": None if common is None else float(z_scores(percent, shares)[common]),
     }
+
+
+def slowness(row: Row) -> float | None:
+    """T / K of a published share."""
+    return None if row["T"] is None else row["T"] / row["K"]
+
+
+def stop_columns() -> list[Column]:
+    """How `stop_numbers` are written."""
+
+    def slow(row: Row) -> str | None:
+        ratio = slowness(row)
+        return None if ratio is None else f"{ratio:.1f}"
+
+    return [
+        number("global: paper %", "published_global"),
+        share("at the end, % (95 %)", "ended_global"),
+        fixed("T of the paper's share", "T", 1),
+        fixed("from", "T_from", 1),
+        fixed("to", "T_to", 1),
+        Column("T / K", slow),
+        fixed("at the common T / K, %", "common_share", 2, 100),
+        fixed("off, SE", "common_z", 1),
+    ]
+
+
+def fit(z: np.ndarray, slowness: np.ndarray) -> tuple[int, dict]:
+    """Fit one T / K to all shares (n, T) by their z-scores: its index, and numbers of the fit."""
+    misfit = (z**2).mean(axis=0)
+    common = int(np.argmin(misfit))
+    return common, {
+        "slowness": float(slowness[common]),
+        "compared": len(z),
+        "within_2": int((np.abs(z[:, common]) <= 2).sum()),
+        "mean_square": float(misfit[common]),
+        "within_2_at_last": int((np.abs(z[:, -1]) <= 2).sum()),
+        "mean_square_at_last": float(misfit[-1]),
+    }
+
+
+def fit_remark(fit: dict, shares: str) -> str:
+    """The numbers of `fit` in words."""
+    return (
+        f"stopped at T = {fit['slowness']:.0f} K, all of them, {fit['within_2']} of {fit['compared']} shares "
+        f"of {shares} are within 2 standard errors (mean square {fit['mean_square']:.1f}); followed to "
+        f"the last time {fit['within_2_at_last']} (mean square {fit['mean_square_at_last']:.0f})."
+    )
