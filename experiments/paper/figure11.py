@@ -7,7 +7,7 @@ with students sorted by alignment, and the share of each is told.
 
 import odelandscape as ol
 
-from . import _opposed
+from ..shared import opposed as _opposed
 from ..shared.draw import overlaps_figure
 from ..shared.legacy import arguments, report
 from ..shared.sweeps import family_counts, swept

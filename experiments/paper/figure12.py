@@ -8,7 +8,7 @@ do, or others more, is told too. Q and R of the families are drawn with students
 
 import odelandscape as ol
 
-from . import _opposed
+from ..shared import opposed as _opposed
 from ..shared.draw import overlaps_figure
 from ..shared.legacy import arguments, report
 from ..shared.sweeps import family_counts, swept

@@ -37,15 +37,6 @@ def arguments(name: str, doc: str | None, argv=None, **more: dict) -> argparse.N
     return args
 
 
-def inside(rows: list[dict], column: str = "agreement") -> str:
-    """How many of the published shares that rows are compared with in a column our intervals hold."""
-    compared = [row[column] for row in rows if row[column]]
-    if not compared:
-        return "The small version is of another size than the paper's."
-    count = compared.count("inside")
-    return f"{count} of {len(compared)} published shares lie in our 95 % intervals."
-
-
 def report(
     args: argparse.Namespace,
     rows: list[dict],

@@ -43,3 +43,12 @@ def verdict(count: int, total: int, published: float, runs: int = PUBLISHED_RUNS
     if holds(count, total, published):
         return "inside"
     return f"{difference(count, total, published, runs):+.1f} SE"
+
+
+def inside(verdicts: list[str | None]) -> str:
+    """How many of the published shares that there are (not None) our intervals hold, in a sentence."""
+    compared = [one for one in verdicts if one is not None]
+    if not compared:
+        return "The small version is of another size than the paper's."
+    count = compared.count("inside")
+    return f"{count} of {len(compared)} published shares lie in our 95 % intervals."
