@@ -2,7 +2,7 @@ r"""The leak at which the last spurious family disappears.
 
 Every family K = M that is a minimum for ReLU is followed in the slope a of leaky ReLU, up towards the
 linear network (a = 1) and down towards |x| (a = −1); changes of the smallest Hessian eigenvalue's sign and
-folds are located to 1e-8. Near a = 1 all losses vanish like (1−a)², so losses and eigenvalues are told over
+folds are located to 1e-8. Near a = 1 all losses vanish like (1−a)², so losses and eigenvalues are divided by
 (1−a)². By linearity of the Gaussian integrals the loss is, exactly,
 
     L(a) = (1−a)² [ B(W) + κ |Σ w_i − Σ w*_n|² ],   κ = (1+a)² / 8(1−a)²,
@@ -12,18 +12,63 @@ Two checks do without continuation: dense Hessians on either side of every chang
 at slopes above 0, of narrower networks too.
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, ORANGE
+from ..shared.options import Option
+from ..shared.results import Results
+from ..shared.tables import Cell, Column, Row, number
 
+OPTIONS = {
+    "widths": Option(
+        [6, 8, 10, 11, 17], [6], "widths that are followed; the last two are drawn", "K"
+    )
+}
 _ENDS = (-0.99, 0.99)
 
 Path = list[ol.BranchPoint]
+
+
+def rows(options) -> Results:
+    """Follow the minima of ReLU in the slope, and search for others at slopes above 0."""
+    narrow, slopes, blocks = [2, 3, 4, 5], [0.5, 0.9, 0.99], 3
+    if options.quick:
+        narrow, slopes, blocks = [], [0.9], 2
+    found, new, changes, curves = [], [], 0, {}
+    for width in (*narrow, *options.widths):
+        minima = _minima(width, blocks=blocks)
+        known = {(point.branch, point.anti_aligned) for point in minima}
+        for point in minima[:1] if options.quick else minima:
+            path = _path(point, width)
+            curves |= _curve(len(found), path)
+            found.append(_row(point, width, path))
+            for place in path:
+                if place.event == "stability":
+                    _check_change(width, place)
+                    changes += 1
+        for a in slopes:
+            others = [(p.branch, p.anti_aligned) for p in _minima(width, a, 2)]
+            new += [
+                {"K": width, "slope": a, "branch": branch, "anti_aligned": alpha}
+                for branch, alpha in others
+                if (branch, alpha) not in known
+            ]
+        print(f"K = {width}: {len(minima)} minima followed", flush=True)
+    facts: dict[str, Any] = {
+        "critical_widths": [[a, _critical(10, a, "teachers", 4.0)] for a in (0.0, 0.5, 0.9, 0.99)],
+        "critical_slopes": [[K, _critical(K, 0.0, "slope", _ENDS[0])] for K in (4, 5)],
+        "checked_changes": changes,
+        "searched_slopes": slopes,
+        "searched_widths": [*narrow, *options.widths],
+        "new_minima": new,
+    }
+    return Results(found, facts, curves)
 
 
 def _minima(width: int, a: float = 0.0, blocks: int = 3) -> list[ol.FixedPoint]:
@@ -46,19 +91,27 @@ def _path(point: ol.FixedPoint, width: int) -> Path:
     return [*reversed(ways[0]), *ways[1][1:]]
 
 
-def _row(point: ol.FixedPoint, width: int, path: Path) -> dict:
+def _row(point: ol.FixedPoint, width: int, path: Path) -> Row:
     changes = [place for place in path if place.event in ("stability", "fold")]
     last = path[-1]
     scale = (1 - last.value) ** 2
     return {
         "K": width,
         "branch": point.branch,
-        "α": point.anti_aligned,
-        "loss at a = 0": float(point.loss),
-        "changes at a": ", ".join(f"{p.value:.8f} ({p.component})" for p in changes) or "none",
-        "followed to a": last.value,
-        "loss / (1−a)² there": last.loss / scale,
-        "smallest eigenvalue / (1−a)² there": last.smallest_eigenvalue / scale,
+        "anti_aligned": point.anti_aligned,
+        "loss": float(point.loss),
+        "changes": [[place.value, place.component] for place in changes],
+        "last_slope": last.value,
+        "last_scaled_loss": last.loss / scale,
+        "last_scaled_eigenvalue": last.smallest_eigenvalue / scale,
+    }
+
+
+def _curve(number: int, path: Path) -> dict[str, np.ndarray]:
+    """Slopes and smallest eigenvalues along the path of a row."""
+    return {
+        f"slope_{number}": np.array([place.value for place in path]),
+        f"eigenvalue_{number}": np.array([place.smallest_eigenvalue for place in path]),
     }
 
 
@@ -69,18 +122,88 @@ def _check_change(width: int, place: ol.BranchPoint) -> None:
         problem = ol.Problem(width, width, ol.LeakyReLU(a))
         point = ol.fixed_point(problem, place.point.ansatz)
         values.append(ol.spectrum(problem, point.weights).smallest)
-    assert values[0] * values[1] < 0, f"K = {width}: no change at a = {place.value}: {values}"
+    if values[0] * values[1] >= 0:
+        raise ArithmeticError(f"K = {width}: no change at a = {place.value}: {values}")
 
 
-def _panel(axes: Axes, width: int, paths: list[Path]) -> None:
+def _critical(width: int, a: float, parameter: str, stop: float) -> float | None:
+    """Where the compensated α = 1 changes its stability."""
+    problem = ol.Problem(width, width, ol.LeakyReLU(a))
+    point = ol.fixed_point(problem, ol.family(problem, 1))
+    return ol.critical_value(problem, point, parameter, stop)
+
+
+def columns(results: Results) -> list[Column]:
+    """Where each minimum changes its stability, and its scaled loss and eigenvalue at the last slope."""
+    return [
+        number("K"),
+        number("branch"),
+        number("α", "anti_aligned"),
+        number("loss at a = 0", "loss"),
+        Column("changes at a", _changes),
+        number("followed to a", "last_slope"),
+        number("loss / (1−a)² there", "last_scaled_loss"),
+        number("smallest eigenvalue / (1−a)² there", "last_scaled_eigenvalue"),
+    ]
+
+
+def _changes(row: Row) -> Cell:
+    return ", ".join(f"{a:.8f} ({component})" for a, component in row["changes"]) or "none"
+
+
+def remarks(results: Results) -> str:
+    """Which minima are lost, and at which widths α = 1 is one."""
+    rows, facts = results.rows, results.facts
+    lost = [row for row in rows if row["last_scaled_eigenvalue"] <= 0]
+    which = (
+        "; ".join(f"K = {row['K']}, {row['branch']} α = {row['anti_aligned']}" for row in lost)
+        or "none"
+    )
+    widths = ", ".join(f"{width:.6f} at a = {a:g}" for a, width in facts["critical_widths"])
+    narrow = ", ".join(f"a < {a:.8f} at K = {K}" for K, a in facts["critical_slopes"])
+    changes = facts["checked_changes"]
+    slopes, searched = (
+        ", ".join(map(str, facts[key])) for key in ("searched_slopes", "searched_widths")
+    )
+    new = "; ".join(
+        f"{one['branch']} α = {one['anti_aligned']} at K = {one['K']}, a = {one['slope']}"
+        for one in facts["new_minima"]
+    )
+    return (
+        f"Of the {len(rows)} minima lost on the way to a = 0.99: {which}. The critical width of α = 1 is "
+        f"{widths}. So no leak up to 0.99 makes the last family disappear, and with widths, scaled losses "
+        "and eigenvalues settled none closer to 1 is expected to: what a leak changes is κ, which in the end "
+        "forces Σ w = Σ w*. Towards |x| hidden families are lost and compensated ones stay minima, their "
+        "losses vanishing (there a student and its negative are one); α = 1 becomes a minimum of narrow "
+        f"networks too: {narrow}. Changes of stability confirmed by dense Hessians at a ± 0.001: {changes} "
+        f"of {changes}. Minima at a = {slopes} and K = {searched} that ReLU lacks, in two blocks: "
+        f"{new or 'none'}."
+    )
+
+
+def figure(results: Results) -> Figure:
+    """Draw the scaled smallest eigenvalues of the two largest widths against the slope."""
+    widths = results.options["widths"][-2:]
+    drawn = Figure(figsize=(9, 4.2), layout="constrained")
+    panels = drawn.subplots(1, len(widths), sharey=True, squeeze=False)[0]
+    for axes, width in zip(panels, widths, strict=True):
+        _panel(axes, width, results)
+    panels[0].set_ylabel("smallest eigenvalue / (1−a)²")
+    drawn.suptitle("ReLU's minima under a leak; α beside the lines", fontsize=10)
+    return drawn
+
+
+def _panel(axes: Axes, width: int, results: Results) -> None:
     for branch, colour, shift in (("compensated", BLUE, 0.02), ("hidden", ORANGE, 0.14)):
         ends = {}
-        for path in (path for path in paths if path[0].point.branch == branch):
-            a = np.array([place.value for place in path])
-            smallest = np.array([place.smallest_eigenvalue for place in path]) / (1 - a) ** 2
+        for number, row in enumerate(results.rows):
+            if (row["K"], row["branch"]) != (width, branch):
+                continue
+            a = results.arrays[f"slope_{number}"]
+            smallest = results.arrays[f"eigenvalue_{number}"] / (1 - a) ** 2
             axes.plot(a, smallest, color=colour, linewidth=1.2)
-            ends[path[0].point.anti_aligned] = smallest[-1]
-        # Of the hidden ones, many and close, the first and the last are told.
+            ends[row["anti_aligned"]] = smallest[-1]
+        # Of the hidden ones, many and close, the first and the last are labelled.
         every = 1 if branch == "compensated" else max(len(ends) - 1, 1)
         for alpha in sorted(ends)[::every]:
             place = (_ENDS[1] + shift, ends[alpha])
@@ -94,65 +217,3 @@ def _panel(axes: Axes, width: int, paths: list[Path]) -> None:
     axes.set_title(f"K = M = {width}", fontsize=9)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _critical(width: int, a: float, parameter: str, stop: float) -> float | None:
-    """Where the compensated α = 1 changes its stability."""
-    problem = ol.Problem(width, width, ol.LeakyReLU(a))
-    point = ol.fixed_point(problem, ol.family(problem, 1))
-    return ol.critical_value(problem, point, parameter, stop)
-
-
-def _remarks(rows: list[dict], changes: int, searched: str, new: list[str]) -> str:
-    lost = [row for row in rows if row["smallest eigenvalue / (1−a)² there"] <= 0]
-    which = "; ".join(f"K = {row['K']}, {row['branch']} α = {row['α']}" for row in lost) or "none"
-    widths = ", ".join(
-        f"{_critical(10, a, 'teachers', 4.0):.6f} at a = {a:g}" for a in (0.0, 0.5, 0.9, 0.99)
-    )
-    narrow = ", ".join(f"a < {_critical(K, 0.0, 'slope', _ENDS[0]):.8f} at K = {K}" for K in (4, 5))
-    return (
-        f"Of the {len(rows)} minima lost on the way to a = 0.99: {which}. The critical width of α = 1 is "
-        f"{widths}. So no leak up to 0.99 makes the last family disappear, and with widths, scaled losses "
-        "and eigenvalues settled none closer to 1 is expected to: what a leak changes is κ, which in the end "
-        "forces Σ w = Σ w*. Towards |x| hidden families are lost and compensated ones stay minima, their "
-        "losses vanishing (there a student and its negative are one); α = 1 becomes a minimum of narrow "
-        f"networks too: {narrow}. Changes of stability confirmed by dense Hessians at a ± 0.001: {changes} "
-        f"of {changes}. Minima at {searched} that ReLU lacks, in two blocks: {'; '.join(new) or 'none'}."
-    )
-
-
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    told = "those followed (6 8 10 11 17); the last two are drawn"
-    option = dict(type=int, nargs="+", default=[6, 8, 10, 11, 17], metavar="K", help=told)
-    args = arguments("leak", __doc__, argv, widths=option)
-    widths, narrow, slopes, blocks = args.widths, [2, 3, 4, 5], [0.5, 0.9, 0.99], 3
-    if args.quick:
-        widths, narrow, slopes, blocks = [6], [], [0.9], 2
-    rows, paths, new, changes = [], {}, [], 0
-    for width in (*narrow, *widths):
-        minima = _minima(width, blocks=blocks)
-        known = {(point.branch, point.anti_aligned) for point in minima}
-        if args.quick:
-            minima = minima[:1]
-        paths[width] = [_path(point, width) for point in minima]
-        rows += [_row(point, width, path) for point, path in zip(minima, paths[width], strict=True)]
-        for place in (p for path in paths[width] for p in path if p.event == "stability"):
-            _check_change(width, place)
-            changes += 1
-        for a in slopes:
-            found = [(p.branch, p.anti_aligned) for p in _minima(width, a, 2)]
-            new += [f"{p} at K = {width}, a = {a}" for p in found if p not in known]
-        print(f"K = {width}: {len(minima)} minima followed", flush=True)
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(widths[-2:]), sharey=True, squeeze=False)[0]
-    for axes, width in zip(panels, widths[-2:], strict=True):
-        _panel(axes, width, paths[width])
-    panels[0].set_ylabel("smallest eigenvalue / (1−a)²")
-    figure.suptitle("ReLU's minima under a leak; α beside the lines", fontsize=10)
-    searched = f"a = {', '.join(map(str, slopes))} and K = {', '.join(map(str, paths))}"
-    report(args, rows, figure, _remarks(rows, changes, searched, new))
-
-
-if __name__ == "__main__":
-    main()

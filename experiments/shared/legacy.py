@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from .options import prepare
 from .results import write_text
-from .tables import markdown, text
+from .tables import Column, markdown, text
 
 
 def unconverted(module: ModuleType) -> bool:
@@ -35,6 +35,11 @@ def arguments(name: str, doc: str | None, argv=None, **more: dict) -> argparse.N
     prepare()
     args.name, args.began = name, time.perf_counter()
     return args
+
+
+def written(columns: list[Column], row: dict) -> dict:
+    """A row as it is printed, by the headings of its columns."""
+    return {column.heading: column.of(row) for column in columns}
 
 
 def report(
