@@ -43,9 +43,8 @@ def matrix(axes: Axes, values: np.ndarray, across: list[float], down: list[float
     return picture
 
 
-def overlaps(above: Axes, below: Axes, state: ol.OrderParameters) -> AxesImage:
+def overlaps(above: Axes, below: Axes, Q: np.ndarray, R: np.ndarray) -> AxesImage:
     """Q above and R below, students sorted by alignment, with block lines."""
-    Q, R = np.asarray(state.Q), np.asarray(state.R)
     rows, columns, across, down = arranged(R, np.sqrt(np.diagonal(Q)))
     matrix(above, Q[np.ix_(rows, rows)], across, across)
     above.set_ylabel("Q", rotation=0, labelpad=10)
@@ -60,7 +59,9 @@ def overlaps_figure(panels: list[tuple[str, ol.OrderParameters]], title: str) ->
     axes = figure.subplots(2, len(panels), squeeze=False)
     picture = None
     for column, (caption, state) in enumerate(panels):
-        picture = overlaps(axes[0, column], axes[1, column], state)
+        picture = overlaps(
+            axes[0, column], axes[1, column], np.asarray(state.Q), np.asarray(state.R)
+        )
         axes[0, column].set_title(caption, fontsize=8)
     if picture is not None:
         figure.colorbar(picture, ax=axes, label="overlap", shrink=0.6)

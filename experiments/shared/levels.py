@@ -7,7 +7,7 @@ import numpy as np
 import odelandscape as ol
 from odelandscape.classify import LEVEL_WIDTH
 
-from .shares import interval
+from .tables import Column, Row, number, share
 
 _TEACHER = 1e-10  # a loss below this is the teacher's
 _CLOSE = 0.014  # of an axis: labels that are closer overlap
@@ -25,7 +25,7 @@ class Level(NamedTuple):
         return float(self.point.loss)
 
     def reached(self, runs: ol.Sweep) -> np.ndarray:
-        """Which starts end at this level, certified as a fixed point (N,)."""
+        """Return which starts end at this level, certified as a fixed point (N,)."""
         ended = np.isin(runs.outcome, ["local_minimum", "saddle"])
         return ended & (np.abs(runs.loss - self.loss) < LEVEL_WIDTH)
 
@@ -54,24 +54,24 @@ def minima(problem: ol.Problem, search: bool = True) -> list[Level]:
     return [level for level in solved(problem, search) if level.spectrum.verdict == "stable"]
 
 
-def marks(levels: list[Level], top: float) -> list[tuple[str, float]]:
-    """Names and losses of the levels below `top`, for a picture: a level so close to the one before that
-    their names would overlap shares its label."""
-    below = [level for level in levels if level.loss < top]
+def marks(levels: list[tuple[str, float]], top: float) -> list[tuple[str, float]]:
+    """Return names and losses of the levels below `top`, for a picture: a level so close to the one before
+    that their names would overlap shares its label."""
+    below = [(name, loss) for name, loss in levels if loss < top]
     names: list[str] = []
     labelled = 0  # where the last label stands
-    for at, level in enumerate(below):
-        if at and level.loss - below[labelled].loss < _CLOSE * top:
-            names[labelled] += f" / {level.name.removeprefix('α = ')}"
+    for at, (name, loss) in enumerate(below):
+        if at and loss - below[labelled][1] < _CLOSE * top:
+            names[labelled] += f" / {name.removeprefix('α = ')}"
             names.append("")
         else:
-            names.append(level.name)
+            names.append(name)
             labelled = at
-    return [(name, level.loss) for name, level in zip(names, below, strict=True)]
+    return [(name, loss) for name, (_, loss) in zip(names, below, strict=True)]
 
 
-def level_rows(runs: ol.Sweep, levels: list[Level]) -> list[dict]:
-    """Each predicted level, and which share of the starts ends at it; then what ends elsewhere."""
+def level_rows(runs: ol.Sweep, levels: list[Level]) -> list[Row]:
+    """Count the starts that end at each predicted level, then what ends elsewhere."""
     n, left = len(runs), runs.outcome != "global_minimum"
     rows = [_row(runs, "global minimum", 0.0, None, ~left)]
     for level in levels:
@@ -81,20 +81,38 @@ def level_rows(runs: ol.Sweep, levels: list[Level]) -> list[dict]:
     ended = np.isin(runs.outcome, ["local_minimum", "saddle"])
     rows.append(_row(runs, "other levels", None, None, left & ended))
     rows.append(_row(runs, "not converged", None, None, left & ~ended))
-    assert sum(row["starts"] for row in rows) == n
+    if sum(row["count"] for row in rows) != n:
+        raise ArithmeticError("predicted levels are so close that starts are counted twice")
     return rows
 
 
-def _row(runs, name: str, loss: float | None, smallest: float | None, there: np.ndarray) -> dict:
+def _row(runs, name: str, loss: float | None, smallest: float | None, there: np.ndarray) -> Row:
     count = int(there.sum())
     far = float(np.abs(runs.loss[there] - loss).max()) if count and loss is not None else None
     return {
         "K": runs.problem.students,
         "M": runs.problem.teachers,
         "end": name,
-        "predicted loss": loss,
-        "smallest eigenvalue": smallest,
-        "starts": count,
-        "share % (95 %)": interval(count, len(runs)),
-        "farthest from predicted": far,
+        "loss": loss,
+        "smallest_eigenvalue": smallest,
+        "count": count,
+        "starts": len(runs),
+        "farthest": far,
     }
+
+
+def level_columns() -> list[Column]:
+    """How `level_rows` are written."""
+    return [
+        *(number(name) for name in ("K", "M", "end")),
+        number("predicted loss", "loss"),
+        number("smallest eigenvalue", "smallest_eigenvalue"),
+        number("starts", "count"),
+        share("share % (95 %)", "count"),
+        number("farthest from predicted", "farthest"),
+    ]
+
+
+def predicted(rows: list[Row]) -> list[Row]:
+    """Of the rows of one K those of predicted levels above loss 0."""
+    return [row for row in rows if row["loss"]]
