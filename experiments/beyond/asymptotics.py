@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, GREEN, GREY, ORANGE
+from ..shared.legacy import arguments, report
 
 _PI = np.pi
 # The eigenvalues of the Hessian at the teacher that don't grow with K, as K → ∞ (closed form there).

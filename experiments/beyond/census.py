@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 from odelandscape.summary import wilson
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, GREEN, GREY, ORANGE
+from ..shared.legacy import arguments, report
 
 COLOURS = {"compensated": BLUE, "hidden": ORANGE}
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, ORANGE
+from ..shared.legacy import arguments, report
 
 _REMARKS = (
     "On the compensated branch the lowest K is α + 2: there its two aligned students have changed places "

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.networks import compare, slope, start
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, ORANGE
+from ..shared.legacy import arguments, report
+from ..shared.networks import compare, slope, start
 
 _PROBLEM = ol.Problem(3, 2)
 _FLOW = ol.OnlineSGD(0.2)

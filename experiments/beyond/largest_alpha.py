@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, ORANGE
+from ..shared.legacy import arguments, report
 
 
 def _minimum(K: int, alpha: int, branch: str) -> ol.FixedPoint | None:

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 from odelandscape.summary import wilson
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, GREEN, GREY, ORANGE
+from ..shared.legacy import arguments, report
 
 _RATES = (0.3, 0.1, 0.03, 0.01)
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.networks import Comparison, compare, points, start
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, GREEN, ORANGE
+from ..shared.legacy import arguments, report
+from ..shared.networks import Comparison, compare, points, start
 
 _WIDTH = 3
 _RATES = (0.05, 0.2, 0.5)

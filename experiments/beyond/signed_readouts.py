@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.networks import Comparison, compare, points
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, ORANGE
+from ..shared.legacy import arguments, report
+from ..shared.networks import Comparison, compare, points
 
 _CASES = (  # students' readouts, teachers' readouts
     ((0.5, -0.8, 0.6, -0.4), (1.0, -1.0)),

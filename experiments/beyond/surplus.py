@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, ORANGE
+from ..shared.legacy import arguments, report
 from .critical_widths import is_cut, segments, way
 
 

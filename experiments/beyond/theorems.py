@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, GREY, ORANGE
+from ..shared.legacy import arguments, report
 from .critical_widths import is_cut, way
 
 _WIDE = (1_000, 10_000, 1_000_000)

@@ -10,11 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..shared.draw import BLUE, GREY, plain
-from ..shared.published import SAFRAN_SHAMIR, TABLE_3A, TABLE_4A, TABLE_4B, THRESHOLDS_4B
 from ..shared.legacy import arguments, report
+from ..shared.published import SAFRAN_SHAMIR, TABLE_3A, TABLE_4A, TABLE_4B, THRESHOLDS_4B
+from ..shared.shares import interval, percent, verdict
 from ..shared.sweeps import LARGE, swept
-from ..shared.shares import interval, percent
-from ..shared.shares import verdict
 
 _CASES = (  # flow, K, M, published share, threshold on the loss
     *(("gd", M, M, TABLE_3A[M].global_share, None) for M in (8, 10, 12)),

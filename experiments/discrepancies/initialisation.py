@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ..shared.draw import BLUE, GREEN, GREY, plain
-from ..shared.published import SAFRAN_SHAMIR, TABLE_3A
 from ..shared.legacy import arguments, report
-from ..shared.shares import interval, percent
-from ..shared.shares import verdict
+from ..shared.published import SAFRAN_SHAMIR, TABLE_3A
+from ..shared.shares import interval, percent, verdict
 
 
 def _ends(problem: ol.Problem, scale: float, starts: int):

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 from odelandscape.summary import wilson
 
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, GREEN, GREY, ORANGE, PINK
+from ..shared.legacy import arguments, report
 
 _METRICS = ("euclidean", "canonical")
 _COLOURS = {4: GREEN, 6: BLUE, 10: ORANGE, 17: PINK}

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.ongd import LEARNED, HorizontalFlow, paths
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, GREEN, PINK
+from ..shared.legacy import arguments, report
+from ..shared.ongd import LEARNED, HorizontalFlow, paths
 
 _TIMES = (10.0, 100.0, 900.0, 1000.0)
 

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ..shared.draw import overlaps_figure, representative, weights_of
-from ..shared.published import TABLE_1
 from ..shared.legacy import arguments, report
+from ..shared.published import TABLE_1
+from ..shared.shares import interval
 from ..shared.stops import stopped
 from ..shared.sweeps import family_counts, swept
-from ..shared.shares import interval
 
 _STOP, _NEAR, _STOPPED = 800.0, 0.02, 2000  # time, part of a level, starts
 _NEGATIVE, _ALIGNED = -0.3, 0.5  # overlaps: of anti-aligned and of aligned students, well apart

@@ -115,7 +115,9 @@ def figure(results: Results) -> Figure:
     panels = drawn.subplots(len(points), 2, squeeze=False)
     for line, point in zip(panels, points, strict=True):
         for axes, which in zip(line, "QR", strict=True):
-            blocks = [row for row in results.rows if (row["K"], row["matrix"]) == (point["K"], which)]
+            blocks = [
+                row for row in results.rows if (row["K"], row["matrix"]) == (point["K"], which)
+            ]
             picture = _picture(axes, which, point, blocks)
     drawn.colorbar(picture, ax=panels, label="overlap", shrink=0.6)
     drawn.suptitle(f"Blocks of the ansatz (at most {_DRAWN} units of each are drawn)", fontsize=10)

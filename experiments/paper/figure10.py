@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ..shared.draw import arranged, matrix
-from ..shared.networks import slope
 from ..shared.legacy import arguments, report
+from ..shared.networks import slope
 from ..shared.teachers import ends, state, teacher
 
 _WIDTH = 10

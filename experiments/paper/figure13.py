@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ..shared.draw import GREY, histogram
+from ..shared.legacy import arguments, report, written
 from ..shared.ongd import END, HORIZONTAL, LABELS, endings, loss_columns, loss_row
 from ..shared.published import TABLE_4B, THRESHOLDS_4B
-from ..shared.legacy import arguments, report, written
 from ..shared.sweeps import family_counts, swept
 
 _STOPS = (10.0, 100.0)
@@ -62,7 +62,9 @@ def main(argv=None) -> None:
     figure = Figure(figsize=(11, 6.6), layout="constrained")
     grid = figure.add_gridspec(4, 2)
     sweeps = [swept(args, M + 1, M, "ngd", dimension=times * M) for times in dimensions]
-    nGD = [written(loss_columns(), loss_row(runs, "to the end", runs.loss, below)) for runs in sweeps]
+    nGD = [
+        written(loss_columns(), loss_row(runs, "to the end", runs.loss, below)) for runs in sweeps
+    ]
     low, high = (f([f(runs.loss) for runs in sweeps]) for f in (min, max))
     margin = 0.05 * (high - low) + 2e-3
     for at, runs in enumerate(sweeps):
@@ -85,7 +87,9 @@ def main(argv=None) -> None:
         axes.set_xlabel("population loss of the end state (no start comes near 0)")
     seen = endings(args, M, M, _STOPS)
     shown = (END, *(f"t = {stop:g}" for stop in reversed(_STOPS)), HORIZONTAL)
-    onGD = [written(loss_columns(), loss_row(seen.runs, where, seen.loss[where])) for where in shown]
+    onGD = [
+        written(loss_columns(), loss_row(seen.runs, where, seen.loss[where])) for where in shown
+    ]
     for at, where in enumerate(shown):
         axes = figure.add_subplot(grid[at, 1])
         top = 1.08 * seen.loss[where].max() + 1e-3

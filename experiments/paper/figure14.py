@@ -8,11 +8,11 @@ K = 4, M = 3 are in the table with d = M and d = 2M, too.
 """
 
 from ..shared.draw import overlaps_figure
+from ..shared.legacy import arguments, report
 from ..shared.ngd import grouped, level_row, reversed_pairs
 from ..shared.published import TABLE_4B, THRESHOLDS_4B
-from ..shared.legacy import arguments, report
-from ..shared.sweeps import family_counts, swept
 from ..shared.shares import interval
+from ..shared.sweeps import family_counts, swept
 
 _SIZES = ((17, 1), (17, 2), (3, 1), (3, 2), (2, 1), (2, 2))  # M, d / M
 _LOWEST, _HIGHER = 2, 4  # panels

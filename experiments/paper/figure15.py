@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..shared.draw import arranged, matrix
-from ..shared.ongd import END, HORIZONTAL, LABELS, Endings, endings
 from ..shared.legacy import arguments, report
+from ..shared.ongd import END, HORIZONTAL, LABELS, Endings, endings
 
 _STOPS = (0.0, 10.0, 100.0)
 

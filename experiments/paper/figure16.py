@@ -12,9 +12,9 @@ import odelandscape as ol
 from odelandscape.classify import align
 
 from ..shared.draw import BLUE, GREY, plain
+from ..shared.legacy import arguments, report
 from ..shared.networks import slope
 from ..shared.ongd import paths
-from ..shared.legacy import arguments, report
 from ..shared.shares import interval
 
 _TIMES = np.concatenate([[0.0], np.geomspace(0.1, 2000, 200)])

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ..shared.draw import BLUE, GREEN, GREY, ORANGE, plain
-from ..shared.networks import Comparison, compare, points, start
 from ..shared.legacy import arguments, report
+from ..shared.networks import Comparison, compare, points, start
 
 _CASES = {  # students, teachers, seed of the start
     "K = M = 8, learns": (8, 8, 0),

@@ -12,18 +12,38 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
+from sklearn.mixture import GaussianMixture
 
 import odelandscape as ol
 from odelandscape.classify import align
 
 from ..shared.draw import BLUE, GREEN, ORANGE, plain
-from ..shared.mixture import Mixture, fit
-from ..shared.legacy import arguments, report
+from ..shared.options import Option
+from ..shared.results import Results
+from ..shared.tables import Cell, Column, Row, number
 from ..shared.teachers import ends, state, teacher
 
-_LEVELS = (1, 2, 3)  # whose losses are told apart
+OPTIONS = {
+    "teachers": Option(100, 4, "random teachers, T ≠ I"),
+    "seeds": Option(32, 16, "starts for each teacher"),
+}
+_LEVELS = (1, 2, 3)  # α whose losses are distinguished
 _ALPHAS = (1, 2)  # that are shown
 _WIDTH, _DIMENSION = 10, 1000
+_COMPONENTS = (1, 2, 3)
+
+
+def rows(options) -> Results:
+    """Pool the diagonals, and fit mixtures to each."""
+    alphas = (1,) if options.quick else _ALPHAS
+    pooled = _diagonals(_WIDTH, options.teachers, options.seeds, alphas)
+    found, data = [], {}
+    for name, parts in pooled.items():
+        data[f"overlaps_{len(found)}"] = x = np.concatenate(parts)
+        alpha = int(name[-1]) if name != "T" else 0
+        found.append({"diagonal": name, "K": _WIDTH, "d": _DIMENSION} | _fits(x, alpha))
+        found[-1]["matrices"] = len(parts)
+    return Results(found, data=data)
 
 
 def _diagonals(width: int, teachers: int, seeds: int, alphas) -> dict[str, list[np.ndarray]]:
@@ -39,75 +59,97 @@ def _diagonals(width: int, teachers: int, seeds: int, alphas) -> dict[str, list[
         for alpha in alphas:
             family = np.flatnonzero((nearest == alpha) & (runs.outcome == "local_minimum"))
             if len(family):
-                seen = state(runs, int(family[0]))
-                R = np.asarray(seen.R)
-                order, mate, _ = align(R, np.sqrt(np.diagonal(seen.Q)))
+                found_state = state(runs, int(family[0]))
+                R = np.asarray(found_state.R)
+                order, mate, _ = align(R, np.sqrt(np.diagonal(found_state.Q)))
                 found[f"R, α = {alpha}"].append(R[order, mate])
         found["T"].append(np.diagonal(problem.T))
     return found
 
 
-def _row(name: str, parts: list, width: int, alpha: int, fits: list[Mixture]) -> dict:
-    best = min(fits, key=lambda mixture: mixture.bic)
-    expected = [alpha / width, 1 - alpha / width] if alpha else [1.0]
-    row: dict = {"diagonal of": name, "K = M": width, "d": _DIMENSION, "matrices": len(parts)}
-    row |= {f"BIC of {n}": round(fit.bic, 1) for n, fit in enumerate(fits, 1)}
-    row |= {"Gaussians": len(best.weight), "expected weights": _told(expected)}
-    shown = fits[len(expected) - 1]
-    row |= {"weights": _told(shown.weight), "means": _told(shown.mean)}
-    return row | {"standard deviations": _told(shown.deviation)}
+def mixture(x: np.ndarray, components: int) -> tuple[dict[str, list[float]], float]:
+    """Fit a mixture of Gaussians: weights, means and deviations in the order of the means, and its BIC."""
+    fit = GaussianMixture(
+        components,
+        tol=1e-10,
+        max_iter=1000,
+        n_init=10,
+        init_params="k-means++",
+        # One number alone would be infinitely likely under a component of no width.
+        reg_covar=1e-6 * float(x.var()),
+        random_state=0,
+    ).fit(x[:, None])
+    by = np.argsort(fit.means_[:, 0])
+    deviations = np.sqrt(fit.covariances_[by, 0, 0])
+    parts = {"weights": fit.weights_[by], "means": fit.means_[by, 0], "deviations": deviations}
+    numbers = {name: [float(value) for value in values] for name, values in parts.items()}
+    return numbers, float(fit.bic(x[:, None]))
 
 
-def _told(numbers) -> str:
-    return ", ".join(f"{x:.4f}" for x in numbers)
+def _fits(x: np.ndarray, alpha: int) -> Row:
+    """The BIC of each number of components, and the mixture of as many as are expected."""
+    fits = {n: mixture(x, n) for n in _COMPONENTS}
+    expected = [alpha / _WIDTH, 1 - alpha / _WIDTH] if alpha else [1.0]
+    row: Row = {f"bic_{n}": bic for n, (_, bic) in fits.items()}
+    row["components"] = min(fits, key=lambda n: fits[n][1])
+    return row | {"expected_weights": expected} | fits[len(expected)][0]
 
 
-def _panel(axes: Axes, x: np.ndarray, mixture: Mixture, title: str) -> None:
-    bins = np.arange(x.min() - 0.1, x.max() + 0.1, 0.015)
-    axes.hist(x, bins, density=True, color=BLUE, alpha=0.6, label=f"{len(x):,} overlaps")
-    fine = np.linspace(bins[0], bins[-1], 1000)
-    for weight, mean, deviation, colour in zip(*mixture[:3], (ORANGE, GREEN), strict=False):
-        label = f"{weight:.3f} at {mean:.3f} ± {deviation:.3f}".replace("-", "−")
-        axes.plot(
-            fine, weight * norm.pdf(fine, mean, deviation), color=colour, linewidth=1.3, label=label
-        )
-    axes.set_title(title, fontsize=9)
-    axes.set_xlabel("overlap")
-    plain(axes)
+def columns(results: Results) -> list[Column]:
+    """The information criteria, and the mixture of as many Gaussians as are expected."""
+
+    def numbers(heading: str, key: str) -> Column:
+        def of(row: Row) -> Cell:
+            return ", ".join(f"{x:.4f}" for x in row[key])
+
+        return Column(heading, of)
+
+    return [
+        number("diagonal of", "diagonal"),
+        number("K = M", "K"),
+        number("d"),
+        number("matrices"),
+        *(number(f"BIC of {n}", f"bic_{n}", digits=5) for n in _COMPONENTS),
+        number("Gaussians", "components"),
+        numbers("expected weights", "expected_weights"),
+        numbers("weights", "weights"),
+        numbers("means", "means"),
+        numbers("standard deviations", "deviations"),
+    ]
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "figure6",
-        __doc__,
-        argv,
-        teachers=dict(type=int, default=100, metavar="N", help="of T ≠ I (100)"),
-        seeds=dict(type=int, default=32, metavar="N", help="starts for each teacher (32)"),
-    )
-    width, teachers, seeds, alphas = _WIDTH, args.teachers, args.seeds, _ALPHAS
-    if args.quick:
-        teachers, seeds, alphas = 4, 16, (1,)
-    rows = []
-    pooled = _diagonals(width, teachers, seeds, alphas)
-    figure = Figure(figsize=(3.6 * len(pooled), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(pooled))
-    for axes, (name, parts) in zip(panels, pooled.items(), strict=True):
-        x = np.concatenate(parts)
-        fits = [fit(x, n) for n in (1, 2, 3)]
-        alpha = int(name[-1]) if name != "T" else 0
-        rows.append(_row(name, parts, width, alpha, fits))
-        _panel(axes, x, fits[1 if alpha else 0], f"diagonal of {name}")
-        axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    panels[0].set_ylabel("density")
-    clear = [row for row in rows if row["Gaussians"] == len(row["expected weights"].split(", "))]
-    remarks = (
+def remarks(results: Results) -> str:
+    """Whether the BIC prefers as many Gaussians as are expected."""
+    rows = results.rows
+    clear = [row for row in rows if row["components"] == len(row["expected_weights"])]
+    return (
         f"In {len(clear)} of {len(rows)} rows the BIC prefers as many Gaussians as expected; two for R and "
         "one for T is what the paper reports, with weights close to those expected. At T = I a family is one "
         "point up to permutations: the widths here, like that of T's diagonal, come from the random teachers."
     )
-    report(args, rows, figure, remarks)
 
 
-if __name__ == "__main__":
-    main()
+def figure(results: Results) -> Figure:
+    """Draw each diagonal with its mixture."""
+    rows = results.rows
+    drawn = Figure(figsize=(3.6 * len(rows), 3.6), layout="constrained")
+    panels = drawn.subplots(1, len(rows))
+    for number, (axes, row) in enumerate(zip(panels, rows, strict=True)):
+        _panel(axes, results.arrays[f"overlaps_{number}"], row)
+        axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    panels[0].set_ylabel("density")
+    return drawn
+
+
+def _panel(axes: Axes, x: np.ndarray, row: Row) -> None:
+    bins = np.arange(x.min() - 0.1, x.max() + 0.1, 0.015)
+    axes.hist(x, bins, density=True, color=BLUE, alpha=0.6, label=f"{len(x):,} overlaps")
+    fine = np.linspace(bins[0], bins[-1], 1000)
+    parts = zip(row["weights"], row["means"], row["deviations"], strict=True)
+    for (weight, mean, deviation), colour in zip(parts, (ORANGE, GREEN), strict=False):
+        label = f"{weight:.3f} at {mean:.3f} ± {deviation:.3f}".replace("-", "−")
+        density = weight * norm.pdf(fine, mean, deviation)
+        axes.plot(fine, density, color=colour, linewidth=1.3, label=label)
+    axes.set_title(f"diagonal of {row['diagonal']}", fontsize=9)
+    axes.set_xlabel("overlap")
+    plain(axes)

@@ -12,8 +12,8 @@ import numpy as np
 import odelandscape as ol
 
 from ..shared.draw import overlaps_figure, weights_of
-from ..shared.matrices import parts
 from ..shared.legacy import arguments, report
+from ..shared.matrices import parts
 from ..shared.sweeps import family_counts, swept
 
 _TIME = 10_000.0

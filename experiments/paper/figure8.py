@@ -11,10 +11,10 @@ import numpy as np
 import odelandscape as ol
 
 from ..shared.draw import overlaps_figure
-from ..shared.levels import Level, solved
 from ..shared.legacy import arguments, report
-from ..shared.sweeps import family_counts, swept
+from ..shared.levels import Level, solved
 from ..shared.shares import interval
+from ..shared.sweeps import family_counts, swept
 
 _LISTED, _DRAWN = 24, 6  # fixed points, minima
 _ALIGNED = 0.5  # overlap with the own teacher

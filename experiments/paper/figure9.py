@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.networks import slope
-from ..shared.legacy import arguments, report
 from ..shared.draw import BLUE, ORANGE
+from ..shared.legacy import arguments, report
+from ..shared.networks import slope
 from ..shared.teachers import ends, teacher
 
 

@@ -117,9 +117,7 @@ def remarks(results: Results) -> str:
     """Whether losses are quantised, and how many starts learn."""
     rows = results.rows
     parts = [_remark(where, [row for row in rows if row["where"] == where]) for where in _WHERE]
-    lowest = [
-        f"{row['lowest']:.6f}" for row in rows if row["where"] == END and row["K"] > row["M"]
-    ]
+    lowest = [f"{row['lowest']:.6f}" for row in rows if row["where"] == END and row["K"] > row["M"]]
     surplus = f" The lowest levels for K = M + 1 are {', '.join(lowest)}." if lowest else ""
     return (
         f"Of {rows[0]['starts']:,} starts, in the order of M. {'. '.join(parts)}.{surplus} The paper reports "

@@ -117,9 +117,7 @@ def _bars(axes: Axes, rows: list[Row], dimensions: dict[str, str], colour: str) 
         style = dict(color=colour) if filled else dict(color="white", edgecolor=colour)
         ours = np.array([percent(row[f"{prefix}_count"], row["starts"]) for row in rows])
         errors = np.abs(ours[:, 1:] - ours[:, :1]).T
-        axes.bar(
-            x + at, ours[:, 0], 0.4, yerr=errors, capsize=2, label=f"{name} (95 %)", **style
-        )
+        axes.bar(x + at, ours[:, 0], 0.4, yerr=errors, capsize=2, label=f"{name} (95 %)", **style)
     known = [i for i, row in enumerate(rows) if row["published"] is not None]
     axes.plot(known, [rows[i]["published"] for i in known], "kx", markersize=7, label="paper")
     axes.set_xticks(x, [row["end"] for row in rows], rotation=60, fontsize=8)

@@ -17,8 +17,6 @@ from .draw import BLUE, GREEN, ORANGE, PINK
 from .sweeps import swept
 from .tables import Column, Row, number, share
 
-
-
 END, HORIZONTAL = "to the end", "horizontal"
 COLOURS = {END: BLUE, "t = 100": GREEN, "t = 30": GREEN, "t = 10": PINK, HORIZONTAL: ORANGE}
 LABELS = {

@@ -58,12 +58,8 @@ SECTIONS = (
     ),
     _section("Finite dimensions (Appendix C)", "paper", "figure9 figure10"),
     _section("Other activations (Appendix E)", "paper", "figure11 figure12"),
-    _section(
-        "Constrained students (Appendix F)", "paper", "figure13 figure14 figure15 figure16"
-    ),
-    _section(
-        "Counts (Appendix G)", "paper", "table3a table3b table4a table4b figure17 figure18"
-    ),
+    _section("Constrained students (Appendix F)", "paper", "figure13 figure14 figure15 figure16"),
+    _section("Counts (Appendix G)", "paper", "table3a table3b table4a table4b figure17 figure18"),
     _section(
         "Where the numbers differ, and why",
         "discrepancies",

@@ -22,8 +22,7 @@ def write(folder: Path) -> list[Path]:
     Raises NothingToReportError if it holds none.
     """
     sections = [
-        (section.title, [entry(one, folder) for one in section.experiments])
-        for section in SECTIONS
+        (section.title, [entry(one, folder) for one in section.experiments]) for section in SECTIONS
     ]
     entries = [(one, one.printed) for _, some in sections for one in some if one.printed]
     if not entries:

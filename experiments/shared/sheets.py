@@ -37,7 +37,9 @@ def cover(sections: list[tuple[str, list[Entry]]]) -> Figure:
     y = _text(figure, y, ABOUT, 108)
     for heading, entries in sections:
         y = _text(figure, y, heading, 100, weight="bold") + 0.004
-        lines = [f"{entry.name}: {entry.question}" for entry in entries if entry.printed is not None]
+        lines = [
+            f"{entry.name}: {entry.question}" for entry in entries if entry.printed is not None
+        ]
         y = _text(figure, y, "\n".join(lines), 130, 7.5)
     return figure
 
@@ -112,5 +114,3 @@ def table_sheets(headings: list[str], cells: list[list[str]], title: str) -> Ite
             part.append(body.pop(0))
         _block(sheet, y, [head, *part], size)
         yield sheet
-
-

@@ -16,7 +16,6 @@ from .shares import PUBLISHED_RUNS
 from .sweeps import FLOWS, swept
 from .tables import Column, Row, fixed, number, share
 
-
 _AT_ONCE = 128
 AWAY = 1e-4  # of losses; families are some 1e-2 apart
 

@@ -64,9 +64,7 @@ def cells(columns: Sequence[Column], rows: Sequence[Row], digits: int = 10) -> l
 
 def markdown(headings: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """A table for people, which Markdown renders."""
-    return tabulate(
-        body, headings, tablefmt="github", stralign="right", disable_numparse=True
-    )
+    return tabulate(body, headings, tablefmt="github", stralign="right", disable_numparse=True)
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
