@@ -3,8 +3,8 @@ r"""How often does each flow reach the global minimum at K = 17, 18 and 19, M = 
 GD, 2L-GD (the second layer learns too), nGD (students of length 1) and onGD (orthonormal students). Of nGD
 and onGD with K > M nothing has loss 0: the table has the share that ends at the lowest level, and for nGD
 with K = M + 1 the one below 0.1, which the paper calls global. Surplus students of 2L-GD come to loss 0 ever
-more slowly: the table has the share below 0.01, too, at a minimum or not yet. Students have 1,000 dimensions, but those
-of onGD have 2M, and those of 2L-GD with K > M, which takes longest, M.
+more slowly: the table has the share below 0.01, too, at a minimum or not yet. Students have 1,000
+dimensions, but those of onGD have 2M, and those of 2L-GD with K > M, which takes longest, M.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the report shows of an experiment: its question, and its table and remarks made from stored numbers."""
+"""What the report shows of an experiment: its question, and table and remarks made from stored numbers."""
 
 import json
 from pathlib import Path

@@ -62,7 +62,7 @@ def save(results: Results, folder: Path) -> None:
     arrays = folder / f"{results.name}.npz"
     if results.data:
         part = arrays.with_suffix(".part.npz")
-        np.savez_compressed(part, **results.data)
+        np.savez_compressed(part, allow_pickle=False, **results.data)
         part.replace(arrays)
     else:
         arrays.unlink(missing_ok=True)

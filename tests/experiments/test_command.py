@@ -51,7 +51,7 @@ def _fake(name, monkeypatch, rows=None):
 
 
 @pytest.fixture
-def _two(monkeypatch):
+def two_experiments(monkeypatch):
     """Two experiments instead of the real ones: the first fails."""
 
     def fails(options):
@@ -63,7 +63,7 @@ def _two(monkeypatch):
     return found
 
 
-def test_one_experiment_that_fails_stops_no_other(tmp_path, _two, capsys):
+def test_one_experiment_that_fails_stops_no_other(tmp_path, two_experiments, capsys):
     assert command.main(["all", "--quick", "--out", str(tmp_path)]) == 1
     assert (tmp_path / "works.json").exists()
     assert "failed: fails" in capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_redraw_of_nothing_names_the_command_that_computes(tmp_path, capsys):
     assert "python -m experiments table3a" in capsys.readouterr().err
 
 
-def test_the_page_holds_everything_itself(tmp_path, _two, capsys):
+def test_the_page_holds_everything_itself(tmp_path, two_experiments, capsys):
     assert command.main(["report", "--out", str(tmp_path)]) == 2
     assert "holds no results" in capsys.readouterr().err
     command.main(["works", "--quick", "--out", str(tmp_path)])
