@@ -196,11 +196,11 @@ def figure(results: Results) -> Figure:
 def _panel(axes: Axes, width: int, results: Results) -> None:
     for branch, colour, shift in (("compensated", BLUE, 0.02), ("hidden", ORANGE, 0.14)):
         ends = {}
-        for number, row in enumerate(results.rows):
+        for at, row in enumerate(results.rows):
             if (row["K"], row["branch"]) != (width, branch):
                 continue
-            a = results.arrays[f"slope_{number}"]
-            smallest = results.arrays[f"eigenvalue_{number}"] / (1 - a) ** 2
+            a = results.arrays[f"slope_{at}"]
+            smallest = results.arrays[f"eigenvalue_{at}"] / (1 - a) ** 2
             axes.plot(a, smallest, color=colour, linewidth=1.2)
             ends[row["anti_aligned"]] = smallest[-1]
         # Of the hidden ones, many and close, the first and the last are labelled.

@@ -6,8 +6,8 @@ share of global runs at a time is that of all starts at their ends, less those o
 that end there but are not there yet. This is done for students in the teachers' span (d = M) and for
 d = 1,000, where they begin almost orthogonal to it (the paper gives no dimension).
 
-Reported are the time T at which the share is the published one, and the threshold on the rates at which
-the share of none is. That is a number for each number, so the question is whether one serves for all: T = τ K is
+Reported are the time T at which the share is the published one, and the threshold on the rates at which the
+share of none is. That is a number for each number, so the question is whether one serves for all: T = τ K is
 fitted, with one τ for all rows of Tables 3a and 3b, and each row is held against it in standard errors.
 """
 

@@ -52,9 +52,9 @@ def _diagonals(width: int, teachers: int, seeds: int, alphas) -> dict[str, list[
     points = [ol.fixed_point(known, ol.family(known, alpha)) for alpha in _LEVELS]
     losses = np.array([0.0, *(float(point.loss) for point in points)])
     found: dict[str, list] = {**{f"R, α = {alpha}": [] for alpha in alphas}, "T": []}
-    for number in range(teachers):
-        problem = teacher(width, _DIMENSION, number)
-        runs = ends(problem, _DIMENSION, number, seeds)
+    for seed in range(teachers):
+        problem = teacher(width, _DIMENSION, seed)
+        runs = ends(problem, _DIMENSION, seed, seeds)
         nearest = np.abs(runs.loss[:, None] - losses).argmin(axis=1)
         for alpha in alphas:
             family = np.flatnonzero((nearest == alpha) & (runs.outcome == "local_minimum"))
@@ -134,8 +134,8 @@ def figure(results: Results) -> Figure:
     rows = results.rows
     drawn = Figure(figsize=(3.6 * len(rows), 3.6), layout="constrained")
     panels = drawn.subplots(1, len(rows))
-    for number, (axes, row) in enumerate(zip(panels, rows, strict=True)):
-        _panel(axes, results.arrays[f"overlaps_{number}"], row)
+    for at, (axes, row) in enumerate(zip(panels, rows, strict=True)):
+        _panel(axes, results.arrays[f"overlaps_{at}"], row)
         axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     panels[0].set_ylabel("density")
     return drawn
