@@ -74,7 +74,7 @@ def mixture(x: np.ndarray, components: int) -> tuple[dict[str, list[float]], flo
         tol=1e-10,
         max_iter=1000,
         n_init=10,
-        init_params="k-means++",
+        init_params="random_from_data",
         # One number alone would be infinitely likely under a component of no width.
         reg_covar=1e-6 * float(x.var()),
         random_state=0,
