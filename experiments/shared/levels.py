@@ -14,7 +14,7 @@ _CLOSE = 0.014  # of an axis: labels that are closer overlap
 
 
 class Level(NamedTuple):
-    """A fixed point, and what pictures call it."""
+    """A fixed point, and its name in pictures."""
 
     name: str
     point: ol.FixedPoint

@@ -1,7 +1,6 @@
 """Orthonormal gradient descent (onGD): followed to its end, stopped early, and with a projection that never
 turns the students within their span."""
 
-import argparse
 from functools import partial
 from typing import NamedTuple
 
@@ -25,9 +24,9 @@ LABELS = {
     "t = 100": "Euclidean, stopped at t = 100",
     "t = 30": "Euclidean, stopped at t = 30",
     "t = 10": "Euclidean, stopped at t = 10",
-    HORIZONTAL: "horizontal projection, at rest",
+    HORIZONTAL: "horizontal projection, stationary",
 }
-REST = 100.0
+_STATIONARY_BY = 100.0
 """By this time the rates of the horizontal projection are zero to rounding."""
 _AT_ONCE = 128
 LEARNED = 1e-4  # well below the lowest level above 0
@@ -47,7 +46,9 @@ class HorizontalFlow(ol.AbstractFlow):
         return ol.OrthonormalFlow().retract(weights)
 
     def frozen_directions(self, weights: ol.Weights, problem: ol.Problem):
-        raise NotImplementedError("its rest points are no critical points: only paths are followed")
+        raise NotImplementedError(
+            "its fixed points are no critical points: only paths are followed"
+        )
 
 
 @eqx.filter_jit
@@ -74,20 +75,21 @@ def paths(
 
 
 class Endings(NamedTuple):
-    """What becomes of the starts of a sweep, by where one looks: losses, and order parameters."""
+    """Losses and order parameters of the starts of a sweep: at stops, at their ends, and under the
+    horizontal projection."""
 
     runs: ol.Sweep
     loss: dict[str, np.ndarray]
     states: dict[str, ol.OrderParameters]
 
 
-def endings(args: argparse.Namespace, students: int, teachers: int, stops) -> Endings:
+def endings(options, students: int, teachers: int, stops) -> Endings:
     """The starts of a sweep in twice as many dimensions as teachers, where students can leave the
     teachers' span: at these stops, at their ends, and at those of the horizontal projection."""
-    runs = swept(args, students, teachers, "ongd", dimension=2 * teachers)
+    runs = swept(options, students, teachers, "ongd", dimension=2 * teachers)
     problem, starts, d = runs.problem, len(runs), runs.dimension
     early = paths(problem, runs.flow, starts, stops, d)
-    beside = paths(problem, HorizontalFlow(), starts, (REST,), d)
+    beside = paths(problem, HorizontalFlow(), starts, (_STATIONARY_BY,), d)
     loss, states = {}, {}
     for at, stop in enumerate(stops):
         loss[f"t = {stop:g}"] = early.loss[:, at]

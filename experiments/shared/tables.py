@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from .shares import interval
+from .shares import interval, wilson
 
 Cell = str | int | float | None
 Row = dict[str, Any]
@@ -35,6 +35,29 @@ def fixed(heading: str, key: str, decimals: int, scale: float = 1.0) -> Column:
         return None if value is None else f"{scale * value:.{decimals}f}"
 
     return Column(heading, of)
+
+
+def rounded(heading: str, key: str, decimals: int) -> Column:
+    """A number with at most so many decimals."""
+
+    def of(row: Row) -> Cell:
+        value = row.get(key)
+        return None if value is None else round(value, decimals)
+
+    return Column(heading, of)
+
+
+def fraction(heading: str, count: str, total: str = "starts") -> Column:
+    """The share of two stored counts, between 0 and 1."""
+    return Column(heading, lambda row: row[count] / row[total])
+
+
+def bounds(low: str, high: str, count: str, total: str = "starts") -> list[Column]:
+    """The ends of the 95 % interval of a share between 0 and 1, by their headings."""
+    return [
+        Column(low, lambda row: wilson(row[count], row[total])[0]),
+        Column(high, lambda row: wilson(row[count], row[total])[1]),
+    ]
 
 
 def share(heading: str, count: str, total: str = "starts") -> Column:
