@@ -5,7 +5,7 @@ Each level of a sweep is solved for as a fixed point in its blocks, with the sma
 Hessian, and three counts beside it: students whose overlap with their teacher is negative (`anti-aligned`;
 surplus students with the teacher they overlap most with), students with a strongly negative overlap with
 any teacher, and teachers that no student is aligned with. Last, the share of starts whose loss is within 2 %
-of the level at a stop at t = 800, at about which the paper's share of the global minimum is had (`stopping`).
+of the level at a stop at t = 800, near which the share of the global minimum is the paper's (`stopping`).
 """
 
 import numpy as np
@@ -14,78 +14,109 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ..shared.draw import overlaps_figure, representative, weights_of
-from ..shared.legacy import arguments, report
+from ..shared.options import Option, starts
 from ..shared.published import TABLE_1
+from ..shared.results import Results
 from ..shared.shares import interval
 from ..shared.stops import stopped
 from ..shared.sweeps import family_counts, swept
+from ..shared.tables import Column, Row, number, share
 
+OPTIONS = {
+    "seeds": starts("the sweep", quick=500),
+    "teachers": Option(17, 13, "teachers, one less than students", "M"),
+}
 _STOP, _NEAR, _STOPPED = 800.0, 0.02, 2000  # time, part of a level, starts
 _NEGATIVE, _ALIGNED = -0.3, 0.5  # overlaps: of anti-aligned and of aligned students, well apart
+_SHOWN = 6  # of the commonest that are drawn
 
 
-def _row(runs: ol.Sweep, family, stopped_at: np.ndarray) -> dict:
-    problem = runs.problem
-    state = representative(runs, family)
-    R = np.asarray(state.R)
-    structure = ol.block_structure(problem, weights_of(runs, family.representative))
+def rows(options) -> Results:
+    """Solve for each level of the sweep, and count the starts that end at it and are near it at the stop."""
+    M = options.teachers
+    runs = swept(options, M + 1, M)
+    levels = [f for f in runs.summary().families if f.outcome != "global_minimum"]
+    count = min(options.seeds, _STOPPED)
+    losses = stopped(runs.problem, ol.GradientFlow(), count, [_STOP]).loss[:, 0]
+    states = [representative(runs, family) for family in levels]
+    found = [
+        _row(runs, family, np.asarray(state.R), losses)
+        for family, state in zip(levels, states, strict=True)
+    ]
+    data = {}
+    for at in _shown(found):
+        state = states[at]
+        data |= {f"Q_{at}": np.asarray(state.Q), f"R_{at}": np.asarray(state.R)}
+    sweep = {"K": M + 1, "M": M, "d": runs.dimension, "families": family_counts(runs)}
+    return Results(found, {"sweeps": [sweep]}, data)
+
+
+def _row(runs: ol.Sweep, family, R: np.ndarray, losses: np.ndarray) -> Row:
+    """Numbers of a level; R (K, M) is that of one of its end states, losses (N,) are those at the stop."""
+    structure = ol.block_structure(runs.problem, weights_of(runs, family.representative))
     point = ol.fixed_point(structure.problem, structure.ansatz)
     spectrum = ol.spectrum(structure.problem, point)
-    near = int((np.abs(stopped_at - family.loss) < _NEAR * family.loss).sum())
     return {
-        "outcome": family.outcome.replace("_", " "),
+        "outcome": family.outcome,
         "loss": family.loss,
-        "share % (95 %)": interval(family.count, len(runs)),
+        "count": family.count,
+        "starts": len(runs),
         "blocks": ol.describe(structure.ansatz),
         "residual": float(point.residual),
-        "smallest eigenvalue": spectrum.smallest,
+        "smallest_eigenvalue": spectrum.smallest,
         "verdict": spectrum.verdict,
-        "anti-aligned": family.anti_aligned,
-        "strongly negative students": int((R.min(axis=1) < _NEGATIVE).sum()),
-        "teachers without aligned student": int((R.max(axis=0) < _ALIGNED).sum()),
-        "near it at t = 800, % (95 %)": interval(near, len(stopped_at)),
+        "anti_aligned": family.anti_aligned,
+        "negative_students": int((R.min(axis=1) < _NEGATIVE).sum()),
+        "lone_teachers": int((R.max(axis=0) < _ALIGNED).sum()),
+        "near": int((np.abs(losses - family.loss) < _NEAR * family.loss).sum()),
+        "stopped": len(losses),
     }
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "surplus_levels",
-        __doc__,
-        argv,
-        seeds=dict(type=int, default=10_000, metavar="N", help="starts (10,000)"),
-    )
-    M = 17
-    if args.quick:
-        M, args.seeds = 13, 500
-    runs = swept(args, M + 1, M)
-    found = [f for f in runs.summary().families if f.outcome != "global_minimum"]
-    flow = ol.GradientFlow()
-    losses = stopped(runs.problem, flow, min(args.seeds, _STOPPED), [_STOP]).loss[:, 0]
-    rows = [_row(runs, family, losses) for family in found]
-    shown = sorted(sorted(found, key=lambda f: -f.count)[:6], key=lambda f: f.loss)
-    states = [
-        (
-            f"L = {f.loss:.6f}\n{f.anti_aligned} anti-aligned\n{100 * f.fraction:.2f} %",
-            representative(runs, f),
-        )
-        for f in shown
-    ]
-    figure = overlaps_figure(states, f"K = {M + 1}, M = {M}: end states") if states else Figure()
-    lone = [
-        r for r in rows if r["teachers without aligned student"] == 1 and r["verdict"] == "stable"
-    ]
-    remarks = (
-        f"Stable levels with one teacher without an aligned student (α = 1): {len(lone)}"
-        + (f", reached by {lone[0]['share % (95 %)']} % of the starts" if lone else "")
-        + (
-            f". The paper's shares with α = 1, 2, 3, 4: {', '.join(map(str, TABLE_1[18][1:]))} %."
-            if M == 17
-            else "."
-        )
-    )
-    report(args, rows, figure, remarks, levels={f"K = {M + 1}, M = {M}": family_counts(runs)})
+def _shown(rows: list[Row]) -> list[int]:
+    """Which rows are drawn: the commonest, lowest loss first."""
+    commonest = sorted(range(len(rows)), key=lambda at: -rows[at]["count"])[:_SHOWN]
+    return sorted(commonest, key=lambda at: rows[at]["loss"])
 
 
-if __name__ == "__main__":
-    main()
+def columns(results: Results) -> list[Column]:
+    """The levels, their counts of students, and the starts that end at them and are near at the stop."""
+    return [
+        Column("outcome", lambda row: row["outcome"].replace("_", " ")),
+        number("loss"),
+        share("share % (95 %)", "count"),
+        number("blocks"),
+        number("residual"),
+        number("smallest eigenvalue", "smallest_eigenvalue"),
+        number("verdict"),
+        number("anti-aligned", "anti_aligned"),
+        number("strongly negative students", "negative_students"),
+        number("teachers without aligned student", "lone_teachers"),
+        share(f"near it at t = {_STOP:g}, % (95 %)", "near", "stopped"),
+    ]
+
+
+def remarks(results: Results) -> str:
+    """The stable levels with α = 1, and the paper's shares."""
+    lone = [r for r in results.rows if r["lone_teachers"] == 1 and r["verdict"] == "stable"]
+    text = f"Stable levels with one teacher without an aligned student (α = 1): {len(lone)}"
+    if lone:
+        reached = interval(lone[0]["count"], lone[0]["starts"])
+        text += f", reached by {reached} % of the starts"
+    if results.options["teachers"] == 17:
+        published = ", ".join(map(str, TABLE_1[18][1:]))
+        text += f". The paper's shares with α = 1, 2, 3, 4: {published} %"
+    return f"{text}."
+
+
+def figure(results: Results) -> Figure:
+    """Draw Q and R of the commonest levels."""
+    M = results.options["teachers"]
+    panels = []
+    for at in _shown(results.rows):
+        row = results.rows[at]
+        share_text = f"{100 * row['count'] / row['starts']:.2f} %"
+        caption = f"L = {row['loss']:.6f}\n{row['anti_aligned']} anti-aligned\n{share_text}"
+        Q, R = results.arrays[f"Q_{at}"], results.arrays[f"R_{at}"]
+        panels.append((caption, ol.OrderParameters(Q, R, np.ones(len(Q)))))
+    return overlaps_figure(panels, f"K = {M + 1}, M = {M}: end states") if panels else Figure()
