@@ -1,96 +1,121 @@
-r"""Which onGD does not learn, and ends at losses that are not quantised, as the paper says (Appendix F.4)?
+r"""Which onGD does not learn, and ends at losses that are not quantised, as the paper reports (Appendix F.4)?
 
 Three ways to keep the students' rows orthonormal are followed to t = 1000 from the same starts: the Euclidean
 projection of the gradient, G − ½(GWᵀ + WGᵀ)W, the canonical one, G − WGᵀW, and the horizontal one,
 G − GWᵀW, which moves the span of the rows but never turns them within it (for d = M it doesn't move them at
-all). Told are the losses' quantiles at t = 10, 100 and 1000, as a stop at these times would see them, and
-whether the path rested there.
+all). The table has the losses' quantiles at t = 10, 100 and 1000, which a stop at these times would find, and
+whether the loss still falls there.
 """
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import odelandscape as ol
 
 from ..shared.draw import BLUE, GREEN, PINK
-from ..shared.legacy import arguments, report
 from ..shared.ongd import LEARNED, HorizontalFlow, paths
+from ..shared.options import starts
+from ..shared.results import Results
+from ..shared.tables import Column, Row, fraction, number
 
+OPTIONS = {"seeds": starts("each", default=48, quick=12)}
 _TIMES = (10.0, 100.0, 900.0, 1000.0)
-
-
+_WIDTHS, _RATIOS = (4, 6, 10, 17), (1, 2, 10)
 _FLOWS = {
     "euclidean": ol.OrthonormalFlow(),
     "canonical": ol.OrthonormalFlow("canonical"),
     "horizontal": HorizontalFlow(),
 }
+_DRAWN_RATIO = 2
+_CURVES = (  # projection, index of the time, colour, style
+    ("euclidean", 0, GREEN, ":"),
+    ("euclidean", 1, BLUE, "--"),
+    ("euclidean", 3, BLUE, "-"),
+    ("horizontal", 3, PINK, "-"),
+)
 
 
-def _row(width: int, ratio: float, name: str, losses: np.ndarray) -> dict:
+def rows(options) -> Results:
+    """Follow the starts of each width and dimension under the three projections."""
+    widths, ratios = ((4,), (1, 2)) if options.quick else (_WIDTHS, _RATIOS)
+    found: list[Row] = []
+    data = {}
+    for width in widths:
+        for ratio in ratios:
+            d = ratio * width
+            for name, flow in _FLOWS.items():
+                losses = paths(ol.Problem(width, width), flow, options.seeds, _TIMES, d).loss
+                found.append({"K": width, "d": d, "projection": name, **_numbers(losses)})
+                if ratio == _DRAWN_RATIO:
+                    data[f"losses_{width}_{name}"] = losses
+        print(f"K = M = {width}: done", flush=True)
+    return Results(found, data=data)
+
+
+def _numbers(losses: np.ndarray) -> Row:
+    """Quantiles of the losses (N, T), and counts of those that have learned and that still fall."""
     early, middle, before, end = losses.T
     low, median, high = np.quantile(end, [0.1, 0.5, 0.9])
     return {
-        "K = M": width,
-        "d/M": ratio,
-        "projection": name,
         "starts": len(losses),
-        "median at t = 10": float(np.median(early)),
-        "at t = 100": float(np.median(middle)),
-        "at t = 1000": float(median),
-        "10 %": float(low),
-        "90 %": float(high),
-        "learned at t = 100": float((middle < LEARNED).mean()),
-        "at t = 1,000": float((end < LEARNED).mean()),
-        "still falling": float((before - end > LEARNED).mean()),
+        "median_10": float(np.median(early)),
+        "median_100": float(np.median(middle)),
+        "median_1000": float(median),
+        "quantile_10": float(low),
+        "quantile_90": float(high),
+        "learned_100": int((middle < LEARNED).sum()),
+        "learned_1000": int((end < LEARNED).sum()),
+        "falling": int((before - end > LEARNED).sum()),
     }
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "orthonormal_endings",
-        __doc__,
-        argv,
-        seeds=dict(type=int, default=48, metavar="N", help="starts of each (48)"),
-    )
-    widths, ratios, starts = (4, 6, 10, 17), (1, 2, 10), args.seeds
-    if args.quick:
-        widths, ratios, starts = (4,), (1, 2), 12
-    rows, shown = [], {}
-    for width in widths:
-        for ratio in ratios:
-            for name, flow in _FLOWS.items():
-                losses = paths(ol.Problem(width, width), flow, starts, _TIMES, ratio * width).loss
-                rows.append(_row(width, ratio, name, losses))
-                shown[width, ratio, name] = losses
-        print(f"K = M = {width}: done", flush=True)
-    figure = Figure(figsize=(3.0 * len(widths) + 0.6, 3.9), layout="constrained")
-    share = (np.arange(starts) + 0.5) / starts
-    panels = figure.subplots(1, len(widths), sharey=True, squeeze=False)[0]
-    for axes, width in zip(panels, widths, strict=True):
-        for name, at, colour, style in (
-            ("euclidean", 0, GREEN, ":"),
-            ("euclidean", 1, BLUE, "--"),
-            ("euclidean", 3, BLUE, "-"),
-            ("horizontal", 3, PINK, "-"),
-        ):
-            losses = np.sort(shown[width, 2, name][:, at])
-            label = f"{name}, t = {_TIMES[at]:.0f}"
-            axes.plot(
-                losses, share, style, color=colour, label=label if width == widths[0] else None
-            )
-        axes.set_xlabel("loss")
-        axes.set_title(f"K = M = {width}, d = 2M", fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xscale("symlog", linthresh=0.02)
-    figure.axes[0].set_ylabel("share of the starts below")
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
-    remarks = (
+def columns(results: Results) -> list[Column]:
+    """Losses at the three times, and the shares of starts that have learned."""
+    return [
+        number("K = M", "K"),
+        Column("d/M", lambda row: row["d"] / row["K"]),
+        number("projection"),
+        number("starts"),
+        number("median at t = 10", "median_10"),
+        number("at t = 100", "median_100"),
+        number("at t = 1000", "median_1000"),
+        number("10 %", "quantile_10"),
+        number("90 %", "quantile_90"),
+        fraction("learned at t = 100", "learned_100"),
+        fraction("at t = 1,000", "learned_1000"),
+        fraction("still falling", "falling"),
+    ]
+
+
+def remarks(results: Results) -> str:
+    """What the columns mean, and why the horizontal projection does not learn."""
+    return (
         f"Learned: loss below {LEARNED:g}. Still falling: by more than that between t = 900 and 1000. "
-        "The horizontal projection rests wherever no move out of the rows' span helps: a continuum of losses."
+        "The horizontal projection is stationary wherever no move out of the rows' span reduces the loss: a "
+        "continuum of losses."
     )
-    report(args, rows, figure, remarks)
 
 
-if __name__ == "__main__":
-    main()
+def figure(results: Results) -> Figure:
+    """Draw the distributions of losses for d = 2M, a panel for each width."""
+    widths = list(dict.fromkeys(row["K"] for row in results.rows))
+    drawn = Figure(figsize=(3.0 * len(widths) + 0.6, 3.9), layout="constrained")
+    panels = drawn.subplots(1, len(widths), sharey=True, squeeze=False)[0]
+    for axes, width in zip(panels, widths, strict=True):
+        _panel(axes, width, results)
+    panels[0].set_ylabel("share of the starts below")
+    handles = panels[0].get_legend_handles_labels()
+    drawn.legend(*handles, frameon=False, fontsize=8, loc="outside lower center", ncols=4)
+    return drawn
+
+
+def _panel(axes: Axes, width: int, results: Results) -> None:
+    for name, at, colour, style in _CURVES:
+        losses = np.sort(results.arrays[f"losses_{width}_{name}"][:, at])
+        share = (np.arange(len(losses)) + 0.5) / len(losses)
+        axes.plot(losses, share, style, color=colour, label=f"{name}, t = {_TIMES[at]:.0f}")
+    axes.set_xlabel("loss")
+    axes.set_title(f"K = M = {width}, d = {_DRAWN_RATIO}M", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xscale("symlog", linthresh=0.02)
