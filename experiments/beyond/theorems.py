@@ -1,7 +1,7 @@
 r"""Which families are minima, as theorems?
 
 Every row is proved in ball arithmetic (`ol.prove`): fixed points exist, their Hessians' eigenvalues are
-enclosed and have their signs. First all families that `ol.families` knows at each width K = M: the teacher,
+enclosed and have their signs. First all families that `ol.families` finds at each width K = M: the teacher,
 the named branches (compensated and hidden), and those that a search finds, in ansätze of three blocks up to
 K = 24 and of two up to 100. Then those found with one student too many. Last, for α = 1 … 10, two widths
 between which the family becomes a minimum: it is proved to be a saddle at the lower and a minimum at the
@@ -11,20 +11,175 @@ upper one, and one branch to join the two, so that the deciding eigenvalue is 0 
 import math
 from collections.abc import Iterable
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import odelandscape as ol
 
+from ..shared.branches import branch_to, crosses_zero
 from ..shared.draw import BLUE, GREY, ORANGE
-from ..shared.legacy import arguments, report
-from .critical_widths import is_cut, way
+from ..shared.options import Option
+from ..shared.results import Results
+from ..shared.tables import Cell, Column, Row, number
 
+OPTIONS = {
+    "widest": Option(100, 17, "all widths from 6 to this (with --quick each eleventh)", "K"),
+    "surplus": Option(14, 5, "K = M + 1 from M = 6 to this", "M"),
+    "alphas": Option(10, 1, "α = 1 to this of which the width is enclosed", "α"),
+}
 _WIDE = (1_000, 10_000, 1_000_000)
 _DIGITS = 6  # of a critical width
+_MINIMUM, _SADDLE, _GLOBAL = "local minimum", "saddle", "global minimum"
+_COLOURS = {_MINIMUM: BLUE, _SADDLE: ORANGE, "undecided": "black"}
+_FAMILIES, _CRITICAL = "families", "critical width"
+_NOTHING = (math.nan, math.nan)
 
 
-def _runs(numbers: Iterable[int]) -> str:
+def rows(options) -> Results:
+    """Prove all families of each width, and enclose the critical widths."""
+    narrow = range(6, options.widest + 1)
+    widths = (*narrow[::11], _WIDE[-1]) if options.quick else (*narrow, *_WIDE)
+    blocks = 0 if options.quick else None  # 0: the named families only
+    sizes = [(K, K, blocks) for K in widths]
+    sizes += [(M + 1, M, 2) for M in range(6, options.surplus + 1)]
+    found: list[Row] = []
+    certificates: list[Row] = []
+    for K, M, searched in sizes:
+        some = _certificates(ol.families(ol.Problem(K, M), blocks=searched), K, M)
+        found.append(_families_row(K, M, some))
+        certificates += some
+        print(f"K = {K}, M = {M}: {found[-1]['proved']} of {len(some)} proved", flush=True)
+    for alpha in range(1, options.alphas + 1):
+        found.append(_critical_row(alpha))
+        print(f"α = {alpha}: from K = {found[-1]['saddle_at']}", flush=True)
+    verdicts = [one["verdict"] for one in certificates]
+    counts = {verdict: verdicts.count(verdict) for verdict in (_MINIMUM, _SADDLE, _GLOBAL)}
+    facts = {"certificates": len(certificates), "verdicts": counts}
+    return Results(found, facts, _arrays(certificates))
+
+
+def _certificates(points: list[ol.FixedPoint], K: int, M: int) -> list[Row]:
+    """What is proved of each fixed point."""
+    return [
+        {
+            "K": K,
+            "M": M,
+            "branch": point.branch,
+            "anti_aligned": point.anti_aligned,
+            "proved": one.proved,
+            "verdict": one.verdict,
+            "reason": one.reason,
+            "index": one.index or _NOTHING,
+            "loss": _ends(one.loss),
+            "smallest_eigenvalue": _ends(one.eigenvalues[0].value if one.eigenvalues else None),
+        }
+        for point, one in zip(points, map(ol.prove, points), strict=True)
+    ]
+
+
+def _ends(enclosure) -> tuple[float, float]:
+    return _NOTHING if enclosure is None else (enclosure.low, enclosure.high)
+
+
+def _families_row(K: int, M: int, certificates: list[Row]) -> Row:
+    """Counts of what is proved of the families of one width."""
+    verdicts = [one["verdict"] for one in certificates]
+    minima = [one for one in certificates if one["verdict"] == _MINIMUM]
+    smallest = min((one["smallest_eigenvalue"] for one in minima), default=None)
+    alphas = {
+        branch: [one["anti_aligned"] for one in minima if one["branch"] == branch]
+        for branch in ("compensated", "hidden")
+    }
+    return {
+        "what": _FAMILIES,
+        "K": K,
+        "M": M,
+        "families": len(certificates),
+        "proved": sum(one["proved"] for one in certificates),
+        "minima": verdicts.count(_MINIMUM) + verdicts.count(_GLOBAL),
+        "saddles": verdicts.count(_SADDLE),
+        **alphas,
+        "smallest_eigenvalue": smallest and list(smallest),
+    }
+
+
+def _critical_row(alpha: int) -> Row:
+    """Two widths between which a compensated family becomes a minimum, and what is proved at them."""
+    width = alpha + 12
+    problem = ol.Problem(width, width)
+    point = ol.fixed_point(problem, ol.family(problem, alpha))
+    # At this width it may be a minimum already, or not yet.
+    turn = _crossing(problem, point, alpha + 2.0) or _crossing(problem, point, 1000.0)
+    if turn is None:
+        raise ArithmeticError(f"α = {alpha}: no eigenvalue passes 0 up to K = 1000")
+    unit = 10.0 ** (math.floor(math.log10(turn.value)) + 1 - _DIGITS)
+    low = math.floor(turn.value / unit) * unit
+    ends = [branch_to(problem, turn.point, value)[-1].point for value in (low, low + unit)]
+    below, above = (ol.prove(end) for end in ends)
+    joined = ol.prove_between(*ends)
+    deciding = above.eigenvalues[0]
+    return {
+        "what": _CRITICAL,
+        "anti_aligned": alpha,
+        "saddle_at": low,
+        "minimum_at": low + unit,
+        "joined": joined,
+        "minima": int(above.verdict == _MINIMUM),
+        "saddles": int(below.verdict == _SADDLE),
+        "eigenvalue_below": list(_ends(below.eigenvalues[0].value)),
+        "eigenvalue_above": list(_ends(deciding.value)),
+        "representation": deciding.representation,
+    }
+
+
+def _crossing(problem: ol.Problem, point: ol.FixedPoint, stop: float) -> ol.BranchPoint | None:
+    """Where the smallest eigenvalue passes 0 between a point and a width."""
+    return next(filter(crosses_zero, branch_to(problem, point, stop)), None)
+
+
+def _arrays(certificates: list[Row]) -> dict[str, np.ndarray]:
+    """All certificates, an array for each of their numbers and names."""
+    return {key: np.array([one[key] for one in certificates]) for key in certificates[0]}
+
+
+def columns(results: Results) -> list[Column]:
+    """How many families are proved to be minima and saddles, and the eigenvalue that decides."""
+    return [
+        Column("what", _what),
+        Column("K", _width),
+        Column("M", lambda row: row.get("M", "= K")),
+        Column("proved", _proved),
+        number("minima"),
+        number("saddles"),
+        Column("compensated, minima for α =", lambda row: _ranges(row.get("compensated"))),
+        Column("hidden, minima for α =", lambda row: _ranges(row.get("hidden"))),
+        Column("smallest eigenvalue of a minimum", _eigenvalue),
+    ]
+
+
+def _what(row: Row) -> Cell:
+    is_critical = row["what"] == _CRITICAL
+    return f"α = {row['anti_aligned']} becomes a minimum" if is_critical else row["what"]
+
+
+def _width(row: Row) -> Cell:
+    if row["what"] == _FAMILIES:
+        return row["K"]
+    digits = _DIGITS - 1 - math.floor(math.log10(row["saddle_at"]))
+    return f"{row['saddle_at']:.{digits}f} – {row['minimum_at']:.{digits}f}"
+
+
+def _proved(row: Row) -> Cell:
+    if row["what"] == _FAMILIES:
+        return f"{row['proved']} of {row['families']}"
+    return "yes" if row["joined"] and row["minima"] and row["saddles"] else "no"
+
+
+def _ranges(numbers: Iterable[int] | None) -> Cell:
     """1, 2, 3, 5 as 1 – 3, 5."""
+    if numbers is None:
+        return None
     found: list[list[int]] = []
     for n in sorted(set(numbers)):
         if found and n == found[-1][1] + 1:
@@ -34,185 +189,60 @@ def _runs(numbers: Iterable[int]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a} – {b}" for a, b in found) or "none"
 
 
-def _in_a_line(one: ol.Certificate) -> str:
-    if one.index is None:
-        return f"{one.verdict}: {one.reason}"
-    low, high = one.index
-    index = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-    smallest = one.eigenvalues[0].value.short()
+def _eigenvalue(row: Row) -> Cell:
+    if row["what"] == _FAMILIES:
+        return row["smallest_eigenvalue"] and _interval(row["smallest_eigenvalue"])
+    below, above = _interval(row["eigenvalue_below"]), _interval(row["eigenvalue_above"])
+    return f"from {below} to {above}, {row['representation']}"
+
+
+def _interval(ends: list[float]) -> str:
+    """The enclosure with all digits: rounded ones would hold less than what is proved."""
+    return f"[{ends[0]!r}, {ends[1]!r}]"
+
+
+def remarks(results: Results) -> str:
+    """How many certificates there are of each kind."""
+    total, counts = results.facts["certificates"], results.facts["verdicts"]
     return (
-        f"{one.verdict} of index {index}, loss {one.loss.short()}, smallest eigenvalue {smallest}"
+        f"{total} certificates: {counts[_MINIMUM]} local minima, {counts[_SADDLE]} saddles, "
+        f"{counts[_GLOBAL]} global minima of K > M, whose surplus students can be exchanged, "
+        f"{total - sum(counts.values())} undecided. The NPZ file holds all."
     )
 
 
-def _families(K: int, M: int, points: list[ol.FixedPoint]) -> tuple[dict, list[dict]]:
-    certificates = [ol.prove(point) for point in points]
-    told = [
-        {
-            "K": K,
-            "M": M,
-            "branch": point.branch,
-            "anti_aligned": point.anti_aligned,
-            "verdict": one.verdict,
-            "proved": _in_a_line(one),
-        }
-        for point, one in zip(points, certificates, strict=True)
-    ]
-    minima = [one for one in certificates if one.verdict == "local minimum"]
-    closest = min((c.eigenvalues[0].value for c in minima), key=lambda x: x.low, default=None)
-    row = {
-        "what": "families",
-        "K": K,
-        "M": M,
-        "proved": f"{sum(one.proved for one in certificates)} of {len(points)}",
-        "minima": sum(one.verdict.endswith("minimum") for one in certificates),
-        "saddles": sum(one.verdict == "saddle" for one in certificates),
-        "compensated, minima for α =": _alphas(told, "compensated"),
-        "hidden, minima for α =": _alphas(told, "hidden"),
-        "smallest eigenvalue of a minimum": closest and closest.short(),
-    }
-    return row, told
-
-
-def _alphas(told: list[dict], branch: str) -> str:
-    return _runs(
-        one["anti_aligned"]
-        for one in told
-        if one["branch"] == branch and one["verdict"] == "local minimum"
-    )
-
-
-def _turns(problem: ol.Problem, point: ol.FixedPoint, stop: float) -> ol.BranchPoint | None:
-    """Where the smallest eigenvalue passes 0 on the way to a width."""
-    return next(filter(is_cut, way(problem, point, stop)), None)
-
-
-def _critical(alpha: int) -> dict:
-    width = alpha + 12
-    problem = ol.Problem(width, width)
-    point = ol.fixed_point(problem, ol.family(problem, alpha))
-    # At this width it may be a minimum already, or not yet.
-    turn = _turns(problem, point, alpha + 2.0) or _turns(problem, point, 1000.0)
-    assert turn is not None
-    unit = 10.0 ** (math.floor(math.log10(turn.value)) + 1 - _DIGITS)
-    low = math.floor(turn.value / unit) * unit
-    ends = []
-    for value in (low, low + unit):
-        ends.append(way(problem, turn.point, value)[-1].point)
-    below, above = (ol.prove(end) for end in ends)
-    joined = ol.prove_between(*ends)
-    signs = (below.verdict, above.verdict) == ("saddle", "local minimum")
-    first, second = (one.eigenvalues[0] for one in (below, above))
-    digits = _DIGITS - 1 - math.floor(math.log10(turn.value))
-    return {
-        "what": f"α = {alpha} becomes a minimum",
-        "K": f"{low:.{digits}f} – {low + unit:.{digits}f}",
-        "M": "= K",
-        "proved": "yes" if joined and signs else "no",
-        "minima": int(above.verdict == "local minimum"),
-        "saddles": int(below.verdict == "saddle"),
-        "compensated, minima for α =": None,
-        "hidden, minima for α =": None,
-        "smallest eigenvalue of a minimum": f"from {first.value.short()} to {second.value.short()}, "
-        f"{second.representation}",
-    }
-
-
-def _figure(told: list[dict], critical: dict[int, float]) -> Figure:
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    for axes, branch in zip(
-        figure.subplots(1, 2, sharey=True), ("compensated", "hidden"), strict=True
-    ):
-        for verdict, colour in (
-            ("local minimum", BLUE),
-            ("saddle", ORANGE),
-            ("undecided", "black"),
-        ):
-            some = [x for x in told if (x["branch"], x["verdict"]) == (branch, verdict)]
-            if not some:
-                continue
-            axes.plot(
-                [x["K"] for x in some],
-                [x["anti_aligned"] for x in some],
-                "s",
-                color=colour,
-                markersize=2,
-                label=f"proved: {verdict}" if verdict != "undecided" else verdict,
-            )
-        if branch == "compensated":
-            axes.plot(
-                list(critical.values()),
-                list(critical),
-                "|",
-                color=GREY,
-                markersize=9,
-                label="it becomes one, to 6 digits",
-            )
+def figure(results: Results) -> Figure:
+    """Draw what the named families are proved to be, against the width."""
+    drawn = Figure(figsize=(9, 4.6), layout="constrained")
+    panels = drawn.subplots(1, 2, sharey=True)
+    for axes, branch in zip(panels, ("compensated", "hidden"), strict=True):
+        _draw_verdicts(axes, results, branch)
         axes.set_title(f"{branch} branch", fontsize=10)
         axes.set_xlabel("K = M")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("α, anti-aligned students")
-    figure.suptitle("Named families; where it is white none was found", fontsize=11)
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(),
-        frameon=False,
-        fontsize=8,
-        loc="outside lower center",
-        ncols=4,
-        markerscale=2,
+    critical = [row for row in results.rows if row["what"] == _CRITICAL]
+    panels[0].plot(
+        [row["saddle_at"] for row in critical],
+        [row["anti_aligned"] for row in critical],
+        "|",
+        color=GREY,
+        markersize=9,
+        label="it becomes one, to 6 digits",
     )
-    return figure
+    panels[0].set_ylabel("α, anti-aligned students")
+    drawn.suptitle("Named families; where it is white none was found", fontsize=11)
+    handles = panels[0].get_legend_handles_labels()
+    place = dict(loc="outside lower center", ncols=4, markerscale=2)
+    drawn.legend(*handles, frameon=False, fontsize=8, **place)
+    return drawn
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "theorems",
-        __doc__,
-        argv,
-        widest=dict(type=int, default=100, metavar="K", help="all widths from 6 to this (100)"),
-        surplus=dict(type=int, default=14, metavar="M", help="K = M + 1 from M = 6 to this (14)"),
-        alphas=dict(type=int, default=10, metavar="α", help="widths of which α = 1, 2, … (10)"),
-    )
-    widths, surplus, alphas = (
-        (*range(6, args.widest + 1), *_WIDE),
-        range(6, args.surplus + 1),
-        args.alphas,
-    )
-    if args.quick:
-        widths, surplus, alphas = (6, 17, 1_000_000), (), 1
-    rows, told = [], []
-    blocks = 0 if args.quick else None  # 0: the named families only
-    for K in widths:
-        row, some = _families(K, K, ol.families(ol.Problem(K, K), blocks=blocks))
-        rows.append(row)
-        told += some
-        print(f"K = M = {K}: {row['proved']}", flush=True)
-    for M in surplus:
-        row, some = _families(M + 1, M, ol.families(ol.Problem(M + 1, M), blocks=2))
-        rows.append(row)
-        told += some
-        print(f"K = {M + 1}, M = {M}: {row['proved']}", flush=True)
-    critical = {}
-    for alpha in range(1, alphas + 1):
-        rows.append(_critical(alpha))
-        critical[alpha] = float(rows[-1]["K"].split(" – ")[0])
-        print(f"α = {alpha}: {rows[-1]['K']}", flush=True)
-    verdicts = ("local minimum", "saddle", "global minimum")
-    count = {x: sum(one["verdict"] == x for one in told) for x in verdicts}
-    open_ = len(told) - sum(count.values())
-    remarks = (
-        f"{len(told)} certificates: {count['local minimum']} local minima, {count['saddle']} saddles, "
-        f"{count['global minimum']} global minima of K > M, whose surplus students can be exchanged, {open_} "
-        "undecided. The JSON has all."
-    )
-    drawn = [x for x in told if x["K"] == x["M"] <= args.widest]
-    kept = [
-        f"K = {x['K']}, M = {x['M']}, {x['branch']}, α = {x['anti_aligned']}: {x['proved']}"
-        for x in told
-    ]
-    report(args, rows, _figure(drawn, critical), remarks, levels={"certificates": kept})
-
-
-if __name__ == "__main__":
-    main()
+def _draw_verdicts(axes: Axes, results: Results, branch: str) -> None:
+    arrays, widest = results.arrays, results.options["widest"]
+    drawn = (arrays["K"] == arrays["M"]) & (arrays["K"] <= widest) & (arrays["branch"] == branch)
+    for verdict, colour in _COLOURS.items():
+        some = drawn & (arrays["verdict"] == verdict)
+        if some.any():
+            label = verdict if verdict == "undecided" else f"proved: {verdict}"
+            style = dict(color=colour, markersize=2, label=label)
+            axes.plot(arrays["K"][some], arrays["anti_aligned"][some], "s", **style)
