@@ -1,9 +1,9 @@
 r"""Do the equations hold for readouts of either sign, trained or not, and for K ≠ M?
 
 Students and teachers have readouts of both signs and differ in number, the teacher is correlated, and the
-second layer learns too (2L-GD) or does not. Networks are trained in two ways, on fresh inputs one at a time
+second layer is trained too (2L-GD) or is not. Networks are trained in two ways, on fresh inputs one at a time
 (online SGD, means of many) and by full gradient descent on the population loss (one, with small steps, whose
-error falls with the step), and held against the ODE of each.
+error falls with the step), and compared with the ODE of each.
 """
 
 import jax
@@ -15,16 +15,46 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ..shared.draw import BLUE, ORANGE
-from ..shared.legacy import arguments, report
 from ..shared.networks import Comparison, compare, points
+from ..shared.options import Option
+from ..shared.results import Results
+from ..shared.tables import Column, Row, number, rounded
 
+OPTIONS = {
+    "dimension": Option(1000, 200, "dimension of the networks", "d"),
+    "networks": Option(48, 8, "networks for each mean"),
+    "time": Option(20.0, 4.0, "time to which they are trained", "t"),
+}
 _CASES = (  # students' readouts, teachers' readouts
     ((0.5, -0.8, 0.6, -0.4), (1.0, -1.0)),
     ((0.6, -0.5), (1.0, 0.7, -0.8)),
 )
 _ACTIVATIONS = {"ReLU": ol.ReLU(), "erf": ol.Erf()}
 _RATE = 0.3
-_STEP = 0.01
+_STEP, _DESCENT_END = 0.01, 10
+_LABELS = {1: "second layer fixed", 2: "second layer trained"}
+_COLOURS = {1: BLUE, 2: ORANGE}
+
+
+def rows(options) -> Results:
+    """Train networks of each case with the second layer fixed and trained, and solve the ODE."""
+    cases, names = _CASES, tuple(_ACTIVATIONS)
+    if options.quick:
+        cases, names = cases[:1], names[:1]
+    times = np.linspace(0, options.time, 11)
+    found: list[Row] = []
+    data: dict[str, np.ndarray] = {}
+    for (v, readout), name in ((case, name) for case in cases for name in names):
+        problem, weights = _setting(v, readout, _ACTIVATIONS[name], options.dimension)
+        for layers in _LABELS:
+            flow = ol.OnlineSGD(_RATE, train_readout=layers == 2)
+            one = compare(problem, flow, weights, times, options.networks)
+            limit = ol.TwoLayerFlow() if layers == 2 else ol.GradientFlow()
+            gaps = _descent(problem, limit, weights, times[times <= _DESCENT_END])
+            data |= _curves(len(found), one)
+            found.append({**_size(problem), "activation": name, **_row(layers, one, gaps)})
+        print(f"K = {problem.students}, M = {problem.teachers}, {name}: done", flush=True)
+    return Results(found, data=data)
 
 
 def _setting(v, readout, activation, d: int) -> tuple[ol.Problem, ol.Weights]:
@@ -45,71 +75,84 @@ def _descent(problem, flow, weights, times) -> tuple[float, float]:
     return first, second
 
 
-def _panel(axes: Axes, title: str, pair: dict[str, Comparison]) -> None:
-    for (label, one), colour in zip(pair.items(), (BLUE, ORANGE), strict=True):
-        axes.plot(one.times, one.theory[:, 0], color=colour, linewidth=1.2)
-        points(axes, one, colour, label)
-    axes.set_title(title, fontsize=9)
+def _size(problem: ol.Problem) -> Row:
+    return {"K": problem.students, "M": problem.teachers}
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "signed_readouts",
-        __doc__,
-        argv,
-        dimension=dict(type=int, default=1000, metavar="d", help="of the networks (1000)"),
-        networks=dict(type=int, default=48, metavar="N", help="for each mean (48)"),
-    )
-    d, networks, end = args.dimension, args.networks, 20.0
-    cases, names = _CASES, tuple(_ACTIVATIONS)
-    if args.quick:
-        d, networks, end = 200, 8, 4.0
-        cases, names = cases[:1], names[:1]
-    times = np.linspace(0, end, 11)
-    rows = []
-    figure = Figure(figsize=(8.4, 6), layout="constrained")
-    panels = figure.subplots(len(cases), len(names), squeeze=False)
-    settings = [(case, name) for case in cases for name in names]
-    for axes, ((v, readout), name) in zip(panels.flat, settings, strict=True):
-        problem, weights = _setting(v, readout, _ACTIVATIONS[name], d)
-        pair = {}
-        for label, trained in (("second layer fixed", False), ("second layer trained", True)):
-            flow = ol.OnlineSGD(_RATE, train_readout=trained)
-            one = pair[label] = compare(problem, flow, weights, times, networks)
-            limit = ol.TwoLayerFlow() if trained else ol.GradientFlow()
-            coarse, fine = _descent(problem, limit, weights, times[times <= 10])
-            rows.append(
-                {
-                    "K": problem.students,
-                    "M": problem.teachers,
-                    "activation": name,
-                    "layers trained": 1 + trained,
-                    "last loss, theory": float(one.theory[-1, 0]),
-                    "last loss, networks": float(one.mean[-1, 0]),
-                    "standard error": float(one.error[-1, 0]),
-                    "worst deviation of the loss / SE": round(
-                        float(one.z[np.abs(one.z[:, 0]).argmax(), 0]), 2
-                    ),
-                    "rms of all deviations / SE": round(float(np.sqrt((one.z**2).mean())), 2),
-                    f"GD − ODE, step {_STEP}": coarse,
-                    "step a quarter": fine,
-                }
-            )
-        _panel(axes, f"K = {problem.students}, M = {problem.teachers}, {name}", pair)
-        print(f"K = {problem.students}, M = {problem.teachers}, {name}: done", flush=True)
+def _row(layers: int, one: Comparison, descent: tuple[float, float]) -> Row:
+    worst = int(np.abs(one.z[:, 0]).argmax())
+    return {
+        "trained_layers": layers,
+        "theory": float(one.theory[-1, 0]),
+        "mean": float(one.mean[-1, 0]),
+        "standard_error": float(one.error[-1, 0]),
+        "worst_z": float(one.z[worst, 0]),
+        "rms_z": float(np.sqrt((one.z**2).mean())),
+        "descent_gap": descent[0],
+        "descent_gap_quarter_step": descent[1],
+    }
+
+
+def _curves(number: int, one: Comparison) -> dict[str, np.ndarray]:
+    """Losses of the networks of a row, and the ODE's."""
+    return {
+        f"times_{number}": one.times,
+        f"theory_{number}": one.theory[:, 0],
+        f"networks_{number}": one.networks[..., 0],
+    }
+
+
+def columns(results: Results) -> list[Column]:
+    """Deviations of the networks from the ODE."""
+    return [
+        number("K"),
+        number("M"),
+        number("activation"),
+        number("layers trained", "trained_layers"),
+        number("last loss, theory", "theory"),
+        number("last loss, networks", "mean"),
+        number("standard error", "standard_error"),
+        rounded("worst deviation of the loss / SE", "worst_z", 2),
+        rounded("rms of all deviations / SE", "rms_z", 2),
+        number(f"GD − ODE, step {_STEP}", "descent_gap"),
+        number("step a quarter", "descent_gap_quarter_step"),
+    ]
+
+
+def remarks(results: Results) -> str:
+    """Where the error of gradient descent comes from."""
+    return "The error of gradient descent falls with its step: it is the step's."
+
+
+def figure(results: Results) -> Figure:
+    """Draw the losses against time: a row of panels for each size, a column for each activation."""
+    sizes = list(dict.fromkeys((row["K"], row["M"]) for row in results.rows))
+    names = list(dict.fromkeys(row["activation"] for row in results.rows))
+    drawn = Figure(figsize=(8.4, 6), layout="constrained")
+    panels = drawn.subplots(len(sizes), len(names), squeeze=False)
+    for line, size in zip(panels, sizes, strict=True):
+        for axes, name in zip(line, names, strict=True):
+            _panel(axes, size, name, results)
     panels[0, 0].legend(frameon=False)
     for axes in panels[:, 0]:
         axes.set_ylabel("population loss")
-    figure.suptitle(
-        f"Readouts of both signs, online SGD with η = {_RATE}: ODE (lines), means of {networks} networks "
-        f"with d = {d}",
+    options = results.options
+    drawn.suptitle(
+        f"Readouts of both signs, online SGD with η = {_RATE}: ODE (lines), means of {options['networks']} "
+        f"networks with d = {options['dimension']}",
         fontsize=10,
     )
-    report(
-        args, rows, figure, "The error of gradient descent falls with its step: it is the step's."
-    )
+    return drawn
 
 
-if __name__ == "__main__":
-    main()
+def _panel(axes: Axes, size: tuple[int, int], name: str, results: Results) -> None:
+    arrays = results.arrays
+    for at, row in enumerate(results.rows):
+        if (row["K"], row["M"], row["activation"]) != (*size, name):
+            continue
+        layers = row["trained_layers"]
+        times, theory = arrays[f"times_{at}"], arrays[f"theory_{at}"]
+        axes.plot(times, theory, color=_COLOURS[layers], linewidth=1.2)
+        one = Comparison(times, theory[:, None], arrays[f"networks_{at}"][..., None])
+        points(axes, one, _COLOURS[layers], _LABELS[layers])
+    axes.set_title(f"K = {size[0]}, M = {size[1]}, {name}", fontsize=9)
