@@ -1,9 +1,9 @@
 r"""Do the blocks of R remain where teachers are random and of finite dimension (paper, Figure 10)?
 
 For each d, ten random teachers (T ≠ I), and of the ends of gradient flow for each the first local minimum
-with one anti-aligned student. Students are sorted by alignment, the anti-aligned one last. Told are the
-overlaps on the diagonal of R, and how much the others fluctuate about the mean of their block, against their
-values at the fixed point of T = I, where blocks are constant.
+with one anti-aligned student. Students are sorted by alignment, the anti-aligned one last. Reported are the
+overlaps on the diagonal of R, and how much the others fluctuate about the mean of their block (standard
+deviations), beside their values at the fixed point of T = I, where blocks are constant.
 """
 
 import numpy as np
@@ -12,95 +12,123 @@ from matplotlib.figure import Figure
 import odelandscape as ol
 
 from ..shared.draw import arranged, matrix
-from ..shared.legacy import arguments, report
 from ..shared.networks import slope
+from ..shared.results import Results
+from ..shared.tables import Cell, Column, Row, fixed, number
 from ..shared.teachers import ends, state, teacher
 
+OPTIONS = {}
 _WIDTH = 10
 _DIMENSIONS = (50, 200, 1000)
 _STATES = 10
 _SEEDS = 24  # more, where none of these ends with one anti-aligned student
+_ENTRIES = {  # of R, with its anti-aligned student last
+    "aligned": "aligned",
+    "anti_aligned": "anti-aligned",
+    "among_aligned": "among aligned",
+    "aligned_its_teacher": "aligned, its teacher",
+    "it_other_teachers": "it, other teachers",
+}
 
 
-def _first(width: int, d: int, number: int) -> ol.OrderParameters:
-    """Of the ends with one anti-aligned student that of the first seed."""
-    seeds = _SEEDS
+def rows(options) -> Results:
+    """Find the states of each dimension, and the fixed point of T = I."""
+    dimensions, states = ((50,), 3) if options.quick else (_DIMENSIONS, _STATES)
+    found, data = [], {}
+    for d in dimensions:
+        many = np.array([_sorted(_first(_WIDTH, d, seed)) for seed in range(states)])
+        found.append({"K": _WIDTH, "d": d, "states": states} | _numbers(many))
+        data[f"R_{d}"] = many
+        print(f"d = {d}: done", flush=True)
+    if not options.quick:
+        known = ol.Problem(_WIDTH, _WIDTH)
+        point = _sorted(ol.fixed_point(known, ol.family(known, 1)).overlaps)
+        found.append({"K": _WIDTH, "d": None, "states": None} | _numbers(point[None]))
+    return Results(found, data=data)
+
+
+def _first(width: int, d: int, seed: int) -> ol.OrderParameters:
+    """Of the ends with one anti-aligned student that of the first start."""
+    count = _SEEDS
     while True:
-        runs = ends(teacher(width, d, number), d, number, seeds)
+        runs = ends(teacher(width, d, seed), d, seed, count)
         found = (runs.outcome == "local_minimum") & (runs.anti_aligned == 1)
         if found.any():
             return state(runs, int(found.argmax()))
-        seeds *= 4
+        count *= 4
 
 
-def _sorted(seen: ol.OrderParameters) -> tuple[np.ndarray, list[float], list[float]]:
-    """R with the anti-aligned student last, and where its block lines are."""
-    R = np.asarray(seen.R)
-    rows, columns, across, down = arranged(R, np.sqrt(np.diagonal(seen.Q)))
-    return R[np.ix_(rows, columns)], across, down
+def _sorted(found: ol.OrderParameters) -> np.ndarray:
+    """R with the anti-aligned student last."""
+    R = np.asarray(found.R)
+    students, teachers, *_ = arranged(R, np.sqrt(np.diagonal(found.Q)))
+    return R[np.ix_(students, teachers)]
 
 
-def _row(d: int | None, many: np.ndarray) -> dict:
-    """Of R (N, K, K), anti-aligned students last."""
-    width = many.shape[1]
+def _numbers(many: np.ndarray) -> Row:
+    """Means and standard deviations in each block of R (N, K, K), anti-aligned students last."""
     diagonal = np.diagonal(many, axis1=1, axis2=2)
-    aligned = ~np.eye(width - 1, dtype=bool)
-    blocks = {
-        "among aligned": many[:, :-1, :-1][:, aligned],
-        "aligned, its teacher": many[:, :-1, -1],
-        "it, other teachers": many[:, -1, :-1],
-    }
-    row = {"K = M": width, "d": d, "states": len(many) if d else None}
-    for name, x in {"aligned": diagonal[:, :-1], "anti-aligned": diagonal[:, -1], **blocks}.items():
-        row[name] = round(float(x.mean()), 5)
-        row[f"{name}: spread"] = round(float(x.std(ddof=1)), 5) if d else None
-    off = np.sqrt(np.mean(np.concatenate([(x - x.mean()).ravel() for x in blocks.values()]) ** 2))
-    row["off-diagonal spread"] = round(float(off), 5) if d else None
-    row["· √d"] = round(float(off * np.sqrt(d)), 3) if d else None
-    row["lowest on the diagonal"] = int((many.min(axis=(1, 2)) == diagonal[:, -1]).sum())
+    off_diagonal = ~np.eye(many.shape[1] - 1, dtype=bool)
+    blocks = [many[:, :-1, :-1][:, off_diagonal], many[:, :-1, -1], many[:, -1, :-1]]
+    several, row = len(many) > 1, {}
+    for name, x in zip(_ENTRIES, [diagonal[:, :-1], diagonal[:, -1], *blocks], strict=True):
+        row[name] = float(x.mean())
+        row[f"{name}_std"] = float(x.std(ddof=1)) if several else None
+    off = np.sqrt(np.mean(np.concatenate([(x - x.mean()).ravel() for x in blocks]) ** 2))
+    row["off_diagonal_std"] = float(off) if several else None
+    row["lowest_on_diagonal"] = int((many.min(axis=(1, 2)) == diagonal[:, -1]).sum())
     return row
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments("figure10", __doc__, argv)
-    dimensions, states = _DIMENSIONS, _STATES
-    if args.quick:
-        dimensions, states = (50,), 3
-    figure = Figure(
-        figsize=(0.8 + 1.05 * states, 0.5 + 1.15 * len(dimensions)), layout="constrained"
+def columns(results: Results) -> list[Column]:
+    """Means and standard deviations of the entries of each block."""
+    made = [number("K = M", "K"), number("d"), number("states")]
+    for name, heading in _ENTRIES.items():
+        made += [fixed(heading, name, 5), fixed(f"{heading}: SD", f"{name}_std", 5)]
+    return [
+        *made,
+        fixed("off-diagonal SD", "off_diagonal_std", 5),
+        Column("· √d", _scaled),
+        number("lowest on the diagonal", "lowest_on_diagonal"),
+    ]
+
+
+def _scaled(row: Row) -> Cell:
+    return None if row["d"] is None else f"{row['off_diagonal_std'] * np.sqrt(row['d']):.3f}"
+
+
+def remarks(results: Results) -> str:
+    """Whether the anti-aligned student keeps the lowest overlap, and how fluctuations fall."""
+    rows = [row for row in results.rows if row["d"] is not None]
+    text = (
+        f"In {sum(row['lowest_on_diagonal'] for row in rows)} of {sum(row['states'] for row in rows)} states "
+        "the lowest overlap of all is the anti-aligned student's with its own teacher."
     )
-    panels = figure.subplots(len(dimensions), states, squeeze=False)
-    rows, picture = [], None
-    for line, d in zip(panels, dimensions, strict=True):
-        found = [_sorted(_first(_WIDTH, d, number)) for number in range(states)]
-        for axes, (R, across, down) in zip(line, found, strict=True):
-            picture = matrix(axes, R, across, down)
-        line[0].set_ylabel(f"d = {d}")
-        rows.append(_row(d, np.array([R for R, *_ in found])))
-        print(f"d = {d}: done", flush=True)
-    clear = sum(row["lowest on the diagonal"] for row in rows)
-    remarks = (
-        f"In {clear} of {states * len(dimensions)} states the lowest overlap of all is the anti-aligned "
-        "student's with its own teacher."
-    )
-    if not args.quick:
-        off = np.array([row["off-diagonal spread"] for row in rows])
-        power, half = slope(np.array(dimensions, float), off)
-        remarks += (
+    if len(rows) > 2:
+        d, off = (
+            np.array([row[name] for row in rows], float) for name in ("d", "off_diagonal_std")
+        )
+        power, half = slope(d, off)
+        text += (
             f" Fluctuations about the blocks fall as d^({power:.2f} ± {half:.2f}) (95 %): they grow as d "
             "decreases and the blocks remain, as the paper says. The last row is the fixed point of T = I."
         )
-        known = ol.Problem(_WIDTH, _WIDTH)
-        point = ol.fixed_point(known, ol.family(known, 1))
-        rows.append(_row(None, _sorted(point.overlaps)[0][None]))
-    assert picture is not None
-    figure.colorbar(picture, ax=panels, label="overlap", shrink=0.7)
-    figure.suptitle(
-        f"R of states with α = 1, K = M = {_WIDTH}, each of another random teacher", fontsize=10
-    )
-    report(args, rows, figure, remarks)
+    return text
 
 
-if __name__ == "__main__":
-    main()
+def figure(results: Results) -> Figure:
+    """Draw R of each state, a line for each dimension."""
+    rows = [row for row in results.rows if row["d"] is not None]
+    states = rows[0]["states"]
+    size = 0.8 + 1.05 * states, 0.5 + 1.15 * len(rows)
+    drawn = Figure(figsize=size, layout="constrained")
+    panels = drawn.subplots(len(rows), states, squeeze=False)
+    for line, row in zip(panels, rows, strict=True):
+        for axes, R in zip(line, results.arrays[f"R_{row['d']}"], strict=True):
+            before_anti_aligned = [int((np.diagonal(R) >= 0).sum()) - 0.5]
+            picture = matrix(axes, R, before_anti_aligned, before_anti_aligned)
+        line[0].set_ylabel(f"d = {row['d']}")
+    drawn.colorbar(picture, ax=panels, label="overlap", shrink=0.7)
+    title = f"R of states with α = 1, K = M = {_WIDTH}, each of another random teacher"
+    drawn.suptitle(title, fontsize=10)
+    return drawn

@@ -7,69 +7,159 @@ students, those of the best minima leave the teachers' span if the dimension let
 K = 4, M = 3 are in the table with d = M and d = 2M, too.
 """
 
-from ..shared.draw import overlaps_figure
-from ..shared.legacy import arguments, report
-from ..shared.ngd import grouped, level_row, reversed_pairs
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import odelandscape as ol
+from odelandscape.classify import align
+from odelandscape.summary import FamilyRow
+
+from ..shared.draw import state_arrays, states_figure
+from ..shared.matrices import grouped
+from ..shared.options import starts
 from ..shared.published import TABLE_4B, THRESHOLDS_4B
+from ..shared.results import Results
 from ..shared.shares import interval
 from ..shared.sweeps import family_counts, swept
+from ..shared.tables import Cell, Column, Row, fixed, number, share
 
+OPTIONS = {"seeds": starts(default=1000, quick=128)}
 _SIZES = ((17, 1), (17, 2), (3, 1), (3, 2), (2, 1), (2, 2))  # M, d / M
 _LOWEST, _HIGHER = 2, 4  # panels
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "figure14",
-        __doc__,
-        argv,
-        seeds=dict(type=int, default=1000, metavar="N", help="starts of each (1,000)"),
-    )
-    sizes = _SIZES
-    if args.quick:
-        sizes, args.seeds = ((5, 1),), 128
-    rows, found, told = [], {}, []
-    for M, times in sizes:
-        runs = swept(args, M + 1, M, "ngd", dimension=times * M)
-        rows += [level_row(runs, family) for family in runs.summary().families]
-        found[f"K = {M + 1}, M = {M}, d = {runs.dimension}"] = family_counts(runs)
-        below = THRESHOLDS_4B.get(M, 0.1)
-        share = interval(int((runs.loss < below).sum()), len(runs))
-        told.append(
-            f"{share} % below {below:g} at K = {M + 1}, d = {runs.dimension} (paper: {TABLE_4B[M].global_share} %)"
-        )
-    M, _ = sizes[0]
-    runs = swept(args, M + 1, M, "ngd", dimension=M)
-    below = THRESHOLDS_4B.get(M, 0.1)
+def rows(options) -> Results:
+    """Describe the levels of each sweep, and take a state of the commonest ones of the first."""
+    sizes = ((5, 1),) if options.quick else _SIZES
+    sweeps = [swept(options, M + 1, M, "ngd", dimension=times * M) for M, times in sizes]
+    shown = _shown(sweeps[0])
+    facts = {
+        "panels": [_panel(sweeps[0], family) for family in shown],
+        "sweeps": [_sweep(runs) for runs in sweeps],
+    }
+    found = [_level(runs, family) for runs in sweeps for family in runs.summary().families]
+    return Results(found, facts, state_arrays([grouped(sweeps[0], one)[0] for one in shown]))
+
+
+def _threshold(runs: ol.Sweep) -> float:
+    """The loss below which the paper calls an end global."""
+    return THRESHOLDS_4B.get(runs.problem.teachers, 0.1)
+
+
+def _size(runs: ol.Sweep) -> dict[str, int]:
+    return {"K": runs.problem.students, "M": runs.problem.teachers, "d": runs.dimension}
+
+
+def _sweep(runs: ol.Sweep) -> dict[str, Any]:
+    below = _threshold(runs)
+    counts = {"starts": len(runs), "threshold": below, "below": int((runs.loss < below).sum())}
+    return _size(runs) | counts | {"families": family_counts(runs)}
+
+
+def _level(runs: ol.Sweep, family: FamilyRow) -> Row:
+    state, ansatz = grouped(runs, family)
+    Q, R = np.asarray(state.Q), np.asarray(state.R)
+    surplus = align(R, np.sqrt(np.diagonal(Q))).order[-1]
+    outside = np.diagonal(Q - R @ R.T)  # squared lengths, as T is the identity
+    return _size(runs) | {
+        "loss": family.loss,
+        "outcome": family.outcome,
+        "count": family.count,
+        "starts": len(runs),
+        "anti_aligned": family.anti_aligned,
+        "reversed_pairs": _reversed_pairs(state),
+        "groups": None if ansatz is None else ol.describe(ansatz),
+        "surplus_length": float(np.sqrt(Q[surplus, surplus])),
+        "surplus_largest": float(R[surplus].max()),
+        "surplus_smallest": float(R[surplus].min()),
+        "outside": float(np.sqrt(max(outside.max(), 0))),
+    }
+
+
+def _reversed_pairs(state: ol.OrderParameters) -> int:
+    """Count the students that are anti-aligned with the teacher that is theirs alone: the surplus student,
+    which has none, is not counted."""
+    R = np.asarray(state.R)
+    order, teacher, _ = align(R, np.sqrt(np.diagonal(state.Q)))
+    pairs = R.shape[1]
+    return int((R[order[:pairs], teacher[:pairs]] < 0).sum())
+
+
+def _shown(runs: ol.Sweep) -> list[FamilyRow]:
+    """The commonest levels below and above the threshold, in the order of their losses."""
+    below = _threshold(runs)
     common = sorted(runs.summary().families, key=lambda family: -family.count)
     lowest = [family for family in common if family.loss < below][:_LOWEST]
     higher = [family for family in common if family.loss >= below][:_HIGHER]
-    panels = []
-    for family in sorted(lowest + higher, key=lambda family: family.loss):
-        state, groups = grouped(runs, family)
-        caption = (
-            f"L = {family.loss:.6f}\n{100 * family.fraction:.1f} % of starts\n"
-            f"groups of {(groups or '?').split(':')[0]}\n{reversed_pairs(state)} pairs reversed"
-        )
-        panels.append((caption, state))
-    figure = overlaps_figure(panels, f"nGD, K = {M + 1}, M = {M}, d = {M}")
-    best, *others = [row for row in rows if (row["M"], row["d"]) == (M, M)]
-    above = [row for row in others if row["level"] >= below]
-    words = "teachers in groups: students"
-    alike = [row for row in above if f"+{row['of these in pairs']}:" in (row[words] or "")]
-    remarks = (
-        f"{'; '.join(told)}. At the lowest level of K = {M + 1} {best['of these in pairs']} pairs are "
-        f"reversed, and the surplus student, of length {best['surplus student: length']:g}, has overlaps of "
-        f"{best['smallest']:g} to {best['largest overlap']:g}: it is not silenced, and no loss is 0."
+    return sorted(lowest + higher, key=lambda family: family.loss)
+
+
+def _panel(runs: ol.Sweep, family: FamilyRow) -> dict[str, Any]:
+    level = _level(runs, family)
+    kept = ("K", "M", "d", "loss", "count", "starts", "groups", "reversed_pairs")
+    return {key: level[key] for key in kept}
+
+
+def columns(results: Results) -> list[Column]:
+    """The levels, their groups, and the surplus student."""
+    return [
+        *(number(name) for name in ("K", "M", "d")),
+        number("level", "loss"),
+        Column("outcome", _outcome),
+        share("share, % (95 %)", "count"),
+        number("anti-aligned", "anti_aligned"),
+        number("of these in pairs", "reversed_pairs"),
+        number("teachers in groups: students", "groups"),
+        fixed("surplus student: length", "surplus_length", 6),
+        fixed("largest overlap", "surplus_largest", 4),
+        fixed("smallest", "surplus_smallest", 4),
+        fixed("outside the span", "outside", 4),
+    ]
+
+
+def _outcome(row: Row) -> Cell:
+    return row["outcome"].replace("_", " ")
+
+
+def remarks(results: Results) -> str:
+    """Shares below the threshold, the surplus student at the lowest level, and the groups above."""
+    sweeps = results.facts["sweeps"]
+    shares = (
+        f"{interval(s['below'], s['starts'])} % below {s['threshold']:g} at K = {s['K']}, d = {s['d']} "
+        f"(paper: {TABLE_4B[s['M']].global_share} %)"
+        for s in sweeps
     )
-    if above:
-        remarks += (
-            f" In {len(alike)} of the {len(above)} levels above {below:g} the second group is the reversed "
-            f"pairs: {', '.join(str(row['of these in pairs']) for row in alike)}."
-        )
-    report(args, rows, figure, remarks, levels=found)
+    first = sweeps[0]
+    best, *others = [
+        row for row in results.rows if (row["M"], row["d"]) == (first["M"], first["d"])
+    ]
+    text = (
+        f"{'; '.join(shares)}. At the lowest level of K = {best['K']} {best['reversed_pairs']} pairs are "
+        f"reversed, and the surplus student, of length {best['surplus_length']:g}, has overlaps of "
+        f"{best['surplus_smallest']:.4f} to {best['surplus_largest']:.4f}: it is not inactive, and no loss "
+        "is 0."
+    )
+    above = [row for row in others if row["loss"] >= first["threshold"]]
+    if not above:
+        return text
+    alike = [row for row in above if f"+{row['reversed_pairs']}:" in (row["groups"] or "")]
+    return (
+        f"{text} In {len(alike)} of the {len(above)} levels above {first['threshold']:g} the second group is "
+        f"the reversed pairs: {', '.join(str(row['reversed_pairs']) for row in alike)}."
+    )
 
 
-if __name__ == "__main__":
-    main()
+def figure(results: Results) -> Figure:
+    """Draw Q and R of the commonest levels."""
+    panels = results.facts["panels"]
+    size = ", ".join(f"{key} = {panels[0][key]}" for key in ("K", "M", "d"))
+    return states_figure(results.arrays, [_caption(panel) for panel in panels], f"nGD, {size}")
+
+
+def _caption(panel: dict[str, Any]) -> str:
+    return (
+        f"L = {panel['loss']:.6f}\n{100 * panel['count'] / panel['starts']:.1f} % of starts\n"
+        f"groups of {(panel['groups'] or '?').split(':')[0]}\n{panel['reversed_pairs']} pairs reversed"
+    )

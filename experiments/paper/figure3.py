@@ -1,9 +1,9 @@
-r"""Do spurious minima withstand noise on the weights, and with one student more, too (paper, Figure 3)?
+r"""Are spurious minima stable under noise on the weights, and with one student more, too (paper, Figure 3)?
 
-The fixed points with α = 1, 2, 3 anti-aligned students at K = M are pushed by Gaussian noise of standard
-deviation σ on each weight and relaxed by gradient flow to a certified end; told is the loss there less that
-of the point. Once as they are, and twice embedded in K = M + 1, which changes neither the network nor its
-loss: by a student of length 0, and by splitting the most anti-aligned student into halves. Where the loss
+The fixed points with α = 1, 2, 3 anti-aligned students at K = M are perturbed by Gaussian noise of standard
+deviation σ on each weight and relaxed by gradient flow to a certified end; reported is the loss there less
+that of the point. Once as they are, and twice embedded in K = M + 1, which changes neither the network nor
+its loss: by a student of length 0, and by splitting the most anti-aligned student into halves. Where the loss
 falls, it may fall to a lower minimum instead of to 0, so both are counted.
 """
 
@@ -16,121 +16,130 @@ import odelandscape as ol
 from odelandscape.classify import LEVEL_WIDTH
 
 from ..shared.draw import BLUE, GREEN, ORANGE, plain
-from ..shared.legacy import arguments, report
-from ..shared.shares import interval
+from ..shared.options import Option
+from ..shared.results import Results
+from ..shared.tables import Column, Row, number, share
 
+OPTIONS = {"seeds": Option(100, 16, "repeats of each noise")}
 _EMBEDDINGS = {
-    None: "K = M",
+    "none": "K = M",
     "zero": "K = M + 1, a student of length 0",
     "split": "K = M + 1, a student split",
 }
 _ALPHAS = {1: BLUE, 2: ORANGE, 3: GREEN}
 _SIGMA = (1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3)
 _SMALL = 0.01  # noise that leads out of no basin
+_ENDS = {"returned": "return", "lower": "end lower", "global": "at 0"}
 
 
-def _rows(width: int, alpha: int, embedding: str | None, seen: ol.Perturbation) -> list[dict]:
+def rows(options) -> Results:
+    """Perturb each fixed point, as it is and embedded, with each noise."""
+    widths, alphas, sigma, embeddings = (10, 17), tuple(_ALPHAS), _SIGMA, tuple(_EMBEDDINGS)
+    if options.quick:
+        widths, alphas, sigma, embeddings = (6,), (1,), (0.001, 0.1), ("zero", "split")
+    found = []
+    for width in widths:
+        problem = ol.Problem(width, width)
+        points = {alpha: ol.fixed_point(problem, ol.family(problem, alpha)) for alpha in alphas}
+        for name in embeddings:
+            embedding = None if name == "none" else name
+            for alpha, point in points.items():
+                noise = sigma, options.seeds, jax.random.key(alpha)
+                perturbed = ol.perturb(
+                    problem, ol.GradientFlow(), point, *noise, embedding=embedding
+                )
+                size = {"M": width, "K": width + (embedding is not None), "embedding": name}
+                found += _of_point(size | {"anti_aligned": alpha}, perturbed)
+            print(f"M = {width}, {_EMBEDDINGS[name]}: done", flush=True)
+    return Results(found)
+
+
+def _of_point(point: Row, perturbed: ol.Perturbation) -> list[Row]:
+    """A row for each noise: the gaps of its repeats to the point's loss, and where they end."""
     rows = []
-    for at, sigma in enumerate(seen.sigma):
-        gaps, outcomes, repeats = seen.gaps[at], seen.outcomes[at], seen.gaps.shape[1]
-        learned = outcomes == "global_minimum"
-        lower = (gaps < -LEVEL_WIDTH) & ~learned
-        counts = {"returned": np.abs(gaps) <= LEVEL_WIDTH, "lower": lower, "global": learned}
-        rows.append(
-            {
-                "M": width,
-                "K": width + (embedding is not None),
-                "embedding": embedding or "none",
-                "α": alpha,
-                "loss": seen.loss,
-                "σ": float(sigma),
-                "repeats": repeats,
-                "mean gap": float(seen.mean[at]),
-                "spread": float(seen.spread[at]),
-                **{f"{k} % (95 %)": interval(int(v.sum()), repeats) for k, v in counts.items()},
-                "not minima": int((~learned & (outcomes != "local_minimum")).sum()),
-            }
-        )
+    for at, sigma in enumerate(perturbed.sigma):
+        gaps, outcomes = perturbed.gaps[at], perturbed.outcomes[at]
+        is_global = outcomes == "global_minimum"
+        row = point | {"loss": perturbed.loss, "sigma": float(sigma), "repeats": len(gaps)}
+        row |= {"mean_gap": float(perturbed.mean[at]), "std_gap": float(perturbed.spread[at])}
+        row["returned"] = int((np.abs(gaps) <= LEVEL_WIDTH).sum())
+        row["lower"] = int(((gaps < -LEVEL_WIDTH) & ~is_global).sum())
+        row["global"] = int(is_global.sum())
+        row["not_minima"] = int((~is_global & (outcomes != "local_minimum")).sum())
+        rows.append(row)
     return rows
 
 
-def _panel(axes: Axes, rows: list[dict]) -> None:
-    for alpha, colour in _ALPHAS.items():
-        some = [row for row in rows if row["α"] == alpha]
-        if not some:
-            continue
-        # Lines of different α would hide each other's spread.
-        x = np.array([row["σ"] for row in some]) * 1.12 ** (alpha - 2)
-        mean, spread = (np.array([row[name] for row in some]) for name in ("mean gap", "spread"))
-        axes.errorbar(
-            x, mean, spread, fmt="o-", color=colour, markersize=4, capsize=2, label=f"α = {alpha}"
-        )
-        axes.axhline(-some[0]["loss"], color=colour, linestyle=":", linewidth=1)
-    axes.axhline(0, color="0.4", linewidth=0.8, zorder=0)
-    axes.set_xscale("log")
-    plain(axes)
+def columns(results: Results) -> list[Column]:
+    """The change of the loss under each noise, and the shares of its ends."""
+    return [
+        *(number(name) for name in ("M", "K", "embedding")),
+        number("α", "anti_aligned"),
+        number("loss"),
+        number("σ", "sigma"),
+        number("repeats"),
+        number("mean gap", "mean_gap"),
+        number("standard deviation", "std_gap"),
+        *(share(f"{end} % (95 %)", end, "repeats") for end in _ENDS),
+        number("not minima", "not_minima"),
+    ]
 
 
-def _remarks(rows: list[dict]) -> str:
-    told = []
+def remarks(results: Results) -> str:
+    """Where starts end after small noise, for each embedding."""
+    rows = results.rows
+    parts = []
     for embedding, name in _EMBEDDINGS.items():
-        some = [r for r in rows if r["embedding"] == (embedding or "none") and r["σ"] <= _SMALL]
+        some = [r for r in rows if r["embedding"] == embedding and r["sigma"] <= _SMALL]
         if some:
-            back, lower, learned = (
-                np.mean([float(r[f"{what} % (95 %)"].split()[0]) for r in some])
-                for what in ("returned", "lower", "global")
+            repeats = sum(row["repeats"] for row in some)
+            shares = (
+                f"{100 * sum(row[end] for row in some) / repeats:.1f} % {words}"
+                for end, words in _ENDS.items()
             )
-            told.append(
-                f"{name}: {back:.1f} % return, {lower:.1f} % end lower, {learned:.1f} % at 0"
-            )
+            parts.append(f"{name}: {', '.join(shares)}")
     return (
-        f"After noise up to σ = {_SMALL:g}, over all points: {'; '.join(told)}. That minima of K = M become "
+        f"After noise up to σ = {_SMALL:g}, over all points: {'; '.join(parts)}. That minima of K = M become "
         "points that the flow leaves is what the paper reports. It need not lead to loss 0: there are "
-        f"lower spurious minima. Of all {sum(r['repeats'] for r in rows):,} ends "
-        f"{sum(r['not minima'] for r in rows)} aren't certified as minima."
+        f"lower spurious minima. Of all {sum(row['repeats'] for row in rows):,} ends "
+        f"{sum(row['not_minima'] for row in rows)} aren't certified as minima."
     )
 
 
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "figure3",
-        __doc__,
-        argv,
-        seeds=dict(type=int, default=100, metavar="N", help="repeats of each noise (100)"),
+def figure(results: Results) -> Figure:
+    """Draw the change of the loss against the noise: a panel for each width and embedding."""
+    rows = results.rows
+    widths, embeddings = (
+        list(dict.fromkeys(row[key] for row in rows)) for key in ("M", "embedding")
     )
-    widths, alphas, sigma, seeds = (10, 17), tuple(_ALPHAS), _SIGMA, args.seeds
-    embeddings = tuple(_EMBEDDINGS)
-    if args.quick:
-        widths, alphas, sigma, seeds, embeddings = (6,), (1,), (0.001, 0.1), 16, ("zero", "split")
-    figure = Figure(figsize=(9.6, 0.9 + 2.4 * len(widths)), layout="constrained")
-    panels = figure.subplots(len(widths), len(embeddings), squeeze=False, sharex=True, sharey="row")
-    rows = []
+    drawn = Figure(figsize=(9.6, 0.9 + 2.4 * len(widths)), layout="constrained")
+    panels = drawn.subplots(len(widths), len(embeddings), squeeze=False, sharex=True, sharey="row")
     for line, width in zip(panels, widths, strict=True):
-        problem = ol.Problem(width, width)
-        points = {a: ol.fixed_point(problem, ol.family(problem, a)) for a in alphas}
         for axes, embedding in zip(line, embeddings, strict=True):
-            some = []
-            for alpha, point in points.items():
-                key = jax.random.key(alpha)
-                seen = ol.perturb(
-                    problem, ol.GradientFlow(), point, sigma, seeds, key, embedding=embedding
-                )
-                some += _rows(width, alpha, embedding, seen)
-            _panel(axes, some)
+            _panel(axes, [r for r in rows if (r["M"], r["embedding"]) == (width, embedding)])
             axes.set_title(f"M = {width}, {_EMBEDDINGS[embedding]}", fontsize=9)
-            rows += some
-            print(f"M = {width}, {_EMBEDDINGS[embedding]}: done", flush=True)
         line[0].set_ylabel("loss after − loss before")
     for axes in panels[-1]:
         axes.set_xlabel("noise σ on each weight")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.suptitle(
+    drawn.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    drawn.suptitle(
         "Change of the loss, mean and standard deviation; dotted: down to loss 0", fontsize=10
     )
-    report(args, rows, figure, _remarks(rows))
+    return drawn
 
 
-if __name__ == "__main__":
-    main()
+def _panel(axes: Axes, rows: list[Row]) -> None:
+    for alpha, colour in _ALPHAS.items():
+        some = [row for row in rows if row["anti_aligned"] == alpha]
+        if not some:
+            continue
+        # Lines of different α would hide each other's error bars.
+        x = np.array([row["sigma"] for row in some]) * 1.12 ** (alpha - 2)
+        mean, std = (np.array([row[name] for row in some]) for name in ("mean_gap", "std_gap"))
+        style = dict(fmt="o-", color=colour, markersize=4, capsize=2)
+        axes.errorbar(x, mean, std, label=f"α = {alpha}", **style)
+        axes.axhline(-some[0]["loss"], color=colour, linestyle=":", linewidth=1)
+    axes.axhline(0, color="0.4", linewidth=0.8, zorder=0)
+    axes.set_xscale("log")
+    plain(axes)

@@ -1,5 +1,7 @@
 """How the figures look: order parameters with their block lines, and losses with the predicted levels."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,20 +55,32 @@ def overlaps(above: Axes, below: Axes, Q: np.ndarray, R: np.ndarray) -> AxesImag
     return picture
 
 
-def overlaps_figure(panels: list[tuple[str, ol.OrderParameters]], title: str) -> Figure:
-    """Q and R of several states side by side, each with its caption."""
-    figure = Figure(figsize=(0.9 + 1.75 * len(panels), 4.4), layout="constrained")
-    axes = figure.subplots(2, len(panels), squeeze=False)
+def state_arrays(states: Sequence[ol.OrderParameters]) -> dict[str, np.ndarray]:
+    """Return Q_0, R_0, Q_1, … of several states, as results keep them for `states_figure`."""
+    arrays = {}
+    for at, state in enumerate(states):
+        arrays |= {f"Q_{at}": np.asarray(state.Q), f"R_{at}": np.asarray(state.R)}
+    return arrays
+
+
+def states_figure(arrays: dict[str, np.ndarray], captions: Sequence[str], title: str) -> Figure:
+    """Draw Q and R of several states side by side, each with its caption."""
+    figure = Figure(figsize=(0.9 + 1.75 * len(captions), 4.4), layout="constrained")
+    axes = figure.subplots(2, len(captions), squeeze=False)
     picture = None
-    for column, (caption, state) in enumerate(panels):
-        picture = overlaps(
-            axes[0, column], axes[1, column], np.asarray(state.Q), np.asarray(state.R)
-        )
-        axes[0, column].set_title(caption, fontsize=8)
+    for at, caption in enumerate(captions):
+        picture = overlaps(axes[0, at], axes[1, at], arrays[f"Q_{at}"], arrays[f"R_{at}"])
+        axes[0, at].set_title(caption, fontsize=8)
     if picture is not None:
         figure.colorbar(picture, ax=axes, label="overlap", shrink=0.6)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def overlaps_figure(panels: list[tuple[str, ol.OrderParameters]], title: str) -> Figure:
+    """Draw states with their captions; only while an experiment still draws what it has not stored."""
+    arrays = state_arrays([state for _, state in panels])
+    return states_figure(arrays, [caption for caption, _ in panels], title)
 
 
 def histogram(

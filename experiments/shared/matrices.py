@@ -5,6 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 import odelandscape as ol
+from odelandscape.classify import BlockStructure
+from odelandscape.summary import FamilyRow
+
+from .draw import weights_of
 
 
 class Part(NamedTuple):
@@ -25,9 +29,29 @@ class Part(NamedTuple):
         return values[self.diagonal], values[self.rest]
 
 
+def grouped(runs: ol.Sweep, family: FamilyRow) -> tuple[ol.OrderParameters, ol.BlockAnsatz | None]:
+    """Return an end state of a family with its students and teachers in the order of its blocks, and the
+    ansatz of these; the state as it is, and None, if students have left the teachers' span and there are no
+    blocks."""
+    weights = weights_of(runs, family.representative)
+    state = ol.overlaps(runs.problem, weights)
+    try:
+        structure = ol.block_structure(runs.problem, weights)
+    except ValueError:
+        return state, None
+    return ordered(state, structure), structure.ansatz
+
+
+def ordered(state: ol.OrderParameters, structure: BlockStructure) -> ol.OrderParameters:
+    """Return a state with its students and teachers in the order of the blocks of a structure."""
+    i, n = structure.students, structure.teachers
+    return ol.OrderParameters(state.Q[np.ix_(i, i)], state.R[np.ix_(i, n)], state.v[i])
+
+
 def student_names(ansatz: ol.BlockAnsatz) -> list[str]:
     """Each block of students of a point (the `start` of its ansatz) in words, such as "15 aligned"."""
-    assert ansatz.start is not None
+    if ansatz.start is None:
+        raise ValueError("the ansatz has no start: its blocks are not those of a point")
     _, R = ansatz.overlaps(ansatz.start)
     const, diagonal = np.asarray(R.const), np.asarray(R.diagonal)
     names: list[str] = []

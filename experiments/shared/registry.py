@@ -9,6 +9,8 @@ _MODULES = {  # of the names that share a module with others, which takes the na
     "table3b": "fates",
     "table4a": "fates",
     "table4b": "fates",
+    "figure11": "other_activations",
+    "figure12": "other_activations",
     "figure17": "orthonormal_losses",
     "figure18": "orthonormal_losses",
 }
