@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
-from ..shared.draw import overlaps_figure, representative, weights_of
+from ..shared.draw import representative, state_arrays, states_figure, weights_of
 from ..shared.options import Option, starts
 from ..shared.published import TABLE_1
 from ..shared.results import Results
@@ -43,10 +43,7 @@ def rows(options) -> Results:
         _row(runs, family, np.asarray(state.R), losses)
         for family, state in zip(levels, states, strict=True)
     ]
-    data = {}
-    for at in _shown(found):
-        state = states[at]
-        data |= {f"Q_{at}": np.asarray(state.Q), f"R_{at}": np.asarray(state.R)}
+    data = state_arrays([states[at] for at in _shown(found)])
     sweep = {"K": M + 1, "M": M, "d": runs.dimension, "families": family_counts(runs)}
     return Results(found, {"sweeps": [sweep]}, data)
 
@@ -112,11 +109,11 @@ def remarks(results: Results) -> str:
 def figure(results: Results) -> Figure:
     """Draw Q and R of the commonest levels."""
     M = results.options["teachers"]
-    panels = []
-    for at in _shown(results.rows):
-        row = results.rows[at]
-        share_text = f"{100 * row['count'] / row['starts']:.2f} %"
-        caption = f"L = {row['loss']:.6f}\n{row['anti_aligned']} anti-aligned\n{share_text}"
-        Q, R = results.arrays[f"Q_{at}"], results.arrays[f"R_{at}"]
-        panels.append((caption, ol.OrderParameters(Q, R, np.ones(len(Q)))))
-    return overlaps_figure(panels, f"K = {M + 1}, M = {M}: end states") if panels else Figure()
+    rows = [results.rows[at] for at in _shown(results.rows)]
+    captions = [
+        f"L = {row['loss']:.6f}\n{row['anti_aligned']} anti-aligned\n"
+        f"{100 * row['count'] / row['starts']:.2f} %"
+        for row in rows
+    ]
+    title = f"K = {M + 1}, M = {M}: end states"
+    return states_figure(results.arrays, captions, title) if rows else Figure()
