@@ -117,7 +117,7 @@ def _critical_row(alpha: int) -> Row:
     low = math.floor(turn.value / unit) * unit
     ends = [branch_to(problem, turn.point, value)[-1].point for value in (low, low + unit)]
     below, above = (ol.prove(end) for end in ends)
-    joined = ol.prove_between(*ends)
+    joined = ol.prove_between(ends[0], ends[1])
     deciding = above.eigenvalues[0]
     return {
         "what": _CRITICAL,
