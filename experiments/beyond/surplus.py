@@ -1,8 +1,8 @@
-"""One and two students too many: which families survive, and from which width.
+"""Which families survive with one and two students too many, and from which width?
 
 At K = M + 1 and M + 2 every minimum that `ol.families` finds at a width where many exist is followed in the
 real width M, its blocks kept but the first that one block of students matches, which grows: down to where it
-is born (a fold, or a block of one teacher) and up to --widest; changes of the smallest eigenvalue's sign are
+appears (a fold, or a block of one teacher) and up to --widest; changes of the smallest eigenvalue's sign are
 located to 1e-8.
 """
 
@@ -10,9 +10,34 @@ from matplotlib.figure import Figure
 
 import odelandscape as ol
 
+from ..shared.branches import (
+    branch_between,
+    branch_columns,
+    branch_row,
+    draw_legend,
+    draw_segments,
+)
 from ..shared.draw import BLUE, ORANGE
-from ..shared.legacy import arguments, report
-from .critical_widths import is_cut, segments, way
+from ..shared.options import Option
+from ..shared.results import Results
+from ..shared.tables import Column, Row, number
+
+OPTIONS = {
+    "teachers": Option(17, 9, "width of the search", "M"),
+    "widest": Option(1000.0, 100.0, "widest network", "M"),
+}
+_TEACHER = 1e-10  # a loss below this is the teacher's
+
+
+def rows(options) -> Results:
+    """Follow all minima with one and two students too many."""
+    found: list[Row] = []
+    for surplus in (1,) if options.quick else (1, 2):
+        problem = ol.Problem(options.teachers + surplus, options.teachers)
+        for point in _minima(problem, blocks=2 if options.quick else 3):
+            found.append(_row(problem, point, _path(problem, point, options.widest)))
+        print(f"K = M + {surplus}: {len(found)} minima so far", flush=True)
+    return Results(found)
 
 
 def _minima(problem: ol.Problem, blocks: int) -> list[ol.FixedPoint]:
@@ -21,7 +46,7 @@ def _minima(problem: ol.Problem, blocks: int) -> list[ol.FixedPoint]:
     return [
         point
         for point in found
-        if float(point.loss) > 1e-10 and ol.spectrum(problem, point).verdict != "unstable"
+        if float(point.loss) > _TEACHER and ol.spectrum(problem, point).verdict != "unstable"
     ]
 
 
@@ -29,68 +54,46 @@ def _path(problem: ol.Problem, point: ol.FixedPoint, widest: float) -> list[ol.B
     matched = point.ansatz.matched
     grows = next(block for block in matched if matched.count(block) == 1)
     least = problem.teachers - float(point.ansatz.sizes[grows]) + 1.001
-    return [*reversed(way(problem, point, least)), *way(problem, point, widest)[1:]]
+    return branch_between(problem, point, least, widest)
 
 
-def _row(problem: ol.Problem, point: ol.FixedPoint, path: list[ol.BranchPoint]) -> dict:
-    stable = [(low, high) for low, high, is_stable in segments(path) if is_stable]
-    first, last = path[0], path[-1]
+def _row(problem: ol.Problem, point: ol.FixedPoint, path: list[ol.BranchPoint]) -> Row:
     return {
-        "K − M": problem.students - problem.teachers,
-        f"blocks at M = {problem.teachers}": point.branch,
-        "α": point.anti_aligned,
+        "surplus": problem.students - problem.teachers,
+        "blocks": point.branch,
+        "anti_aligned": point.anti_aligned,
         "loss": float(point.loss),
-        "from M": f"fold {first.value:.8f}" if first.event == "fold" else "smallest block",
-        "to M": f"fold {last.value:.8f}" if last.event == "fold" else "widest",
-        "a minimum for M": ", ".join(f"{a:.8f} to {b:.8f}" for a, b in stable) or "none",
-        "decided by": ", ".join(place.component for place in path if is_cut(place)) or None,
+        **branch_row(path),
     }
 
 
-def _figure(paths: list[tuple[dict, list[ol.BranchPoint]]], widest: float) -> Figure:
-    figure = Figure(figsize=(8, 1.4 + 0.2 * len(paths)), layout="constrained")
-    axes = figure.subplots()
-    for height, (row, path) in enumerate(paths):
-        colour = BLUE if row["K − M"] == 1 else ORANGE
-        for low, high, stable in segments(path):
-            style = dict(linewidth=3.2) if stable else dict(linewidth=0.8, linestyle=":")
-            axes.plot([low, high], [height, height], color=colour, **style)
-    axes.set_yticks(
-        range(len(paths)),
-        [f"{path[0].point.branch}, α = {row['α']}" for row, path in paths],
-        fontsize=6,
-    )
-    for label, colour in (("K = M + 1, a minimum", BLUE), ("K = M + 2, a minimum", ORANGE)):
-        axes.plot([], [], color=colour, linewidth=3.2, label=label)
-    axes.plot([], [], color="0.3", linewidth=0.8, linestyle=":", label="a saddle")
+def columns(results: Results) -> list[Column]:
+    """Where each family begins, is a minimum, and ends."""
+    return [
+        number("K − M", "surplus"),
+        number(f"blocks at M = {results.options['teachers']}", "blocks"),
+        number("α", "anti_aligned"),
+        number("loss"),
+        *branch_columns("M"),
+    ]
+
+
+def remarks(results: Results) -> str:
+    """None: the table is all."""
+    return ""
+
+
+def figure(results: Results) -> Figure:
+    """Draw the ranges of widths in which families exist and are minima."""
+    drawn = Figure(figsize=(8, 1.4 + 0.2 * len(results.rows)), layout="constrained")
+    axes = drawn.subplots()
+    for height, row in enumerate(results.rows):
+        draw_segments(axes, row, height, BLUE if row["surplus"] == 1 else ORANGE)
+    labels = [f"{row['blocks']}, α = {row['anti_aligned']}" for row in results.rows]
+    axes.set_yticks(range(len(labels)), labels, fontsize=6)
+    draw_legend(axes, {"K = M + 1": BLUE, "K = M + 2": ORANGE}, fontsize=7)
     axes.set_xscale("log")
-    axes.set_xlim(3, widest)
+    axes.set_xlim(3, results.options["widest"])
     axes.set_xlabel("width M (real)")
-    axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def main(argv=None) -> None:
-    """Runs the experiment."""
-    args = arguments(
-        "surplus",
-        __doc__,
-        argv,
-        teachers=dict(type=int, default=17, metavar="M", help="width of the search (17)"),
-        widest=dict(type=float, default=1000.0, metavar="M", help="widest network (1000)"),
-    )
-    teachers, blocks = (9, 2) if args.quick else (args.teachers, 3)
-    widest = min(args.widest, 100.0) if args.quick else args.widest
-    paths = []
-    for surplus in (1,) if args.quick else (1, 2):
-        problem = ol.Problem(teachers + surplus, teachers)
-        for point in _minima(problem, blocks):
-            path = _path(problem, point, widest)
-            paths.append((_row(problem, point, path), path))
-        print(f"K = M + {surplus}: {len(paths)} minima so far", flush=True)
-    report(args, [row for row, _ in paths], _figure(paths, widest))
-
-
-if __name__ == "__main__":
-    main()
+    return drawn
