@@ -106,7 +106,8 @@ def figure(results: Results) -> Figure:
         _panel(axes, width, results)
     panels[0].set_ylabel("share of the starts below")
     handles = panels[0].get_legend_handles_labels()
-    drawn.legend(*handles, frameon=False, fontsize=8, loc="outside lower center", ncols=4)
+    place = dict(loc="outside lower center", ncols=min(4, 2 * len(widths)))
+    drawn.legend(*handles, frameon=False, fontsize=8, **place)
     return drawn
 
 
