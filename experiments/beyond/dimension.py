@@ -35,16 +35,16 @@ def rows(options) -> Results:
 
 def _row(d: int, networks: int, times: np.ndarray) -> Row:
     one = compare(_PROBLEM, _FLOW, start(_PROBLEM, d, at=8), times, networks, seed=d)
-    away = (one.networks[:, 1:, 0] - one.theory[1:, 0]) / one.theory[1:, 0]
-    gaps = np.sqrt((away**2).mean(axis=1))  # of each network
+    deviation = (one.networks[:, 1:, 0] - one.theory[1:, 0]) / one.theory[1:, 0]
+    gaps = np.sqrt((deviation**2).mean(axis=1))  # of each network
     # The square of a mean is too large by the mean's variance.
-    variance = away.var(axis=0, ddof=1) / networks
+    variance = deviation.var(axis=0, ddof=1) / networks
     return {
         "d": d,
         "networks": networks,
         "gap": float(np.sqrt((gaps**2).mean())),
         "standard_error": float(gaps.std(ddof=1) / np.sqrt(networks)),
-        "squared_bias": float((away.mean(axis=0) ** 2 - variance).mean()),
+        "squared_bias": float((deviation.mean(axis=0) ** 2 - variance).mean()),
         "squared_error": float(variance.mean()),
         "worst_z": float(np.abs(one.z[:, 0]).max()),
     }

@@ -27,7 +27,7 @@ _WIDE = 300  # the limit is fitted to wider networks
 
 
 class _Branch(NamedTuple):
-    """What is asked of a branch, and how it is drawn."""
+    """Which α of a branch is searched for, and how it is drawn."""
 
     name: str
     extreme: str

@@ -120,7 +120,7 @@ def columns(results: Results) -> list[Column]:
 
 
 def remarks(results: Results) -> str:
-    """Where the error of gradient descent comes from."""
+    """The origin of the error of gradient descent."""
     return "The error of gradient descent falls with its step: it is the step's."
 
 
