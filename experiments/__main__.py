@@ -1,89 +1,148 @@
-"""python -m experiments: all experiments one after another, and the report of what they left."""
+"""Run the experiments, one or all, and make tables, figures and the report from the numbers they stored."""
 
 import argparse
-import importlib
+import difflib
 import json
 import sys
 import time
 import traceback
 from pathlib import Path
 
-import jax
+from .shared.registry import EXPERIMENTS, SECTIONS, Experiment
 
-from ._order import NAMES, SECTIONS
+_EXAMPLES = """
+examples:
+  python -m experiments table3a --help              what is asked, how it is answered, all options
+  python -m experiments table3a --quick --out DIR   a small version of one
+  python -m experiments all --out DIR               all that DIR doesn't hold yet, one after another
+  python -m experiments redraw table3a --out DIR    its table, figure and remarks from the numbers in DIR,
+                                                    without computing (redraw all: every one)
+  python -m experiments report --out DIR            one page, report.html and report.pdf, of what DIR holds
+
+experiments:
+"""
+
+
+def _listed() -> str:
+    return "\n".join(
+        f"  {section.title}\n    " + " ".join(one.name for one in section.experiments)
+        for section in SECTIONS
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    told = "\n".join(
-        f"  {title}\n" + "\n".join(f"    {name}" for name in names) for title, names in SECTIONS
-    )
     parser = argparse.ArgumentParser(
         prog="python -m experiments",
         description=__doc__,
-        epilog="experiments, each with a --help of its own (python -m experiments.NAME --help):\n"
-        + told,
+        epilog=_EXAMPLES + _listed(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "what",
-        choices=("all", "report", *NAMES),
-        metavar="all | report | NAME",
-        help="run all (those that --out holds already are left out unless --again), make one HTML page and "
-        "PDF of what --out holds, or run one",
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="NAME | all | redraw | report"
     )
-    parser.add_argument("--out", type=Path, default=Path("experiments-out"), metavar="DIR")
-    parser.add_argument("--quick", action="store_true", help="the small version of each")
-    parser.add_argument("--again", action="store_true", help="run also what --out holds already")
+    run_all = commands.add_parser("all", help="run all experiments that --out doesn't hold yet")
+    run_all.add_argument("--quick", action="store_true", help="the small version of each")
+    run_all.add_argument("--again", action="store_true", help="run also what --out holds already")
+    report = commands.add_parser("report", help="one page (HTML and PDF) of what --out holds")
+    redraw = commands.add_parser(
+        "redraw", help="tables, figures and remarks from stored numbers, without computing"
+    )
+    redraw.add_argument("name", choices=("all", *EXPERIMENTS), metavar="NAME|all")
+    for command in (run_all, report, redraw):
+        command.add_argument(
+            "--out",
+            type=Path,
+            default=Path("experiments-out"),
+            metavar="DIR",
+            help="folder of the results (experiments-out)",
+        )
     return parser
 
 
-def _is_there(file: Path, quick: bool) -> bool:
-    """Whether an experiment was run to its end (where the full one is asked for: not as a small one)."""
+def _is_there(name: str, folder: Path, quick: bool) -> bool:
+    """Whether results are stored (where full ones are asked for: not those of the small version)."""
+    file = folder / f"{name}.json"
     if not file.exists():
         return False
-    told = json.loads(file.read_text(encoding="utf-8"))
-    return quick or told["arguments"]["quick"] == "False"
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    if "arguments" in kept:  # of an experiment that isn't converted yet
+        return quick or kept["arguments"]["quick"] == "False"
+    return quick or not kept["options"]["quick"]
 
 
-def _run(names: tuple[str, ...], out: Path, quick: bool, again: bool) -> list[str]:
-    """Run these; the names of those that failed. One that fails stops no other."""
-    failed = []
-    for number, name in enumerate(names, 1):
-        if not again and _is_there(out / f"{name}.json", quick):
-            print(f"[{number}/{len(names)}] {name}: is in {out}")
+def _run_all(experiments: list[Experiment], folder: Path, quick: bool, again: bool) -> int:
+    """Run these one after another; one that fails stops no other."""
+    import jax
+
+    from .shared.runs import run
+
+    failed, total = [], len(experiments)
+    for number, experiment in enumerate(experiments, 1):
+        name = experiment.name
+        if not again and _is_there(name, folder, quick):
+            print(f"[{number}/{total}] {name}: is in {folder}")
             continue
-        print(f"[{number}/{len(names)}] {name}", flush=True)
+        print(f"[{number}/{total}] {name}", flush=True)
         began = time.perf_counter()
         try:
-            module = importlib.import_module(f"experiments.{name}")
-            module.main(["--out", str(out), *(["--quick"] if quick else [])])
+            run(experiment, ["--out", str(folder), *(["--quick"] if quick else [])])
         except Exception:
             traceback.print_exc()
             failed.append(name)
         jax.clear_caches()  # a process can map only so many programs
-        print(f"[{number}/{len(names)}] {name}: {time.perf_counter() - began:.0f} s\n", flush=True)
-    return failed
+        print(f"[{number}/{total}] {name}: {time.perf_counter() - began:.0f} s\n", flush=True)
+    if failed:
+        print(f"failed: {', '.join(failed)}; the others are in {folder}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _redraw(name: str, folder: Path) -> int:
+    from .shared.runs import redraw
+
+    names = [n for n in EXPERIMENTS if name in (n, "all")]
+    there = [n for n in names if (folder / f"{n}.json").exists()]
+    for one in there:
+        print(redraw(EXPERIMENTS[one], folder), flush=True)
+    if there:
+        return 0
+    print(
+        f"{folder} holds no results of {name}: python -m experiments {name} --out {folder} computes them",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _report(folder: Path) -> int:
+    from .shared.report import NothingToReportError, write
+
+    try:
+        paths = write(folder)
+    except NothingToReportError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(*paths, sep="\n")
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; 0 if nothing failed."""
-    args = _parser().parse_args(argv)
-    if args.what == "report":
-        from ._page import write
+    """Run the command; return 0 if nothing failed."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in EXPERIMENTS:
+        from .shared.runs import run
 
-        try:
-            paths = write(args.out)
-        except ValueError as error:  # nothing to report
-            print(error, file=sys.stderr)
-            return 2
-        print(*paths, sep="\n")
+        run(EXPERIMENTS[argv[0]], argv[1:])
         return 0
-    names = NAMES if args.what == "all" else (args.what,)
-    failed = _run(names, args.out, args.quick, args.again or args.what != "all")
-    if failed:
-        print(f"failed: {', '.join(failed)}; the others are in {args.out}", file=sys.stderr)
-        return 1
-    return 0
+    parser = _parser()
+    if argv and argv[0] not in ("all", "redraw", "report") and not argv[0].startswith("-"):
+        close = difflib.get_close_matches(argv[0], EXPERIMENTS)
+        meant = f"; did you mean {' or '.join(close)}?" if close else ""
+        parser.error(f"{argv[0]} is no experiment{meant} (python -m experiments --help lists all)")
+    args = parser.parse_args(argv or ["--help"])
+    if args.command == "report":
+        return _report(args.out)
+    if args.command == "redraw":
+        return _redraw(args.name, args.out)
+    return _run_all(list(EXPERIMENTS.values()), args.out, args.quick, args.again)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Where our numbers differ from the published ones, and why."""

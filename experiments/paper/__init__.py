@@ -1,0 +1,1 @@
+"""Figures and tables of the paper (arXiv:2604.09412)."""

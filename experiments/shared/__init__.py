@@ -1,0 +1,1 @@
+"""What experiments share: options, stored results, tables, pictures, the report, published numbers."""
