@@ -65,8 +65,6 @@ def _is_there(name: str, folder: Path, quick: bool) -> bool:
     if not file.exists():
         return False
     kept = json.loads(file.read_text(encoding="utf-8"))
-    if "arguments" in kept:  # of an experiment that isn't converted yet
-        return quick or kept["arguments"]["quick"] == "False"
     return quick or not kept["options"]["quick"]
 
 

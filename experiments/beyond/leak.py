@@ -120,7 +120,7 @@ def _check_change(width: int, place: ol.BranchPoint) -> None:
     values = []
     for a in (place.value - 1e-3, place.value + 1e-3):
         problem = ol.Problem(width, width, ol.LeakyReLU(a))
-        point = ol.fixed_point(problem, place.point.ansatz)
+        point = ol.fixed_point(problem, place.point)
         values.append(ol.spectrum(problem, point.weights).smallest)
     if values[0] * values[1] >= 0:
         raise ArithmeticError(f"K = {width}: no change at a = {place.value}: {values}")

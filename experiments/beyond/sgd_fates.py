@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import odelandscape as ol
+from odelandscape.sweeps.summary import wilson_interval
 
 from ..shared.draw import BLUE, GREEN, GREY, ORANGE
 from ..shared.options import Option, starts
 from ..shared.results import Results
-from ..shared.shares import wilson
 from ..shared.tables import Cell, Column, Row, bounds, fraction, number
 
 OPTIONS = {
@@ -109,7 +109,7 @@ def figure(results: Results) -> Figure:
     axes = drawn.subplots()
     _draw_shares(axes, sgd, "global", "global minimum", BLUE)
     _draw_shares(axes, sgd, "same", "same fate as gradient flow", GREEN, only_low=True)
-    axes.axhspan(*wilson(flow["global"], flow["starts"]), color=GREY, alpha=0.25)
+    axes.axhspan(*wilson_interval(flow["global"], flow["starts"]), color=GREY, alpha=0.25)
     share = flow["global"] / flow["starts"]
     axes.axhline(share, color=GREY, label="gradient flow: global minimum (95 %)")
     stable = results.facts["largest_stable_rate"]
@@ -128,7 +128,7 @@ def _draw_shares(
 ) -> None:
     """Shares with their 95 % intervals, or with the lower part of these."""
     share = np.array([row[key] / row["starts"] for row in rows])
-    low, high = np.array([wilson(row[key], row["starts"]) for row in rows]).T
+    low, high = np.array([wilson_interval(row[key], row["starts"]) for row in rows]).T
     rates = [row["rate"] for row in rows]
     above = np.zeros_like(share) if only_low else high - share
     style = dict(fmt="o-", color=colour, label=label, capsize=2)

@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import odelandscape as ol
+from odelandscape.sweeps.summary import wilson_interval
 
 from ..shared.draw import BLUE, GREEN, GREY, ORANGE, PINK
 from ..shared.options import starts
 from ..shared.results import Results
-from ..shared.shares import wilson
 from ..shared.tables import Column, Row, bounds, fraction, number
 
 OPTIONS = {"seeds": starts("each", default=300, quick=64)}
@@ -96,7 +96,7 @@ def _panel(axes: Axes, rows: list[Row]) -> None:
             continue
         x = [row["d"] / width for row in some]
         share = np.array([row["global"] / row["starts"] for row in some])
-        low, high = np.array([wilson(row["global"], row["starts"]) for row in some]).T
+        low, high = np.array([wilson_interval(row["global"], row["starts"]) for row in some]).T
         size = 9 if width == 4 else 5  # K = 4 lies under K = 6
         style = dict(fmt="o-", markersize=size, color=colour, capsize=2)
         axes.errorbar(x, share, [share - low, high - share], label=f"K = M = {width}", **style)

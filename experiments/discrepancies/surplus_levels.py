@@ -51,7 +51,7 @@ def rows(options) -> Results:
 def _row(runs: ol.Sweep, family, R: np.ndarray, losses: np.ndarray) -> Row:
     """Numbers of a level; R (K, M) is that of one of its end states, losses (N,) are those at the stop."""
     structure = ol.block_structure(runs.problem, weights_of(runs, family.representative))
-    point = ol.fixed_point(structure.problem, structure.ansatz)
+    point = ol.fixed_point(structure.problem, structure.point)
     spectrum = ol.spectrum(structure.problem, point)
     return {
         "outcome": family.outcome,

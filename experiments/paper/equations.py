@@ -41,7 +41,7 @@ def rows(options) -> Results:
 def _blocks(problem: ol.Problem, point: ol.FixedPoint) -> list[Row]:
     written, lifted = point.overlaps, ol.overlaps(problem, point.weights)
     rows = []
-    for part in parts(point.ansatz):
+    for part in parts(point.ansatz_point):
         diagonal, rest = part.of(written)
         away = [np.abs(a - b) for a, b in zip((diagonal, rest), part.of(lifted), strict=True)]
         rows.append(
@@ -65,7 +65,7 @@ def _point(problem: ol.Problem, point: ol.FixedPoint) -> dict[str, Any]:
     """Of a family: sizes of its blocks, its loss, and how well all equations hold."""
     rates = ol.GradientFlow()(0.0, point.overlaps, problem)
     reduced = ol.OverlapAnsatz(point.ansatz)
-    y = reduced.parameters(*point.ansatz.overlaps(point.z))
+    y = reduced.parameters(*point.ansatz_point.block_overlaps)
     sizes = point.ansatz.student_sizes, point.ansatz.sizes
     students, teachers = (np.round(np.asarray(some)).astype(int) for some in sizes)
     return {
@@ -74,7 +74,7 @@ def _point(problem: ol.Problem, point: ol.FixedPoint) -> dict[str, Any]:
         "anti_aligned": point.anti_aligned,
         "loss": float(point.loss),
         "student_sizes": students,
-        "student_names": student_names(point.ansatz),
+        "student_names": student_names(point.ansatz_point),
         "teacher_sizes": teachers,
         "largest_rate": max(float(jnp.abs(rates.Q).max()), float(jnp.abs(rates.R).max())),
         "equations": reduced.count,

@@ -61,7 +61,7 @@ def _of_point(point: Row, perturbed: ol.Perturbation) -> list[Row]:
         gaps, outcomes = perturbed.gaps[at], perturbed.outcomes[at]
         is_global = outcomes == "global_minimum"
         row = point | {"loss": perturbed.loss, "sigma": float(sigma), "repeats": len(gaps)}
-        row |= {"mean_gap": float(perturbed.mean[at]), "std_gap": float(perturbed.spread[at])}
+        row |= {"mean_gap": float(perturbed.mean[at]), "std_gap": float(perturbed.std[at])}
         row["returned"] = int((np.abs(gaps) <= LEVEL_WIDTH).sum())
         row["lower"] = int(((gaps < -LEVEL_WIDTH) & ~is_global).sum())
         row["global"] = int(is_global.sum())

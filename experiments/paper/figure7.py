@@ -82,7 +82,7 @@ def _blocks(runs: ol.Sweep, family: FamilyRow, state: ol.OrderParameters) -> lis
     in_order = ordered(state, structure)
     size = {"K": runs.problem.students, "M": runs.problem.teachers}
     found = []
-    for part in parts(structure.ansatz):
+    for part in parts(structure.point):
         row = size | {"anti_aligned": family.anti_aligned, "loss": family.loss}
         row |= {"matrix": part.matrix, "block": part.name}
         for name, values in zip(("diagonal", "others"), part.of(in_order), strict=True):

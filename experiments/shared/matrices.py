@@ -29,17 +29,17 @@ class Part(NamedTuple):
         return values[self.diagonal], values[self.rest]
 
 
-def grouped(runs: ol.Sweep, family: FamilyRow) -> tuple[ol.OrderParameters, ol.BlockAnsatz | None]:
+def grouped(runs: ol.Sweep, family: FamilyRow) -> tuple[ol.OrderParameters, ol.AnsatzPoint | None]:
     """Return an end state of a family with its students and teachers in the order of its blocks, and the
-    ansatz of these; the state as it is, and None, if students have left the teachers' span and there are no
+    point of their ansatz; the state as it is, and None, if students have left the teachers' span and there are no
     blocks."""
     weights = weights_of(runs, family.representative)
     state = ol.overlaps(runs.problem, weights)
     try:
         structure = ol.block_structure(runs.problem, weights)
-    except ValueError:
+    except ol.UserError:
         return state, None
-    return ordered(state, structure), structure.ansatz
+    return ordered(state, structure), structure.point
 
 
 def ordered(state: ol.OrderParameters, structure: BlockStructure) -> ol.OrderParameters:
@@ -48,11 +48,9 @@ def ordered(state: ol.OrderParameters, structure: BlockStructure) -> ol.OrderPar
     return ol.OrderParameters(state.Q[np.ix_(i, i)], state.R[np.ix_(i, n)], state.v[i])
 
 
-def student_names(ansatz: ol.BlockAnsatz) -> list[str]:
-    """Each block of students of a point (the `start` of its ansatz) in words, such as "15 aligned"."""
-    if ansatz.start is None:
-        raise ValueError("the ansatz has no start: its blocks are not those of a point")
-    _, R = ansatz.overlaps(ansatz.start)
+def student_names(point: ol.AnsatzPoint) -> list[str]:
+    """Each block of students of a point in words, such as "15 aligned"."""
+    ansatz, (_, R) = point.ansatz, point.block_overlaps
     const, diagonal = np.asarray(R.const), np.asarray(R.diagonal)
     names: list[str] = []
     for s, size in enumerate(np.asarray(ansatz.student_sizes)):
@@ -65,11 +63,12 @@ def student_names(ansatz: ol.BlockAnsatz) -> list[str]:
     return names
 
 
-def parts(ansatz: ol.BlockAnsatz) -> list[Part]:
-    """The blocks of Q (upper triangle) and of R, in the order in which an ansatz is written out."""
+def parts(point: ol.AnsatzPoint) -> list[Part]:
+    """The blocks of Q (upper triangle) and of R, in the order in which a point is written out."""
+    ansatz = point.ansatz
     students = [round(n) for n in np.asarray(ansatz.student_sizes).tolist()]
     teachers = [round(n) for n in np.asarray(ansatz.sizes).tolist()]
-    names = student_names(ansatz)
+    names = student_names(point)
     # Students matched to the same teachers, and these teachers, are counted alike.
     group = [*ansatz.matched, *(-1 - f for f in range(ansatz.free))]
     found = []

@@ -2,20 +2,14 @@
 
 import math
 
-from scipy.stats import binomtest
+from odelandscape.sweeps.summary import wilson_interval
 
 PUBLISHED_RUNS = 10_000
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, `count` of `total` ≥ 1."""
-    low, high = binomtest(count, total).proportion_ci(method="wilson")
-    return float(low), float(high)
-
-
 def percent(count: int, total: int) -> tuple[float, float, float]:
     """A share and its 95 % interval, in percent."""
-    low, high = wilson(count, total)
+    low, high = wilson_interval(count, total)
     return 100 * count / total, 100 * low, 100 * high
 
 

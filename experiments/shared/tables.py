@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from .shares import interval, wilson
+from odelandscape.sweeps.summary import wilson_interval
+
+from .shares import interval
 
 Cell = str | int | float | None
 Row = dict[str, Any]
@@ -55,8 +57,8 @@ def fraction(heading: str, count: str, total: str = "starts") -> Column:
 def bounds(low: str, high: str, count: str, total: str = "starts") -> list[Column]:
     """The ends of the 95 % interval of a share between 0 and 1, by their headings."""
     return [
-        Column(low, lambda row: wilson(row[count], row[total])[0]),
-        Column(high, lambda row: wilson(row[count], row[total])[1]),
+        Column(low, lambda row: wilson_interval(row[count], row[total])[0]),
+        Column(high, lambda row: wilson_interval(row[count], row[total])[1]),
     ]
 
 

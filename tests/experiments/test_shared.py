@@ -11,6 +11,7 @@ import experiments
 import odelandscape as ol
 from experiments.paper import figure6
 from experiments.shared import comparison, draw, ongd, shares, stops
+from odelandscape.sweeps.summary import wilson_interval
 
 
 def test_the_comparison_in_the_readme_is_that_of_the_results():
@@ -34,7 +35,7 @@ def test_the_comparison_says_which_numbers_are_off():
 @pytest.mark.parametrize(("count", "total"), [(0, 40), (40, 40), (17, 40), (1149, 10_000)])
 def test_wilsons_interval_is_where_the_normal_test_is_at_its_limit(count, total):
     z = norm.ppf(0.975)
-    for end in shares.wilson(count, total):
+    for end in wilson_interval(count, total):
         # |k/n − p| = z √(p(1 − p)/n), by definition
         assert abs(count / total - end) == pytest.approx(
             z * np.sqrt(end * (1 - end) / total), abs=1e-9
