@@ -4,8 +4,8 @@
 
 For each width all families that `ol.families` finds are taken (that search is not counted), their spectra
 computed by autodiff in float64 (`ol.spectrum`, compiled and warm, one process), and proved in ball arithmetic
-(`ol.prove`, 128 bits), dealt out to --workers processes. Reported are whether the proofs and the floating-point
-verdicts agree for each family, and the ratio of the times per family on one core.
+(`ol.prove`, 128 bits) in --workers processes. Reported are whether the proofs and the floating-point verdicts
+agree for each family, and the ratio of the times per family on one core.
 """
 
 import argparse
