@@ -30,8 +30,8 @@ class Part(NamedTuple):
 
 
 def grouped(runs: ol.Sweep, family: FamilyRow) -> tuple[ol.OrderParameters, ol.AnsatzPoint | None]:
-    """Return an end state of a family with its students and teachers in the order of its blocks, and the point
-    of their ansatz; the state as it is, and None, if students have left the teachers' span and have no blocks.
+    """Return an end state of a family, its students and teachers in the order of its blocks, and the point of
+    their ansatz; the state as it is, and None, if students have left the teachers' span and have no blocks.
     """
     weights = weights_of(runs, family.representative)
     state = ol.overlaps(runs.problem, weights)
