@@ -28,7 +28,7 @@ def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
     return Mixing(X, v[:, None] * a[None, :] * s_teacher, jnp.zeros_like(v))
 
 
-_WIDEST = 22
+_MAX_BATCHED_WIDTH = 22
 """The largest K or d for which, on CPU, matrix products are faster as sums over lanes on the last axis."""
 
 
@@ -39,7 +39,9 @@ class GradientFlow(AbstractFlow):
         W, v = weights.W, weights.v
         K, d, _ = W.shape
         M = problem.teachers
-        if max(K, d) > _WIDEST or problem.teacher_overlaps is not None:
+        # What follows is the mixing of this class: a subclass with another one has the rates of that.
+        inherited = type(self).mixing is GradientFlow.mixing
+        if not inherited or max(K, d) > _MAX_BATCHED_WIDTH or problem.teacher_overlaps is not None:
             return super().batched_rates(weights, problem)
         # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes on its last axis. A product
         # of matrices is a sum over the first axis, which XLA's CPU compiler turns into one loop.

@@ -409,3 +409,20 @@ def test_rates_of_many_lanes_are_those_of_each_lane(activation, K, M, d):
             got.W[..., lane], truth.W, atol=1e-7 if lane in (1, 2) else 1e-13
         )
         np.testing.assert_array_equal(got.v[..., lane], truth.v)
+
+
+class DecayingFlow(GradientFlow):
+    """Gradient flow of L + |W|²/20."""
+
+    def mixing(self, state, problem):
+        mixing = super().mixing(state, problem)
+        return mixing._replace(X=mixing.X + 0.1 * jnp.eye(problem.students))
+
+
+def test_a_subclass_that_overrides_the_mixing_is_followed_by_its_own_in_many_lanes_too():
+    problem, rng = Problem(3, 3), np.random.default_rng(0)
+    W, v = jnp.asarray(rng.normal(size=(3, 3, 4))), jnp.ones((3, 4))
+    got = DecayingFlow().batched_rates(Weights(W, v), problem)
+    for lane in range(4):
+        gradient = relu_gradient(W[..., lane], np.ones(3), np.eye(3), np.ones(3))
+        np.testing.assert_allclose(got.W[..., lane], -gradient - 0.1 * W[..., lane], atol=1e-12)
