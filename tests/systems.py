@@ -103,6 +103,12 @@ def expectation(f: Callable, C, sigma: Sigma, degree: int = 2) -> float:
     return float(weight @ f(u + 0 * w, w) @ weight)
 
 
+def of_units(W) -> np.ndarray:
+    W = np.asarray(W, float)
+    C = W @ W.T
+    return (C + C.T) / 2
+
+
 def covariance(rng, n: int) -> np.ndarray:
     """A generic covariance with variances of order 1."""
     A = rng.standard_normal((n, n + 1)) / np.sqrt(n + 1)
