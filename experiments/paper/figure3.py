@@ -137,8 +137,9 @@ def _panel(axes: Axes, rows: list[Row]) -> None:
         # Lines of different α would hide each other's error bars.
         x = np.array([row["sigma"] for row in some]) * 1.12 ** (alpha - 2)
         mean, std = (np.array([row[name] for row in some]) for name in ("mean_gap", "std_gap"))
-        style = dict(fmt="o-", color=colour, markersize=4, capsize=2)
-        axes.errorbar(x, mean, std, label=f"α = {alpha}", **style)
+        axes.errorbar(
+            x, mean, std, fmt="o-", color=colour, markersize=4, capsize=2, label=f"α = {alpha}"
+        )
         axes.axhline(-some[0]["loss"], color=colour, linestyle=":", linewidth=1)
     axes.axhline(0, color="0.4", linewidth=0.8, zorder=0)
     axes.set_xscale("log")

@@ -107,7 +107,7 @@ def columns(results: Results) -> list[Column]:
         *(number(name) for name in ("step", "time", "theory", "networks")),
         number("standard error", "error"),
         Column("deviation", _deviation),
-        Column("deviation / SE", _z),
+        Column("deviation / SE", lambda row: None if row["error"] is None else _z(row)),
     ]
 
 
@@ -115,8 +115,8 @@ def _deviation(row: Row) -> float:
     return row["networks"] - row["theory"]
 
 
-def _z(row: Row) -> float | None:
-    return None if row["error"] is None else round(_deviation(row) / row["error"], 2)
+def _z(row: Row) -> float:
+    return round(_deviation(row) / row["error"], 2)
 
 
 def _by_case(results: Results, training: str) -> dict[str, list[Row]]:
