@@ -1,13 +1,11 @@
 """What the report shows of an experiment: its question, and table and remarks made from stored numbers."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
-from . import legacy
 from .registry import Experiment
 from .results import load
-from .tables import cells, text
+from .tables import cells
 
 _DIGITS = 6
 
@@ -42,12 +40,6 @@ def entry(experiment: Experiment, folder: Path) -> Entry:
 
 def _printed(experiment: Experiment, folder: Path) -> Printed:
     module = experiment.module
-    if legacy.unconverted(module):
-        kept = json.loads((folder / f"{experiment.name}.json").read_text(encoding="utf-8"))
-        body = [[text(value, _DIGITS) for value in row.values()] for row in kept["rows"]]
-        quick = kept["arguments"]["quick"] == "True"
-        origin = _origin(kept["seconds"], quick, kept["versions"])
-        return Printed(list(kept["rows"][0]), body, kept["remarks"], origin)
     results = load(experiment.name, folder)
     columns = module.columns(results)
     headings = [column.heading for column in columns]

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import legacy
 from .options import parse, prepare
 from .registry import Experiment
 from .results import Results, load, save, versions, write_text
@@ -15,9 +14,6 @@ from .tables import cells, comma_separated, markdown
 def run(experiment: Experiment, argv: list[str] | None = None) -> None:
     """Parse the options, compute, store, and draw."""
     module = experiment.module
-    if legacy.unconverted(module):
-        module.main(argv)
-        return
     options = parse(experiment.name, experiment.doc, module.OPTIONS, argv)
     results = compute(module, options)
     save(results, options.out)
@@ -51,8 +47,6 @@ def redraw(experiment: Experiment, folder: Path) -> str:
     Raises FileNotFoundError if the folder doesn't hold them.
     """
     name, module = experiment.name, experiment.module
-    if legacy.unconverted(module):
-        return f"{name}: its results hold no numbers apart from their table yet; left as it is"
     results = load(name, folder)
     path = folder / name
     write_text(path.with_suffix(".md"), table(experiment, results) + "\n")

@@ -10,7 +10,6 @@ import pytest
 
 import experiments
 from experiments import __main__ as command
-from experiments.shared.legacy import unconverted
 from experiments.shared.registry import EXPERIMENTS, SECTIONS
 from experiments.shared.results import load
 from experiments.shared.runs import redraw
@@ -60,8 +59,7 @@ def test_the_small_version_leaves_numbers_a_table_and_a_figure(name, tmp_path, c
     assert table.splitlines()[0] in printed
     for suffix in ("png", "pdf"):
         assert (tmp_path / f"{name}.{suffix}").stat().st_size > 1000
-    if not unconverted(EXPERIMENTS[name].module):
-        _is_redrawn_alike(name, tmp_path, table)
+    _is_redrawn_alike(name, tmp_path, table)
 
 
 def _is_redrawn_alike(name: str, folder: Path, table: str) -> None:
@@ -72,9 +70,6 @@ def _is_redrawn_alike(name: str, folder: Path, table: str) -> None:
     redraw(EXPERIMENTS[name], folder)
     assert (folder / f"{name}.md").read_text(encoding="utf-8") == table
     assert (folder / f"{name}.png").read_bytes() == picture
-
-
-CONVERTED = [name for name, one in EXPERIMENTS.items() if not unconverted(one.module)]
 
 
 def _texts(value):
@@ -88,7 +83,7 @@ def _texts(value):
             yield from _texts(one)
 
 
-@pytest.mark.parametrize("name", CONVERTED)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_stored_results_are_numbers_that_table_and_remarks_are_made_from(name):
     folder, module = HERE / "results", EXPERIMENTS[name].module
     results = load(name, folder)
