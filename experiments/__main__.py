@@ -2,13 +2,13 @@
 
 import argparse
 import difflib
-import json
 import sys
 import time
 import traceback
 from pathlib import Path
 
 from .shared.registry import EXPERIMENTS, SECTIONS, Experiment
+from .shared.results import is_full
 
 _EXAMPLES = """
 examples:
@@ -61,11 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _is_there(name: str, folder: Path, quick: bool) -> bool:
     """Whether results are stored (where full ones are asked for: not those of the small version)."""
-    file = folder / f"{name}.json"
-    if not file.exists():
-        return False
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    return quick or not kept["options"]["quick"]
+    return is_full(name, folder) or (quick and (folder / f"{name}.json").exists())
 
 
 def _run_all(experiments: list[Experiment], folder: Path, quick: bool, again: bool) -> int:

@@ -77,12 +77,6 @@ def states_figure(arrays: dict[str, np.ndarray], captions: Sequence[str], title:
     return figure
 
 
-def overlaps_figure(panels: list[tuple[str, ol.OrderParameters]], title: str) -> Figure:
-    """Draw states with their captions; only while an experiment still draws what it has not stored."""
-    arrays = state_arrays([state for _, state in panels])
-    return states_figure(arrays, [caption for caption, _ in panels], title)
-
-
 def histogram(
     axes: Axes, losses: np.ndarray, levels: list[tuple[str, float]], top: float, bins: int = 120
 ) -> None:
