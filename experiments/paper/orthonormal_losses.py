@@ -28,7 +28,7 @@ DOCS = {
 At which losses does orthonormal gradient descent (onGD) end for few hidden units (paper, Figure 17)?
 
 K = M above, K = M + 1 below, M = 2 … 6, in d = 2M dimensions. Each panel has the losses of the same starts
-at the ends of their paths (certified), at a stop at t = 30, and at rest under the horizontal projection
+at the ends of their paths (certified), at a stop at t = 30, and stationary under the horizontal projection
 G − GWᵀW, which never turns the students within their span (`orthonormal_endings`). The first are quantised,
 the others are not. `figure18` is the same for more hidden units.
 """,
