@@ -137,3 +137,10 @@ class LeakyReLU(AbstractActivation):
     def grouped_quadratic_form(self, units: GroupedUnits):
         bent = ReLU().grouped_quadratic_form(units)
         return self.slope * units.total + (1 - self.slope) ** 2 * bent
+
+
+def as_leaky_relu(activation: AbstractActivation) -> LeakyReLU | None:
+    """Return the same function as a LeakyReLU, of slope 0 for ReLU; None if it is none."""
+    if isinstance(activation, ReLU):
+        return LeakyReLU(slope=0.0)
+    return activation if isinstance(activation, LeakyReLU) else None

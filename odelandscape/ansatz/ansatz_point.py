@@ -19,7 +19,7 @@ class AnsatzPoint(eqx.Module):
     - `ansatz`: the blocks. `parameters` (P,): z, in the order of `ansatz.names`.
     - `name`: of the family that it belongs to or is near to, "" if it has none. Static.
 
-    Raises ValueError if there are not as many parameters as the ansatz has.
+    Raises UserError if there are not as many parameters as the ansatz has.
     """
 
     ansatz: BlockAnsatz

@@ -136,7 +136,7 @@ class BlockAnsatz(AbstractBlocks):
     - `free`: the number of free students.
     - `readout`: v of each block of students (matched, then free); ones unless given.
 
-    Raises ValueError if the sizes don't add up to the problem's K and M, a matched block is too small,
+    Raises UserError if the sizes don't add up to the problem's K and M, a matched block is too small,
     T is not (1 − c) I + c 11ᵀ, or the teacher's readout differs within a block.
     """
 
@@ -171,7 +171,7 @@ class BlockAnsatz(AbstractBlocks):
     def of(self, problem: Problem) -> "BlockAnsatz":
         """Return the same blocks with the numbers of another problem: its activation, T and readout.
 
-        Raises ValueError if the problem has other numbers of students or teachers.
+        Raises UserError if the problem has other numbers of students or teachers.
         """
         K, M = float(jnp.sum(self.student_sizes)), float(jnp.sum(self.sizes))
         if np.abs(np.subtract((K, M), (problem.students, problem.teachers))).max() > 1e-6:

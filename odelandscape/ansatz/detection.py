@@ -57,7 +57,7 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
     - `tolerance`: numbers closer than this are taken as equal. The blocks give v, and W's coefficients in
       the teachers, to within it.
 
-    Raises ValueError if `weights` and the problem don't fit, are not finite or reach beyond the teachers,
+    Raises UserError if `weights` and the problem don't fit, are not finite or reach beyond the teachers,
     `tolerance` is not positive, or T is not (1 − c) I + c 11ᵀ.
     """
     if not tolerance > 0:

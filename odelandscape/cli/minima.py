@@ -120,6 +120,11 @@ def is_reported(point: ol.FixedPoint, spectrum: ol.Spectrum) -> bool:
     return spectrum.verdict != "unstable" or point.branch in (COMPENSATED, HIDDEN)
 
 
+def _counts(found: int, shown: int) -> str:
+    families = f"{found} {'family' if found == 1 else 'families'} found"
+    return families if shown == found else f"{families}, {shown} shown (all with --all)"
+
+
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
     from ..model.problem import check_dimension
@@ -140,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     title = (
         f"K = {args.students} students, M = {args.teachers} teachers, "
-        f"{type(activation).__name__}: {len(rows)} of {len(points)} families found"
+        f"{type(activation).__name__}: {_counts(len(points), len(rows))}"
     )
     report = {
         "students": args.students,

@@ -67,9 +67,11 @@ def run(args: argparse.Namespace) -> None:
     require_extra("proof", "flint", "prove")
     from tqdm import tqdm
 
+    from ..proofs.prove import provable_slope
     from ..runtime.files import write_whole
 
     activation = activation_of(args)
+    provable_slope(activation)  # refused now and not after the search
     problem = ol.Problem(args.students, args.teachers, activation)
     folder = output_folder(args, "", alpha=args.anti_aligned)
     check_writable(folder, "proofs.txt")

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..activations.relu import LeakyReLU
+from ..activations.relu import LeakyReLU, as_leaky_relu
 from ..ansatz.block_ansatz import BlockAnsatz
 from ..runtime.errors import UserError
-from .leaky_relu import as_leaky_relu
 
 PARAMETERS = ("teachers", "anti_aligned", "slope", "correlation")
 SMALLEST_BLOCK, LARGEST_SIZE = 1 + 1e-6, 1e8

@@ -15,12 +15,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
+from ..activations.relu import as_leaky_relu
 from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, FormalBlocks
 from ..ansatz.padding import padded
 from ..ansatz.reduced_loss import parameter_lengths, reduced_rates
-from ..runtime.errors import NoSuchFamilyError, UserError
-from .leaky_relu import as_leaky_relu
+from ..runtime.errors import NoSuchFamilyError
 
 _CORRECTIONS = 6
 _SMALLEST_STEP = 1e-5  # of a path from 0 to 1
@@ -40,13 +40,13 @@ def follow_branch(point: AnsatzPoint, target: BlockAnsatz, branch: str) -> Ansat
     not. What is traced is held fixed: derivatives do not pass. Of a traced point or target it isn't checked
     that the branch reaches it.
 
-    Raises UserError if no path leads from the one ansatz to the other; NoSuchFamilyError, naming the
-    `branch` and where it ends, if the branch ends on the way.
+    Raises NoSuchFamilyError if no path leads from the one ansatz to the other, and, naming the `branch` and
+    where it ends, if the branch ends on the way.
     """
     start, end = _with_common_activation(point.ansatz, target)
     first, last = padded(start), padded(end)
     if jax.tree.structure(first.blocks) != jax.tree.structure(last.blocks):
-        raise UserError(
+        raise NoSuchFamilyError(
             "a branch can be followed between ReLU and LeakyReLU and between sizes, correlations and "
             "readouts of the same blocks; not from "
             f"{point.ansatz.activation!r} to {target.activation!r}"

@@ -59,7 +59,7 @@ def explore(
     Starts descend by BFGS to minima within the ansatz (in the full space these may be saddles) and are
     polished by Newton's method. Each is returned in its own, possibly coarser blocks.
 
-    Raises ValueError if ansatz and problem don't fit, or the students are too many to be written out.
+    Raises UserError if ansatz and problem don't fit, or the students are too many to be written out.
     """
     ansatz = ansatz.of(problem)
     padding = padded(ansatz)

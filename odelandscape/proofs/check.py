@@ -13,24 +13,20 @@ from ..runtime.errors import UserError
 from .balls import arb, ctx
 from .certificate import Certificate
 from .certify import certify
-from .statement import Statement, from_dyadic, to_dyadic
+from .statement import Statement, as_floats, from_dyadic, to_dyadic
 
 _MORE_BITS = 32  # of the proof that the claims are compared with
 _NARROWER = 2**8  # the factor by which its box is smaller
 
 
-def _floats(x) -> tuple[float, ...]:
-    return tuple(float(value) for value in x)
-
-
 def _statement_of(record: dict) -> Statement:
-    """Return the statement of a certificate's JSON. Raises ValueError if its numbers don't fit together."""
+    """Return the statement of a certificate's JSON. Raises UserError if its numbers don't fit together."""
     s = Statement(
-        sizes=_floats(record["sizes"]),
+        sizes=as_floats(record["sizes"]),
         matched=tuple(int(b) for b in record["matched"]),
         free=int(record["free"]),
-        readout=_floats(record["readout"]),
-        teacher_readout=_floats(record["teacher_readout"]),
+        readout=as_floats(record["readout"]),
+        teacher_readout=as_floats(record["teacher_readout"]),
         slope=float(record["slope"]),
         names=tuple(map(str, record["names"])),
         centre=tuple(map(str, record["centre"])),
@@ -83,7 +79,7 @@ class Claims:
 
     @classmethod
     def from_json(cls, record: dict) -> "Claims":
-        """Return the claims of a certificate's JSON. Raises ValueError, KeyError, TypeError or
+        """Return the claims of a certificate's JSON. Raises UserError, KeyError, TypeError or
         AttributeError if it is none."""
         statement, loss = record["statement"], record["loss"]
         parameters = record["parameters"].items()
@@ -133,7 +129,7 @@ def _unproved(claimed: list[_Claim], proved: list[_Claim]) -> list[str]:
 
 
 def read_claims(file: str | PathLike) -> Claims:
-    """Return the claims of a saved certificate. Raises ValueError if the file is none."""
+    """Return the claims of a saved certificate. Raises UserError if the file is none."""
     try:
         record = json.loads(Path(file).read_text(encoding="utf-8"))
         if record["odelandscape"] != "certificate":
@@ -146,7 +142,7 @@ def read_claims(file: str | PathLike) -> Claims:
 def check_certificate(file: str | PathLike) -> Certificate:
     """Prove again what a saved certificate claims, from its statement alone, with more bits.
 
-    Returns the certificate as proved now. Raises ValueError if the file is no certificate, if it proves
+    Returns the certificate as proved now. Raises UserError if the file is no certificate, if it proves
     nothing, or if it claims what isn't proved: another verdict or index, or an enclosure that doesn't
     contain the one proved now.
     """

@@ -8,45 +8,45 @@ from the statement (`certify`).
 from collections.abc import Sequence
 
 from ..activations.base import AbstractActivation
-from ..activations.relu import LeakyReLU, ReLU
+from ..activations.relu import as_leaky_relu
 from ..landscape.fixed_points import FixedPoint
 from ..runtime.errors import UserError
 from .ball_hessian import gram, hessian
 from .balls import approximate_inverse, arb, box, column, ctx
 from .certificate import REFUTED, Certificate
 from .certify import certify
-from .statement import Statement, box_radii, from_dyadic, to_dyadic
+from .statement import Statement, as_floats, box_radii, from_dyadic, to_dyadic
 
 NEAR = 1e-6
 """How far from the given point, in the weights and as a part of their norm, the proved one may lie."""
 _STEPS = 10  # of Newton's method with one inverse
 
 
-def _leaky_slope(activation: AbstractActivation) -> float:
-    """Return the slope of ReLU (0) or leaky ReLU for x < 0. Raises UserError for other activations."""
-    if not isinstance(activation, ReLU | LeakyReLU):
+def provable_slope(activation: AbstractActivation) -> float:
+    """Return the slope for x < 0 of an activation that proofs are for: ReLU or leaky ReLU.
+
+    Raises UserError for other activations.
+    """
+    leaky = as_leaky_relu(activation)
+    if leaky is None:
         raise UserError(f"activation must be ReLU or LeakyReLU for a proof; got {activation!r}")
-    return float(activation.slope) if isinstance(activation, LeakyReLU) else 0.0
-
-
-def _floats(x) -> tuple[float, ...]:
-    return tuple(float(value) for value in x)
+    return float(leaky.slope)
 
 
 def statement_of(point: FixedPoint, bits: int) -> Statement:
     """Return the statement about a point's ansatz; the centre of its box is still missing."""
     ansatz = point.ansatz
-    slope = _leaky_slope(ansatz.activation)
+    slope = provable_slope(ansatz.activation)
     if float(ansatz.correlation) != 0:
         raise UserError(
             f"teachers must be orthonormal for a proof; got correlation {float(ansatz.correlation):g}"
         )
     return Statement(
-        sizes=_floats(ansatz.sizes),
+        sizes=as_floats(ansatz.sizes),
         matched=ansatz.matched,
         free=ansatz.free,
-        readout=_floats(ansatz.readout),
-        teacher_readout=_floats(ansatz.teacher_readout),
+        readout=as_floats(ansatz.readout),
+        teacher_readout=as_floats(ansatz.teacher_readout),
         slope=slope,
         names=ansatz.names,
         centre=(),
@@ -135,7 +135,7 @@ def prove(point: FixedPoint, bits: int = 128) -> Certificate:
       of the norm of its weights; else the verdict is `undecided`, or `refuted` if none is there.
     - `bits`: of the arithmetic's mantissas.
 
-    Raises ValueError for other activations, for correlated teachers, and for bits that aren't a whole
+    Raises UserError for other activations, for correlated teachers, and for bits that aren't a whole
     number of at least 2; ImportError without python-flint (`pip install "odelandscape[proof]"`).
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or bits < 2:

@@ -89,7 +89,7 @@ def prove_between(start: FixedPoint, end: FixedPoint, bits: int = 128) -> bool:
     eigenvalue that is negative at one end and positive at the other is then 0 somewhere between. The
     interval is halved up to 8 times, so the ends must be close (a relative change of sizes of 1e-5 is).
 
-    Raises ValueError if the points are of different ansätze, and what `prove` raises.
+    Raises UserError if the points are of different ansätze, and what `prove` raises.
     """
     s, other = statement_of(start, bits), statement_of(end, bits)
     if s._replace(sizes=()) != other._replace(sizes=()) or len(s.sizes) != len(other.sizes):

@@ -1,6 +1,6 @@
 """What a proof is about: an ansatz, a box of its parameters, and the precision, all in exact numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .ball_hessian import gram
@@ -9,13 +9,18 @@ from .balls import arb
 from .groups import Rows
 
 
+def as_floats(x: Iterable) -> tuple[float, ...]:
+    """Return numbers as floats."""
+    return tuple(float(value) for value in x)
+
+
 def to_dyadic(x: arb) -> str:
     """Return a ball of radius 0 as text: 3p-2 is 3·2⁻²."""
     return "{}p{}".format(*x.man_exp())
 
 
 def from_dyadic(text: str) -> arb:
-    """Return the number that `to_dyadic` has written. Raises ValueError for other text."""
+    """Return the number that `to_dyadic` has written. Raises UserError for other text."""
     mantissa, exponent = text.split("p")
     return arb(int(mantissa)) * arb(2) ** int(exponent)
 

@@ -15,13 +15,6 @@ SADDLE = "saddle"
 NOT_CONVERGED = "not_converged"
 FAILED = "failed"
 OUTCOMES = (GLOBAL_MINIMUM, LOCAL_MINIMUM, SADDLE, NOT_CONVERGED, FAILED)
-MEANING = {
-    GLOBAL_MINIMUM: "gradient ≤ 1e-10 and loss zero: the student equals the teacher",
-    LOCAL_MINIMUM: "gradient ≤ 1e-10, loss above zero, no unstable direction",
-    SADDLE: "gradient ≤ 1e-10 and an unstable direction",
-    NOT_CONVERGED: "gradient above 1e-10 at the time limit",
-    FAILED: "infinite or undefined numbers, or three workers lost while computing it",
-}
 LEVEL_WIDTH = 1e-7
 """End states whose losses are closer than this are one level."""
 
@@ -34,9 +27,7 @@ class EndStates(NamedTuple):
     gradient_norm: np.ndarray  # (N,) Frobenius norm of the flow's rates
     smallest_eigenvalue: np.ndarray  # (N,) of the Hessian on the directions that count
     anti_aligned: np.ndarray  # (N,) number of students that point away from their teacher
-    time: (
-        np.ndarray
-    )  # (N,) at which the rates fell below 1e-3 for good, else at which it was stopped
+    time: np.ndarray  # (N,) at which the rates fell below 1e-3 for good, or at which it was stopped
     evaluations: np.ndarray  # (N,) of the rates until then
     weights: np.ndarray  # (N, K, d)
     readout: np.ndarray  # (N, K)

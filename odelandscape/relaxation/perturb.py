@@ -111,7 +111,7 @@ def perturb(
     length 0 is no stationary point. Weights that are no fixed point are perturbed alike; gaps are to their
     loss.
 
-    Raises ValueError for a negative or undefined `sigma`, `repeats` < 1, an unknown embedding, one that
+    Raises UserError for a negative or undefined `sigma`, `repeats` < 1, an unknown embedding, one that
     changes the network (`split` where σ is not positively homogeneous, `zero` where σ(0) ≠ 0), any for a
     flow that fixes the students' lengths, a `student` that does not exist, and a point that doesn't fit the
     problem or the flow's constraint.

@@ -89,7 +89,7 @@ def relax(
 
     All cores that the process may use work on it, or all of its other devices.
 
-    Raises ValueError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
+    Raises UserError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
     check_float64("end states are certified to a gradient norm of 1e-10")
     if batch is None:

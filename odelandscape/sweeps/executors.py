@@ -116,7 +116,7 @@ class Workers(Executor):
     They are spawned, so call it under `if __name__ == "__main__":` in a script. They end when this process
     does, however it ends, and at once when the `with` block is left by an error or an interruption.
 
-    Raises ValueError if `count` is below 1.
+    Raises UserError if `count` is below 1.
     """
 
     def __init__(self, count: int):

@@ -54,7 +54,7 @@ class Manifest(NamedTuple):
 def read_manifest(folder: Path) -> Manifest:
     """Return what the manifest of a folder records.
 
-    Raises ValueError if the folder holds no sweep, one in another format, or a damaged manifest.
+    Raises UserError if the folder holds no sweep, one in another format, or a damaged manifest.
     """
     path = folder / MANIFEST
     try:

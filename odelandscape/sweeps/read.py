@@ -50,7 +50,7 @@ def open_sweep(folder: str | os.PathLike) -> xarray.Dataset:
     are used, so that a large sweep opens at once. Chunks that are damaged are named in a warning and left
     out. `.to_netcdf(FILE)` and `.to_zarr(FOLDER)` make one file of it.
 
-    Raises ValueError if the folder holds no sweep, one in another format, or a damaged manifest.
+    Raises UserError if the folder holds no sweep, one in another format, or a damaged manifest.
     """
     store = Store(folder)
     seeds = store.seeds()

@@ -16,7 +16,8 @@ from ..model.state import Weights
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
 from ..runtime.errors import UserError
-from ..runtime.registry import load_class
+from ..runtime.registry import load, load_class
+from .configuration import activation_values
 from .levels import group_by_level, merge_families
 from .starts import kept_coordinates
 from .store import Store
@@ -115,7 +116,7 @@ class Sweep:
     def weights_of(self, seeds: np.ndarray) -> Weights:
         """Return the weights of these seeds (n,), with n in front.
 
-        Raises ValueError for seeds that are not among those of the sweep.
+        Raises UserError for seeds that are not among those of the sweep.
         """
         seeds = np.asarray(seeds)
         unknown = ~np.isin(seeds, self.seeds)
@@ -165,26 +166,36 @@ class Sweep:
 def read_sweep(folder: str | os.PathLike) -> Sweep:
     """Return the sweep that a folder holds, as far as it is finished, without computing anything.
 
-    Raises ValueError if the folder holds none, or one whose activation or flow is not of this package
-    (`open_sweep` opens that, too).
+    A user's own activation or flow is imported from the place that the store has recorded. Raises UserError
+    if the folder holds no sweep, or if its activation or flow cannot be made again here: its module cannot be
+    imported, it takes other arguments now, or it is a function given to `Quadrature` (`open_sweep` reads the
+    numbers of such a sweep, too).
     """
     store = Store(folder)
     recorded = store.configuration
 
     def rebuilt(table: dict[str, str], parts: dict):
+        name = parts["name"]
         values = {key: value for key, value in parts.items() if key != "name"}
         try:
-            return load_class(table, parts["name"])(**values)
-        except (KeyError, TypeError, ValueError):
+            cls = load(name) if ":" in name else load_class(table, name)
+            return cls(**values)  # type: ignore[operator]
+        except (ImportError, KeyError, TypeError, ValueError):
             raise UserError(
-                f"the sweep in {str(folder)!r} was made with {parts['name']}, which is not a part of this "
-                "package: open_sweep reads its numbers"
+                f"the sweep in {str(folder)!r} was made with {name}, which cannot be made again here: start "
+                "where its module can be imported, or let open_sweep read the numbers alone"
             ) from None
 
+    activation = rebuilt(activations.BY_NAME, recorded["activation"])
+    if not np.allclose(activation_values(activation), recorded["activation_values"], rtol=1e-12):
+        raise UserError(
+            f"the sweep in {str(folder)!r} was made with another {recorded['activation']['name']} than the "
+            "one that is here: their values differ"
+        )
     problem = Problem(
         recorded["students"],
         recorded["teachers"],
-        rebuilt(activations.BY_NAME, recorded["activation"]),
+        activation,
         recorded["teacher_overlaps"],
         recorded["teacher_readout"],
     )

@@ -88,7 +88,7 @@ def read_columns(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
 def find_damage(chunk: Chunk, sweep: str) -> str | None:
     """Return in words why the numbers of a chunk cannot be used; None if they can.
 
-    Raises ValueError if it belongs to another sweep than the one with this hash, StoreError if the file
+    Raises UserError if it belongs to another sweep than the one with this hash, StoreError if the file
     cannot be opened.
     """
     try:
@@ -143,7 +143,7 @@ class Store:
     made longer. A chunk is checked when it is first read; if it is damaged, a warning names it and ends with
     what `on_damage` returns: what happens to its seeds.
 
-    Raises ValueError if the folder holds no sweep, one in another format, or a damaged manifest.
+    Raises UserError if the folder holds no sweep, one in another format, or a damaged manifest.
     """
 
     def __init__(self, folder: str | os.PathLike, on_damage: Callable[[Chunk], str] = _leave_out):
@@ -220,7 +220,7 @@ class StoreWriter:
     """The folder of a configuration, made if there is none, to be written to; `store` reads it.
 
     A damaged chunk is set aside, so that its seeds are computed again. Warns if other versions of the
-    libraries have begun the sweep. Raises ValueError if the folder cannot be made or written to, or holds
+    libraries have begun the sweep. Raises UserError if the folder cannot be made or written to, or holds
     another sweep: the message names the differences.
     """
 
@@ -254,7 +254,7 @@ class StoreWriter:
     def hold(self, shared: bool = False) -> Iterator[None]:
         """Hold the folder while writing to it: alone, or with others that compute shares of it.
 
-        It is released when the process ends, however it ends. Raises ValueError, naming the process that
+        It is released when the process ends, however it ends. Raises UserError, naming the process that
         holds it, if one does; StoreError if it cannot be written to. Where files cannot be locked nothing is.
         """
         from ..runtime.locks import FolderInUseError, hold_folder  # reading does without filelock

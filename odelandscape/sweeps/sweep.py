@@ -91,7 +91,7 @@ def sweep(
       opens it.
     - `progress`: a bar with rate and remaining time on standard error.
 
-    Raises ValueError, before anything is computed, for bad numbers, for orthonormal students with
+    Raises UserError, before anything is computed, for bad numbers, for orthonormal students with
     K > d, for a folder that cannot be written, holds another sweep or is in use by another process, and
     unless JAX is in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
     executor breaks down or no chunk succeeds. Seeds that are in the store by then are kept.

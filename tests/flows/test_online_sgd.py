@@ -165,7 +165,7 @@ def test_order_parameters_stay_what_weights_can_have_down_to_the_teacher():
     )
     least = jax.vmap(lambda state: ol.realisability(problem, state))(path.states)
     assert np.min(least) > -1e-12
-    assert abs(path.loss[-1]) < 1e-12
+    assert abs(path.loss[-1]) < 1e-10  # what the tolerance of the noise leaves
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Sweeps: reproducible, resumable, and counted right."""
 
+import importlib
 import json
 import math
 import multiprocessing
+import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from statistics import NormalDist
 
@@ -242,8 +244,52 @@ def test_configurations_differ_where_numbers_or_functions_do():
 def test_a_sweep_with_an_activation_of_one_s_own_opens_as_a_dataset_only(tmp_path):
     problem = ol.Problem(1, 1, ol.Quadrature(jax.numpy.tanh))
     StoreWriter(tmp_path, configuration(problem, FLOW, 0, 1))
-    with pytest.raises(ValueError, match="made with Quadrature, which is not"):
+    with pytest.raises(ValueError, match="made with Quadrature, which cannot be made again"):
         ol.read_sweep(tmp_path)
+
+
+OWN = """
+import jax.numpy as jnp
+import odelandscape as ol
+
+class GradientFlow(ol.GradientFlow):
+    def mixing(self, state, problem):
+        mixing = super().mixing(state, problem)
+        return mixing._replace(X=mixing.X + {decay} * jnp.eye(problem.students))
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A module with a flow that has the name of one of the package's, and a decay that can be changed."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(decay):
+        (folder / "own_flow.py").write_text(OWN.format(decay=decay))
+        sys.modules.pop("own_flow", None)
+        return importlib.import_module("own_flow").GradientFlow()
+
+    yield write
+    sys.modules.pop("own_flow", None)
+
+
+def test_a_store_distinguishes_flows_of_one_name_by_their_place_and_their_values(
+    tmp_path, own_module
+):
+    """The name of a class does not identify what was computed: another module, another code."""
+    store, flow = tmp_path / "store", own_module(0.1)
+    runs = ol.sweep(PROBLEM, flow, 8, store=store, progress=False)
+    assert (runs.loss > 0.01).all()  # the minimum of L + |W|²/20
+    again = ol.read_sweep(store)
+    assert type(again.flow) is type(flow)
+    np.testing.assert_array_equal(again.loss, runs.loss)
+    with pytest.raises(ol.UserError, match="holds another sweep"):
+        ol.sweep(PROBLEM, FLOW, 8, store=store, progress=False)
+    with pytest.raises(ol.UserError, match=r"holds another sweep \(flow_values"):
+        ol.sweep(PROBLEM, own_module(0.2), 8, store=store, progress=False)
 
 
 def test_the_summary_counts_every_start(capsys):
