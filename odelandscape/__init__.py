@@ -1,4 +1,8 @@
-"""The loss landscape of a two-layer teacher-student network, known instead of guessed."""
+"""The loss landscape of a two-layer teacher-student network: sample its minima, find them, prove them.
+
+`sweep` relaxes many random starts, `families` finds fixed points without sampling, `prove` certifies one;
+`README.md` and `docs/tutorial.md` show how.
+"""
 
 try:
     import lazy_loader

@@ -38,8 +38,7 @@ class AbstractActivation(eqx.Module):
     def positively_homogeneous(self) -> bool:
         """Whether σ(a x) = a σ(x) for a > 0: then (w, v) → (a w, v / a) leaves the network unchanged.
 
-        False unless overridden, as are `even`, `odd` and `smooth`: False promises nothing, and what relies on
-        the property is left out.
+        False unless overridden, as are `even`, `odd` and `smooth`: False makes no claim.
         """
         return False
 

@@ -28,7 +28,7 @@ first steps:
   odelandscape sweep --help                             the options of a command, with examples
 
 exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments;
-130, interrupted. Messages are one line on standard error. A traceback is a fault of odelandscape.
+130, interrupted. Messages are one line on standard error. A traceback is a bug: please report it.
 """
 
 

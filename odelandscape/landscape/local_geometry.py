@@ -73,7 +73,7 @@ class LocalGeometry:
 def eigenpairs(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix of finite numbers.
 
-    LAPACK's methods, in the order of their speed: the fastest has been seen to give up, once in some hundred
+    LAPACK's methods, in the order of their speed: the fastest has failed to converge, once in some hundred
     thousand matrices, on one that the others can do.
     """
     try:

@@ -59,6 +59,9 @@ def explore(
     Starts descend by BFGS to minima within the ansatz (in the full space these may be saddles) and are
     polished by Newton's method. Each is returned in its own, possibly coarser blocks.
 
+    - `ansatz`: the blocks to search in; its numbers are replaced by those of `problem`.
+    - `key`: of the random starts; `starts`: how many.
+
     Raises UserError if ansatz and problem don't fit, or the students are too many to be written out.
     """
     ansatz = ansatz.of(problem)

@@ -82,7 +82,7 @@ def random_weights(key: PRNGKeyArray, problem: Problem, dimension: int | None = 
 
 
 def check_weights(problem: Problem, weights: Weights) -> None:
-    """Raises UserError for weights of another shape than the problem's, and for d < M."""
+    """Raise UserError for weights of another shape than the problem's, and for d < M."""
     K, M = problem.students, problem.teachers
     W, v = weights.W, weights.v
     if W.ndim != 2 or len(W) != K or W.shape[1] < M or v.shape != (K,):

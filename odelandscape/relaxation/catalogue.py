@@ -68,10 +68,8 @@ def closed_form_minima(problem: Problem, flow: AbstractFlow) -> bool:
     """Return whether global minima of more students than teachers are taken from their closed form.
 
     A flow that fixes the students' norms does not reach them. Any other flow for which minima are shared is
-    assumed to descend on the loss, so that it ends at the minimum it has come close to; loss and rates of the
-    flow itself are evaluated at each such minimum before it is accepted (`EndStateClassifier`). A flow with
-    other stationary states than the loss must therefore override `permutation_equivariant`, or be `relax`ed
-    with a catalogue whose `closed_form` is False.
+    assumed to end at the minimum that it has come close to, if that is one of its own stationary states: its
+    rates and the loss are evaluated there before it is accepted (`EndStateClassifier`).
     """
     surplus = problem.students > problem.teachers
     return surplus and shares_minima(problem, flow) and not flow.preserves_norms
@@ -79,7 +77,7 @@ def closed_form_minima(problem: Problem, flow: AbstractFlow) -> bool:
 
 def rounded(y: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]:
     """Return the first digits of weights [W | v]: a minimum that is solved from there does not depend on the
-    start that met it."""
+    start that reached it."""
     return np.concatenate([np.round(y[:, :-1], _DIGITS), y[:, -1:]], axis=1)
 
 
@@ -157,7 +155,7 @@ class Catalogue:
         return found
 
     def within(self, y: Float[np.ndarray, "n K D"], radius: float) -> Bool[np.ndarray, " n"]:
-        """Return which points are within `radius` of a known minimum, and may come to belong to it."""
+        """Return which points are within `radius` of a known minimum, and may converge to it."""
         within = np.zeros(len(y), bool)
         finite = np.flatnonzero(np.isfinite(y).all(axis=(1, 2)))
         if self.minima and len(finite):
@@ -192,7 +190,7 @@ class Catalogue:
     ) -> Bool[np.ndarray, " n"]:
         """Return which points are within `radius` of such a minimum, where `closed_form`.
 
-        Its loss is then below that of any other fixed point that has been met, so the flow ends close by.
+        Its loss is then below that of any other fixed point that has been found, so the flow ends close by.
         """
         if not self.closed_form or not len(y):
             return np.zeros(len(y), bool)

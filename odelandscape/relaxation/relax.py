@@ -3,11 +3,11 @@
 All lanes (one a start) lie in a pool on the device. Each round takes the first `batch` unfinished
 ones, makes a number of evaluations in each, and puts them back: lanes that are done leave and others enter
 by being chosen or not, so no start waits for a slow one. Each core of a processor, or each other device, has
-such a pool, and a thread that looks after it.
+such a pool, and a thread that drives it.
 
 A lane whose rates have become small is classified at once if it is well inside the basin of a minimum that is
 known already. If it isn't, it is integrated until its rates are a hundredth of that, and then gets a Newton
-finish (`classify`). A finish that is not well inside one basin is refused, and the lane is integrated along
+finish (`newton`). A finish that is not well inside one basin is refused, and the lane is integrated along
 the flow to a hundredth of the rate before the next try. A start that stays near a saddle is therefore
 followed until it leaves or its budget is exhausted, and is classified by where it is then.
 """
@@ -66,17 +66,18 @@ def relax(
 ) -> EndStates:
     """Follow the flow from N starts to their end states, and certify each.
 
-    - `starts`: Weights with a leading axis of N, carried to the flow's constraint first.
-    - `batch`: lanes that advance together on a core (64) or on another device (2,048), in whole 64s; it
-      changes the speed, and no number.
+    - `starts`: Weights with a leading axis of N, W (N, K, d) and v (N, K), carried to the flow's constraint
+      first.
+    - `batch`: lanes that advance together on a core (64) or on another device (2,048), rounded up to a
+      multiple of 64; it changes the speed, and no number.
     - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
       Of 4,096 starts, all at K = M = 10 and 99.7 % at K = M = 17 (at 1e-5, 99.98 %) end as with rtol 1e-6.
     - `time_limit`: flow time after which a start that has not converged is classified by where it is.
-    - `catalogue`: of minima known from other calls for this problem and flow; those met here are entered.
+    - `catalogue`: of minima known from other calls for this problem and flow; minima found here are added.
     - `progress`: called with the number of starts done since the last call.
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
-    neighbourhood (0.02 in weights) of where the flow had come to; the smallest eigenvalue of the
+    neighbourhood (0.02 in weights) of where the flow had stopped; the smallest eigenvalue of the
     exact Hessian there distinguishes minima from saddles. Of starts that end in one point, but for the order
     of students and teachers, one is certified for all (`catalogue`). Where students are more than teachers,
     the global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that
@@ -85,7 +86,7 @@ def relax(
     its weights 0, so that no NaN reaches a table.
 
     A flow with noise (`OnlineSGD`) is followed start by start to its stationary states, with the columns that
-    `stationary_states` describes; `batch`, `rtol` and `catalogue` are not for it.
+    `stationary_states` describes; `batch`, `rtol` and `catalogue` are ignored.
 
     All cores that the process may use work on it, or all of its other devices.
 

@@ -16,7 +16,7 @@ def check_whole_number(name: str, value: object, least: int) -> int:
 
 
 def check_positive_number(name: str, value: object) -> None:
-    """Raises UserError, naming the argument, unless `value` is one finite number above 0.
+    """Raise UserError, naming the argument, unless `value` is one finite number above 0.
 
     Arrays without axes count as numbers. (Of a traced array there is nothing to check.)
     """

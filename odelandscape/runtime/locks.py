@@ -37,8 +37,8 @@ def hold_folder(folder: Path, shared: bool = False) -> Iterator[None]:
     time one sees the other. The operating system releases a lock when its process ends, however it ends; the
     file that a killed process leaves behind is not locked, and the next holder removes it.
 
-    Where files cannot be locked, nothing is. Raises FolderInUseError if a holder excludes this one; OSError
-    if the folder cannot be written to.
+    Where files cannot be locked, no lock is taken. Raises FolderInUseError if a holder excludes this one;
+    OSError if the folder cannot be written to.
     """
     own = _lock(folder / _file_name(shared))
     try:

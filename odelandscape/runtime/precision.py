@@ -6,7 +6,7 @@ from .errors import UserError
 
 
 def check_float64(why: str) -> None:
-    """Raises UserError, beginning with `why`, unless JAX computes in float64."""
+    """Raise UserError, beginning with `why`, unless JAX computes in float64."""
     if not jax.config.read("jax_enable_x64"):
         raise UserError(
             f"{why}, which float32 cannot give: call "

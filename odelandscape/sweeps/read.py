@@ -69,7 +69,7 @@ def open_sweep(folder: str | os.PathLike) -> xarray.Dataset:
     return xarray.Dataset(
         columns,
         coords={
-            "seed": ("seed", seeds, {"long_name": "number of the start in the sweep"}),
+            "seed": ("seed", seeds, {"long_name": "index of the start in the sweep"}),
             "student": np.arange(students),
             "coordinate": np.arange(coordinates),
         },

@@ -78,30 +78,37 @@ class Sweep:
 
     @cached_property
     def outcome(self) -> np.ndarray:
+        """Return the outcome of each seed (N,), a name of `outcomes.OUTCOMES`."""
         return self._column("outcome")
 
     @cached_property
     def loss(self) -> np.ndarray:
+        """Return the population loss of each end state (N,); inf where it failed."""
         return self._column("loss")
 
     @cached_property
     def anti_aligned(self) -> np.ndarray:
+        """Return how many students point away from their teacher (N,)."""
         return self._column("anti_aligned")
 
     @cached_property
     def gradient_norm(self) -> np.ndarray:
+        """Return the Frobenius norm of the flow's rates at each end state (N,)."""
         return self._column("gradient_norm")
 
     @cached_property
     def smallest_eigenvalue(self) -> np.ndarray:
+        """Return the smallest eigenvalue of the Hessian at each end state (N,), on the directions that count."""
         return self._column("smallest_eigenvalue")
 
     @cached_property
     def time(self) -> np.ndarray:
+        """Return the flow time (N,) at which the rates' norm fell below 1e-3 for good."""
         return self._column("time")
 
     @cached_property
     def evaluations(self) -> np.ndarray:
+        """Return the evaluations of the rates (N,) until then."""
         return self._column("evaluations")
 
     @property

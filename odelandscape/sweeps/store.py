@@ -2,7 +2,7 @@
 
 A chunk `seeds-00001024-00002047.npz` appears under its name only when it is whole (written aside, synced,
 renamed), and is never written again. So an interruption costs what was being computed, and any number of
-processes may write into a folder: a sweep goes on by computing what no file holds. A file carries a checksum
+processes may write into a folder: a sweep resumes by computing what no file holds. A file carries a checksum
 of its numbers. One that fails it is never read from: it is set aside, named in a warning, and computed again.
 """
 
@@ -245,7 +245,7 @@ class StoreWriter:
         others = difference(self.store.versions, library_versions())
         if others:
             warnings.warn(
-                f"the sweep in {str(folder)!r} was begun by other versions ({others}): it goes on, but the "
+                f"the sweep in {str(folder)!r} was begun by other versions ({others}): it continues, but the "
                 "last bits of its numbers may be other ones than before",
                 stacklevel=3,
             )
@@ -299,5 +299,5 @@ class StoreWriter:
         }.get(error.errno or 0, "make the folder writable")
         return (
             f"cannot write to {str(self.folder)!r}: {error.strerror or error}. The {self.store.listed():,} "
-            f"seeds that it holds are kept; {advice}, and the same command or call goes on from there"
+            f"seeds that it holds are kept; {advice}, and the same command or call resumes there"
         )

@@ -78,6 +78,7 @@ def sweep(
 ) -> Sweep:
     """Relax random starts 0 … `seeds` − 1, certify and classify their end states.
 
+    - `problem`, `flow`: what is relaxed, and along which flow.
     - `seed`: of the sweep. Start i depends on (`seed`, i) alone, and so do all numbers of the result, on one
       kind of processor to the last bit: in whichever batches, by whichever workers, and however often it was
       interrupted.
@@ -87,7 +88,7 @@ def sweep(
       loky's, mpi4py's. This process, with all its cores, unless given. An executor with an attribute
       `in_flight` is given that many chunks at a time. A chunk that fails is tried again, three times in all;
       if others succeed its seeds are then counted as failed, with a warning.
-    - `store`: a folder. Finished seeds are kept there, and the same sweep goes on from there. `open_sweep`
+    - `store`: a folder. Finished seeds are kept there, and the same sweep resumes there. `open_sweep`
       opens it.
     - `progress`: a bar with rate and remaining time on standard error.
 
