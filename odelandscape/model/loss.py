@@ -11,8 +11,8 @@ from .state import State, Weights, overlaps
 def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
     r"""Return $L = E[\Delta^2]/2$, $\Delta = \sum_i v_i \sigma(\lambda_i) - \sum_n v^*_n \sigma(\rho_n)$.
 
-    A scalar, of Weights (W (K, d), v (K,)) or of OrderParameters; the teacher's readout and overlaps are those
-    of the problem. Inputs are N(0, I_d), and the loss includes the factor ½ (paper, Eq. 28).
+    A scalar, of Weights (W (K, d), v (K,)) or of OrderParameters; the teacher's readout and overlaps are
+    those of the problem. Inputs are N(0, I_d), and the loss includes the factor ½ (paper, Eq. 28).
     """
     if isinstance(state, Weights):
         state = overlaps(problem, state)

@@ -17,7 +17,8 @@ def random_teacher(
     - `key`: of the teacher vectors; `teachers`: M; `dimension`: d.
     - `activation`: ReLU unless given. `students`: K, as many as teachers unless given.
 
-    Raises UserError for counts below 1 and for a dimension below the number of teachers, in which T would be singular.
+    Raises UserError for counts below 1, and for a dimension below the number of teachers, in which T would be
+    singular.
     """
     K = teachers if students is None else students
     d = check_dimension(Problem(K, teachers), dimension)

@@ -98,7 +98,7 @@ class Sweep:
 
     @cached_property
     def smallest_eigenvalue(self) -> np.ndarray:
-        """Return the smallest eigenvalue of the Hessian at each end state (N,), on the directions that count."""
+        """Return the smallest eigenvalue of the Hessian (N,), on the directions that count."""
         return self._column("smallest_eigenvalue")
 
     @cached_property
