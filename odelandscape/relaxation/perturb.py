@@ -23,6 +23,7 @@ from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import Weights, overlaps
 from ..runtime.errors import UserError
+from ..runtime.tables import text_table
 from .outcomes import LEVEL_WIDTH, OUTCOMES
 from .relax import relax
 
@@ -31,7 +32,7 @@ _CONSTRAINT_TOLERANCE = 1e-9  # how far a point may lie off the flow's constrain
 
 
 class Perturbation(NamedTuple):
-    """End states of a perturbed fixed point, level by level; `str()` gives the table.
+    """End states of a perturbed fixed point, for each strength of the noise; `str()` gives the table.
 
     - `sigma` (S,): standard deviations of the noise. `loss`: of the point.
     - `gaps` (S, N): final loss − `loss` of each repeat, inf where it failed.
@@ -47,39 +48,37 @@ class Perturbation(NamedTuple):
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean gap of each level."""
+        """Mean gap at each noise."""
         return _over_finite(np.mean, self.gaps)
 
     @property
     def std(self) -> np.ndarray:
-        """Standard deviation of the gaps of each level."""
+        """Standard deviation of the gaps at each noise."""
         return _over_finite(np.std, self.gaps)
 
     @property
     def returned(self) -> np.ndarray:
-        """Fraction of each level that ended at the point's loss."""
+        """Fraction at each noise that ended at the point's loss."""
         return (np.abs(self.gaps) <= LEVEL_WIDTH).mean(axis=1)
 
     def __str__(self) -> str:
-        head = f"{'noise':>10}{'mean gap':>12}{'std':>10}{'lowest':>12}{'returned':>11}  end states"
-        title = f"loss {self.loss:.9f}; {self.gaps.shape[1]} repeats of each level of noise"
-        lines = [title, "", head, "-" * len(head)]
-        for sigma, gaps, mean, std, returned, outcomes in zip(
-            self.sigma,
-            self.gaps,
-            self.mean,
-            self.std,
-            self.returned,
-            self.outcomes,
-            strict=True,
-        ):
+        title = f"loss {self.loss:.9f}; {self.gaps.shape[1]} repeats of each noise"
+        head = ("noise", "mean gap", "std", "lowest", "returned", "end states")
+        columns = self.sigma, self.gaps, self.mean, self.std, self.returned, self.outcomes
+        rows = []
+        for sigma, gaps, mean, std, returned, outcomes in zip(*columns, strict=True):
             count = Counter(outcomes.tolist())
-            counts = (f"{count[x]} {x.replace('_', ' ')}" for x in OUTCOMES if count[x])
-            lines.append(
-                f"{sigma:>10.3g}{mean:>12.2e}{std:>10.0e}{gaps.min():>12.2e}"
-                f"{100 * returned:>9.1f} %  {', '.join(counts)}"
+            rows.append(
+                (
+                    f"{sigma:.3g}",
+                    f"{mean:.2e}",
+                    f"{std:.0e}",
+                    f"{gaps.min():.2e}",
+                    f"{100 * returned:.1f} %",
+                    ", ".join(f"{count[x]} {x.replace('_', ' ')}" for x in OUTCOMES if count[x]),
+                )
             )
-        return "\n".join(lines)
+        return f"{title}\n\n{text_table(head, rows, left=(5,))}"
 
 
 def _over_finite(function, gaps: np.ndarray) -> np.ndarray:
