@@ -48,7 +48,7 @@ def _own_flow(problem: Problem, flow: AbstractFlow) -> dict[str, list[float]]:
 def class_name(x: object) -> str:
     """Return the name of the class of an activation or a flow: that of this package's own, the place
     `module:Class` of a user's."""
-    own = type(x).__module__.startswith(f"{__package__.partition('.')[0]}.")
+    own = type(x).__module__.startswith("odelandscape.")
     return type(x).__name__ if own else place_of(x)
 
 
