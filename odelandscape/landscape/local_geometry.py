@@ -4,8 +4,7 @@ Stability of a fixed point is decided by minus the Jacobian of the flow's rates,
 flow can take. Where a student is *inactive* (of length 0) the loss has a kink in its weights and no Hessian;
 there the rates close by decide whether the flow leaves.
 
-`local_geometry` evaluates all of it by one compiled program, and `projected_rates` the rates alone, which a
-Newton step needs more often. The linear algebra that follows is LAPACK's, called from here, where it needs no
+`local_geometry` evaluates all of it, and `projected_rates` the rates alone, which a Newton step needs more often. The linear algebra that follows is LAPACK's, called from here, where it needs no
 compiling and every start takes as long as it takes.
 """
 
@@ -85,11 +84,14 @@ def eigenpairs(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def local_geometry(
     flow: AbstractFlow, problem: Problem, y: Float[np.ndarray, "K D"]
 ) -> LocalGeometry:
-    """Return the local geometry at [W | v], projected onto the flow's constraint first."""
-    point, rates, loss, H, escape = _local_geometry(flow, problem, jnp.asarray(y))
-    return LocalGeometry(
-        np.asarray(point), np.asarray(rates), float(loss), np.asarray(H), float(escape)
-    )
+    """Return the local geometry at [W | v], projected onto the flow's constraint first.
+
+    Point and rates are those of `projected_rates`, by the same program: a Newton step must not see other last
+    bits of the rates than the point that it ends at.
+    """
+    point, rates = projected_rates(flow, problem, y)
+    loss, H, escape = _local_geometry(flow, problem, jnp.asarray(point))
+    return LocalGeometry(point, rates, float(loss), np.asarray(H), float(escape))
 
 
 def projected_rates(
@@ -142,10 +144,9 @@ def hessian(
 
 @eqx.filter_jit
 def _local_geometry(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]):
-    weights, inactive = _project(flow, y)
+    weights = unpack(y)
+    inactive = _inactive(weights)
     return (
-        pack(weights),
-        _active_rates(flow, problem, weights, inactive),
         population_loss(problem, weights),
         _active_hessian(flow, problem, weights, inactive),
         _escape_rate(flow, problem, weights, inactive),
@@ -164,8 +165,12 @@ def _project(flow: AbstractFlow, y: Float[Array, "K D"]) -> tuple[Weights, Bool[
     Close to 0 a student's curvature is rounding error divided by its length.
     """
     weights = flow.retract(unpack(y))
-    inactive = jnp.linalg.norm(weights.W, axis=1, keepdims=True) < INACTIVE_NORM
+    inactive = _inactive(weights)
     return Weights(jnp.where(inactive, 0, weights.W), weights.v), inactive
+
+
+def _inactive(weights: Weights) -> Bool[Array, "K 1"]:
+    return jnp.linalg.norm(weights.W, axis=1, keepdims=True) < INACTIVE_NORM
 
 
 def _active_rates(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"]):

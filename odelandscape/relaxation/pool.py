@@ -79,7 +79,7 @@ class Job:
         return result
 
 
-@program
+@partial(program, wide=False)
 def _begin(tolerances, flow, problem, weights) -> tuple[RKCState, LaneStatus, Array]:
     def lane(w):
         return begin(flow, problem, flow.project_initial(w), RATE_THRESHOLD)

@@ -8,36 +8,37 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-_WANTED_OPTIONS = {
-    # Vectors of 512 bits, where the processor has such registers; the compiler's own choice is half.
-    "xla_cpu_prefer_vector_width": 512,
-    # No reductions by a kernel library, as newer versions make them: these break the loops apart, and
-    # the last bits of a lane then depend on the batch that it is in.
-    "xla_cpu_experimental_ynn_fusion_type": "",
-}
+# No reductions by a kernel library, as newer versions make them: these break the loops apart, and the last
+# bits of a lane then depend on the batch that it is in.
+_NO_LIBRARY_FUSIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# Vectors of 512 bits, where the processor has such registers; the compiler's own choice is half.
+_WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
 _CHUNK = 8
 
 
 @functools.cache
-def compiler_options() -> dict[str, int | str]:
-    """Return the options for programs dominated by arithmetic, as far as the installed XLA has them."""
+def compiler_options(wide: bool = True) -> dict[str, int | str]:
+    """Return the options for programs of many lanes, as far as the installed XLA has them.
+
+    - `wide`: whole vector registers, for programs dominated by arithmetic.
+    """
     found = {}
-    for name, value in _WANTED_OPTIONS.items():
+    for name, value in {**_NO_LIBRARY_FUSIONS, **(_WIDE_VECTORS if wide else {})}.items():
         with suppress(jax.errors.JaxRuntimeError):
             jax.jit(jnp.negative, compiler_options={name: value}).lower(0.0).compile()
             found[name] = value
     return found
 
 
-def program(function: Callable, **options) -> Callable:
-    """Return the function compiled by `jax.jit` with `compiler_options()`, and with `options` of `jax.jit`.
+def program(function: Callable, wide: bool = True, **options) -> Callable:
+    """Return the function compiled by `jax.jit` with `compiler_options(wide)`, and with `options` of `jax.jit`.
 
     The compiler's options are looked up at the first call and not when a module is imported.
     """
 
     @functools.cache
     def compiled() -> Callable:
-        return jax.jit(function, compiler_options=compiler_options(), **options)
+        return jax.jit(function, compiler_options=compiler_options(wide), **options)
 
     @functools.wraps(function)
     def call(*args):
