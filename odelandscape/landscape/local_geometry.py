@@ -4,8 +4,9 @@ Stability of a fixed point is decided by minus the Jacobian of the flow's rates,
 flow can take. Where a student is *inactive* (of length 0) the loss has a kink in its weights and no Hessian;
 there the rates close by decide whether the flow leaves.
 
-`local_geometry` evaluates all of it, and `projected_rates` the rates alone, which a Newton step needs more often. The linear algebra that follows is LAPACK's, called from here, where it needs no
-compiling and every start takes as long as it takes.
+`local_geometry` evaluates all of it, and `projected_rates` the rates alone, which a Newton step needs more
+often. The linear algebra that follows is LAPACK's, called from here, where it needs no compiling and every
+start takes as long as it takes.
 """
 
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ def compiler_options(wide: bool = True) -> dict[str, int | str]:
 
 
 def program(function: Callable, wide: bool = True, **options) -> Callable:
-    """Return the function compiled by `jax.jit` with `compiler_options(wide)`, and with `options` of `jax.jit`.
+    """Return the function compiled by `jax.jit` with `compiler_options(wide)` and `options` of `jax.jit`.
 
     The compiler's options are looked up at the first call and not when a module is imported.
     """
