@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from .shared.registry import EXPERIMENTS, SECTIONS, Experiment
-from .shared.results import is_full
+from .shared.results import DamagedResultsError, is_full
 
 _EXAMPLES = """
 examples:
@@ -95,10 +95,15 @@ def _redraw(name: str, folder: Path) -> int:
 
     names = [n for n in EXPERIMENTS if name in (n, "all")]
     there = [n for n in names if (folder / f"{n}.json").exists()]
+    damaged = 0
     for one in there:
-        print(redraw(EXPERIMENTS[one], folder), flush=True)
+        try:
+            print(redraw(EXPERIMENTS[one], folder), flush=True)
+        except DamagedResultsError as error:
+            print(error, file=sys.stderr)
+            damaged = 1
     if there:
-        return 0
+        return damaged
     print(
         f"{folder} holds no results of {name}: python -m experiments {name} --out {folder} computes them",
         file=sys.stderr,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .registry import Experiment
-from .results import load
+from .results import DamagedResultsError, load
 from .tables import cells
 
 _DIGITS = 6
@@ -32,10 +32,13 @@ def entry(experiment: Experiment, folder: Path) -> Entry:
     """Return the entry of an experiment from the results in a folder, without computing any."""
     question, _, rest = experiment.doc.partition("\n")
     paragraphs = [" ".join(part.split()) for part in rest.strip().split("\n\n") if part.strip()]
-    there = (folder / f"{experiment.name}.json").exists()
-    return Entry(
-        experiment.name, question, paragraphs, _printed(experiment, folder) if there else None
-    )
+    printed = None
+    if (folder / f"{experiment.name}.json").exists():
+        try:
+            printed = _printed(experiment, folder)
+        except DamagedResultsError as error:  # one bad file does not cost the report
+            paragraphs.append(f"Left out: {error}")
+    return Entry(experiment.name, question, paragraphs, printed)
 
 
 def _printed(experiment: Experiment, folder: Path) -> Printed:

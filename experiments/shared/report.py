@@ -4,11 +4,12 @@ from pathlib import Path
 
 from matplotlib.backends.backend_pdf import PdfPages
 
+from odelandscape.runtime.files import write_whole
+
 from .comparison import headings_and_cells, tables
 from .entries import entry
 from .page import DIGITS, page
 from .registry import SECTIONS
-from .results import write_text
 from .sheets import cover, sheets, table_sheets
 
 
@@ -30,7 +31,7 @@ def write(folder: Path) -> list[Path]:
             f"{folder} holds no results: python -m experiments all --out {folder} computes them"
         )
     html, pdf = folder / "report.html", folder / "report.pdf"
-    write_text(html, "\n".join(page(sections, folder)))
+    write_whole(html, "\n".join(page(sections, folder)))
     with PdfPages(pdf) as kept:
         kept.savefig(cover(sections))
         for title, lines in tables(folder).items():

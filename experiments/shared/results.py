@@ -2,11 +2,14 @@
 
 import importlib.metadata
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from odelandscape.runtime.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,13 @@ class Results:
         return self.data
 
 
+class DamagedResultsError(ValueError):
+    """Stored results that cannot be read."""
+
+
 def versions() -> dict[str, str]:
     """Of the packages that numbers depend on most."""
     return {name: importlib.metadata.version(name) for name in ("odelandscape", "jax")}
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, whenever the program is killed."""
-    part = file.with_name(file.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
 
 
 def save(results: Results, folder: Path) -> None:
@@ -76,7 +76,7 @@ def save(results: Results, folder: Path) -> None:
         "arrays": None if results.data is None else sorted(results.data),
     }
     text = json.dumps(kept, indent=1, ensure_ascii=False, default=_plain)
-    write_text(folder / f"{results.name}.json", text + "\n")
+    write_whole(folder / f"{results.name}.json", text + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -91,20 +91,35 @@ def _plain(value: Any) -> Any:
 def load(name: str, folder: Path) -> Results:
     """Read what `save` has written; nothing is computed.
 
-    Raises FileNotFoundError if the folder doesn't hold these results.
+    Raises FileNotFoundError if the folder doesn't hold these results, DamagedResultsError if they are
+    damaged.
     """
-    kept = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    data = None
-    if kept["arrays"] is not None:
-        data = {}
-        if kept["arrays"]:
-            with np.load(folder / f"{name}.npz") as arrays:
-                data = {key: arrays[key] for key in kept["arrays"]}
-    options = kept["options"] | {"name": name}
-    return Results(kept["rows"], kept["facts"], data, options, kept["seconds"], kept["versions"])
+    file = folder / f"{name}.json"
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        kept = json.loads(text)
+        data = None if kept["arrays"] is None else _arrays(file.with_suffix(".npz"), kept["arrays"])
+        options = kept["options"] | {"name": name}
+        return Results(
+            kept["rows"], kept["facts"], data, options, kept["seconds"], kept["versions"]
+        )
+    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise DamagedResultsError(
+            f"{str(file)!r} is damaged ({type(error).__name__}: {error}): "
+            f"python -m experiments {name} --out {folder} computes it anew"
+        ) from None
+
+
+def _arrays(file: Path, names: list[str]) -> dict[str, np.ndarray]:
+    if not names:
+        return {}
+    with np.load(file) as arrays:
+        return {name: arrays[name] for name in names}
 
 
 def is_full(name: str, folder: Path) -> bool:
-    """Whether the folder holds results of the full version."""
-    file = folder / f"{name}.json"
-    return file.exists() and not json.loads(file.read_text(encoding="utf-8"))["options"]["quick"]
+    """Whether the folder holds results of the full version, undamaged."""
+    try:
+        return not load(name, folder).quick
+    except (FileNotFoundError, DamagedResultsError):
+        return False

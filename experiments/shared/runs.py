@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from odelandscape.runtime.files import write_whole
+
 from .options import parse, prepare
 from .registry import Experiment
-from .results import Results, load, save, versions, write_text
+from .results import Results, load, save, versions
 from .tables import cells, comma_separated, markdown
 
 
@@ -49,8 +51,8 @@ def redraw(experiment: Experiment, folder: Path) -> str:
     name, module = experiment.name, experiment.module
     results = load(name, folder)
     path = folder / name
-    write_text(path.with_suffix(".md"), table(experiment, results) + "\n")
-    write_text(path.with_suffix(".csv"), comma_separated(results.rows))
+    write_whole(path.with_suffix(".md"), table(experiment, results) + "\n")
+    write_whole(path.with_suffix(".csv"), comma_separated(results.rows))
     if results.data is None:
         return (
             f"{path}.md, .csv; the figure stays as it is, since the arrays behind it were not kept: "

@@ -1,4 +1,4 @@
-"""Sweeps that tables and figures share: each is computed once into the folder of --out, and goes on there."""
+"""Sweeps that tables and figures share: each is computed once into the folder of --out, and resumed there."""
 
 import argparse
 from dataclasses import replace
@@ -6,8 +6,7 @@ from dataclasses import replace
 import jax
 
 import odelandscape as ol
-
-from .results import write_text
+from odelandscape.runtime.files import write_whole
 
 FLOWS = {
     "gd": ol.GradientFlow(),
@@ -52,7 +51,7 @@ def swept(
     file = folder.with_suffix(".seconds")
     before = float(file.read_text()) if file.exists() else 0.0
     seconds = round(max(before, runs.seconds or 0.0), 1)
-    write_text(file, f"{seconds:.1f}\n")
+    write_whole(file, f"{seconds:.1f}\n")
     return replace(runs, seconds=seconds)
 
 

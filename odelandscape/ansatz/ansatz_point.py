@@ -58,6 +58,11 @@ class AnsatzPoint(eqx.Module):
         return round(count)
 
 
+def ansatz_of(given: BlockAnsatz | AnsatzPoint) -> BlockAnsatz:
+    """Return the blocks of a point, or blocks as they are."""
+    return given.ansatz if isinstance(given, AnsatzPoint) else given
+
+
 def check_parameter_count(argument: str, ansatz: BlockAnsatz, z: Array) -> None:
     """Raise UserError, naming the argument, unless z has one number for each parameter of the ansatz."""
     if z.shape != (ansatz.count,):

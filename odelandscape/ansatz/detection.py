@@ -16,10 +16,10 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
 from ..model.problem import Problem
 from ..model.state import Weights
 from ..runtime.errors import UserError
-from .ansatz_point import AnsatzPoint
 from .block_ansatz import BlockAnsatz
 from .lifting import lift, restrict, write_matrix
 
@@ -206,9 +206,10 @@ def _without_one_teacher(
     return [*blocks[:b], *parts, *blocks[b + 1 :]]
 
 
-def describe(ansatz: BlockAnsatz) -> str:
+def describe(ansatz: BlockAnsatz | AnsatzPoint) -> str:
     """Return the blocks in words, such as `15+1+1: matched 15, free 3`: the sizes of the teacher blocks,
     which of them have students matched to them, and how many students are free."""
+    ansatz = ansatz_of(ansatz)
     sizes = [f"{size:.12g}" for size in np.asarray(ansatz.sizes)]
     runs = [(size, len(list(run))) for size, run in groupby(sizes)]
     # Many single teachers are counted and not written out.

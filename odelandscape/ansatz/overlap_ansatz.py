@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..model.state import OrderParameters
+from .ansatz_point import ansatz_of
 from .block_ansatz import BlockAnsatz
 from .block_matrix import BlockMatrix
 from .lifting import write_overlaps
@@ -22,9 +23,11 @@ class OverlapAnsatz(eqx.Module):
     Here students may reach beyond the teacher's span (d > M). The parameters y are those of R, then of
     Q: for each student block its square and, between different students, its overlap; then the overlap of
     each two blocks, and of students matched to the same teacher where two blocks are.
+
+    - `blocks`: an ansatz, or a point of one, of which the blocks are taken.
     """
 
-    blocks: BlockAnsatz
+    blocks: BlockAnsatz = eqx.field(converter=ansatz_of)
 
     @property
     def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -27,8 +27,9 @@ first steps:
   odelandscape minima -K 17 -M 17 --anti-aligned 2      find families of minima without sampling
   odelandscape sweep --help                             the options of a command, with examples
 
-exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments;
-130, interrupted. Messages are one line on standard error. A traceback is a bug: please report it.
+exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments, or
+a file that does not hold what it should; 130, interrupted. Messages are one line on standard error. A
+traceback is a bug: please report it.
 """
 
 

@@ -135,7 +135,8 @@ def train_network(
     - `flow`: one of three kinds.
       An *optax optimiser*, such as `optax.adam(1e-3)`, takes steps by the gradient of $\frac12\Delta^2$ on
       one fresh input each. Time is the number of inputs over d, the load α: a step takes 1/d. The optimiser
-      is a part of the program: another one compiles anew.
+      is a part of the program: another one compiles anew (of `optax.MultiSteps` give its
+      `.gradient_transformation()`).
       `OnlineSGD(η)` is plain SGD on the same inputs, `optax.sgd(η/d)`, in the time of its ODE: a step takes
       η/d, so that its time is η α; its limit d → ∞ is `trajectory` with the same arguments.
       Any *other flow* takes steps of length `step` along it: gradient descent on the population loss, with
@@ -143,6 +144,8 @@ def train_network(
     - `weights` (K, d): the initial weights, in the problem's basis (teacher W* = [L 0], T = L Lᵀ).
     - `key`: of the inputs, for the first two kinds. Many runs at once: `jax.vmap` over keys, weights or both.
     - `train_readout`: whether an optimiser trains the readout v too; a flow has `trains_readout` instead.
+
+    Derivatives pass through it in forward mode (`jax.jvp`, `jax.jacfwd`) alone.
 
     The times of the result are those of whole steps nearest to `times`; a network that grows without bounds
     has order parameters of inf or nan from there on. Its loss is the exact population loss.

@@ -13,7 +13,7 @@ import optimistix as optx
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from ..ansatz.ansatz_point import AnsatzPoint, check_parameter_count
+from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of, check_parameter_count
 from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks
 from ..ansatz.padding import padded
 from ..ansatz.reduced_loss import gradient_norm, parameter_lengths, reduced_loss
@@ -135,12 +135,12 @@ def solve(ansatz: BlockAnsatz, z: Float[Array, " P"], name: str = "") -> FixedPo
 
 def fixed_point(
     problem: Problem,
-    ansatz_or_point: BlockAnsatz | AnsatzPoint | FixedPoint,
+    ansatz: BlockAnsatz | AnsatzPoint | FixedPoint,
     start: Float[Array, " P"] | None = None,
 ) -> FixedPoint:
     """Return a fixed point of gradient flow in a block ansatz.
 
-    - `ansatz_or_point`: a point, from `ol.family`, the `.point` of `ol.block_structure`, or a fixed point:
+    - `ansatz`: a point, from `ol.family`, the `.point` of `ol.block_structure`, or a fixed point:
       it is followed from the numbers of its ansatz (sizes, slope, c, readouts) to those of `problem`. Or
       an ansatz, with a `start`.
     - `start` (P,): parameters at which Newton's method begins, at the numbers of `problem`, in the order of
@@ -152,23 +152,20 @@ def fixed_point(
     Raises UserError if ansatz and problem don't fit, and for a start that is missing, of the wrong length or
     not finite; NoSuchFamilyError, with where the branch ends, if it ends before the problem is reached.
     """
-    if isinstance(ansatz_or_point, FixedPoint):
-        ansatz_or_point = ansatz_or_point.ansatz_point
-    if isinstance(ansatz_or_point, BlockAnsatz):
-        ansatz, name = ansatz_or_point, ""
-    else:
-        ansatz, name = ansatz_or_point.ansatz, ansatz_or_point.name
-    target = ansatz.of(problem)
+    point = ansatz.ansatz_point if isinstance(ansatz, FixedPoint) else ansatz
+    blocks = ansatz_of(point)
+    target = blocks.of(problem)
+    name = point.name if isinstance(point, AnsatzPoint) else ""
     if start is not None:
         return solve(target, _finite("start", target, start), name)
-    if isinstance(ansatz_or_point, BlockAnsatz):
+    if not isinstance(point, AnsatzPoint):
         raise UserError(
             "start must be given for an ansatz without a point: parameters in the order "
-            f"{'; '.join(ansatz.names)} (ol.explore looks for fixed points from many starts)"
+            f"{'; '.join(blocks.names)} (ol.family and the .point of ol.block_structure are points; "
+            "ol.explore finds fixed points from many starts)"
         )
-    point = ansatz_or_point
-    z = _finite("point", ansatz, point.parameters)
-    if not _same_numbers(ansatz, target):
+    z = _finite("ansatz", blocks, point.parameters)
+    if not _same_numbers(blocks, target):
         z = follow_branch(point, target, "this branch").parameters
     return solve(target, z, name)
 

@@ -9,6 +9,7 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
 from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, FormalBlocks
 from ..ansatz.detection import block_structure, describe
 from ..ansatz.padding import padded
@@ -52,19 +53,22 @@ def _random_starts(ansatz: AbstractBlocks, key: PRNGKeyArray, count: int) -> Flo
 
 
 def explore(
-    problem: Problem, ansatz: BlockAnsatz, key: PRNGKeyArray, starts: int = 64
+    problem: Problem,
+    ansatz: BlockAnsatz | AnsatzPoint,
+    key: PRNGKeyArray,
+    starts: int = 64,
 ) -> list[FixedPoint]:
     """Return the fixed points in an ansatz that many random starts lead to, one of each, lowest loss first.
 
     Starts descend by BFGS to minima within the ansatz (in the full space these may be saddles) and are
     polished by Newton's method. Each is returned in its own, possibly coarser blocks.
 
-    - `ansatz`: the blocks to search in; its numbers are replaced by those of `problem`.
+    - `ansatz`: the blocks to search in, or a point of them; its numbers are replaced by those of `problem`.
     - `key`: of the random starts; `starts`: how many.
 
     Raises UserError if ansatz and problem don't fit, or the students are too many to be written out.
     """
-    ansatz = ansatz.of(problem)
+    ansatz = ansatz_of(ansatz).of(problem)
     padding = padded(ansatz)
     first = padding.pad(_random_starts(ansatz, key, starts))
     minima = np.asarray(padding.strip(_minimise(padding.blocks, first)))

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# No reductions by a kernel library, as newer versions make them: these break the loops apart, and the last
-# bits of a lane then depend on the batch that it is in.
-_NO_LIBRARY_FUSIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# Newer versions of XLA hand reductions to a kernel library, which breaks the loops apart; and the last bits
+# of a lane then depend on the batch that it is in.
+_NO_LIBRARY = {"xla_cpu_experimental_ynn_fusion_type": ""}
 # Vectors of 512 bits, where the processor has such registers; the compiler's own choice is half.
 _WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
 _CHUNK = 8
@@ -22,12 +22,18 @@ def compiler_options(wide: bool = True) -> dict[str, int | str]:
 
     - `wide`: whole vector registers, for programs dominated by arithmetic.
     """
+    wanted = {**(_NO_LIBRARY if _reduces_by_library() else {}), **(_WIDE_VECTORS if wide else {})}
     found = {}
-    for name, value in {**_NO_LIBRARY_FUSIONS, **(_WIDE_VECTORS if wide else {})}.items():
+    for name, value in wanted.items():
         with suppress(jax.errors.JaxRuntimeError):
             jax.jit(jnp.negative, compiler_options={name: value}).lower(0.0).compile()
             found[name] = value
     return found
+
+
+def _reduces_by_library() -> bool:
+    squares = jax.jit(lambda x: jnp.sum(x * x, axis=0)).lower(jnp.zeros((8, 8, 64)))
+    return "__ynn_fusion" in str(squares.compile().as_text())
 
 
 def program(function: Callable, wide: bool = True, **options) -> Callable:

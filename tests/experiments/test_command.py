@@ -164,3 +164,17 @@ def test_long_text_wraps_and_short_tables_are_below_their_figures(tmp_path, monk
             box = text.get_window_extent().transformed(text.figure.transFigure.inverted())
             assert box.y0 > 0
             assert box.x1 < 1
+
+
+@pytest.mark.parametrize("text", ["", '{"rows": [', '{"a": 1}'])
+def test_damaged_results_are_named_and_cost_no_report(
+    text, tmp_path, two_experiments, capsys, monkeypatch
+):
+    works = two_experiments[1]
+    runs.run(works, ["--quick", "--out", str(tmp_path)])
+    (tmp_path / "works.json").write_text(text)
+    assert command.main(["redraw", "works", "--out", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "works.json' is damaged" in line
+    assert command.main(["report", "--out", str(tmp_path)]) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err

@@ -228,7 +228,7 @@ def test_a_start_that_does_not_fit_is_refused(unchecked, start, message):
 def test_a_point_that_is_not_finite_is_refused():
     problem = ol.Problem(10, 10)
     point = ol.AnsatzPoint(BlockAnsatz(problem, (10,), (0,)), jnp.array([1.0, np.inf]))
-    with pytest.raises(ol.UserError, match=r"point must have finite numbers; got .*inf"):
+    with pytest.raises(ol.UserError, match=r"ansatz must have finite numbers; got .*inf"):
         fixed_point(problem, point)
 
 
@@ -277,3 +277,13 @@ def test_a_start_is_required():
         fixed_point(problem, BlockAnsatz(problem, (8, 2), (0, 1)))
     with pytest.raises(ValueError, match="ansatz must have the problem's K = 9"):
         fixed_point(ol.Problem(9, 9), family(problem, 1))
+
+
+def test_a_point_is_taken_where_its_blocks_are():
+    problem = ol.Problem(5, 5)
+    point = family(problem, 1)
+    assert ol.describe(point) == ol.describe(point.ansatz)
+    assert OverlapAnsatz(point).count == OverlapAnsatz(point.ansatz).count
+    found = fixed_point(problem, ansatz=point)
+    again = fixed_point(problem, ol.block_structure(problem, found.weights).point)
+    assert float(again.loss) == pytest.approx(float(found.loss), abs=1e-12)
