@@ -1,6 +1,6 @@
 """What becomes of each start, by `relax` and by a tight integration that shares with it only the rates,
 the loss and the count of anti-aligned students: Dopri8 at rtol 1e-9, until the rates are 1e-6 at a
-stable point. A start at rest where there is a way out goes on to the end of its time."""
+stable point. A start that is stationary at a saddle is integrated to the end of its time."""
 
 import sys
 import time
@@ -69,8 +69,8 @@ def reference_stage(W, t0, t1, target, problem):
 
 
 def reference_fates(width: int, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outcome, anti-aligned students and loss of each start, by stages of flow time: what has settled
-    at a stable point leaves, and what has come to rest where there is a way out goes on to the end."""
+    """Outcome, anti-aligned students and loss of each start, by stages of flow time: starts that are
+    stationary at a stable point leave, those that are so at a saddle are integrated to the end."""
     problem = ol.Problem(width, width)
     stage = jax.jit(jax.vmap(reference_stage, in_axes=(0, None, None, 0, None)))
     N = len(W)
