@@ -232,10 +232,8 @@ def flow_name(flow: ol.AbstractFlow) -> str:
 
 def learning_rate_of(flow: ol.AbstractFlow) -> float | None:
     """Return the flow's learning rate, None if it has none that is one number."""
-    try:
-        return float(getattr(flow, "learning_rate", None))  # type: ignore[arg-type]
-    except TypeError:
-        return None
+    rate = getattr(flow, "learning_rate", None)
+    return None if rate is None or callable(rate) else float(rate)
 
 
 def require_extra(extra: str, module: str, needed_by: str) -> None:

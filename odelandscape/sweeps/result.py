@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -181,12 +182,14 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
     store = Store(folder)
     recorded = store.configuration
 
-    def rebuilt(table: dict[str, str], parts: dict):
+    def rebuilt(table: dict[str, str], parts: dict) -> Any:
         name = parts["name"]
         values = {key: value for key, value in parts.items() if key != "name"}
         try:
             cls = load(name) if ":" in name else load_class(table, name)
-            return cls(**values)  # type: ignore[operator]
+            if not callable(cls):
+                raise TypeError(f"{name} is no class")
+            return cls(**values)
         except (ImportError, KeyError, TypeError, ValueError):
             raise UserError(
                 f"the sweep in {str(folder)!r} was made with {name}, which cannot be made again here: start "
