@@ -16,7 +16,7 @@ README = Path(__file__).parents[2] / "README.md"
 def test_the_examples_in_the_readme_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     assert len(blocks[0].strip().splitlines()) == 12
     for code in blocks:
         exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
