@@ -287,3 +287,12 @@ def test_a_point_is_taken_where_its_blocks_are():
     found = fixed_point(problem, ansatz=point)
     again = fixed_point(problem, ol.block_structure(problem, found.weights).point)
     assert float(again.loss) == pytest.approx(float(found.loss), abs=1e-12)
+
+
+def test_an_activation_without_named_families_is_searched():
+    """Named branches are those of (leaky) ReLU; students that equal the teacher have loss 0 with any σ."""
+    problem = ol.Problem(3, 3, ol.Erf())
+    with pytest.raises(ol.NoSuchFamilyError, match="between ReLU and LeakyReLU"):
+        families(problem, 3)
+    found = families(problem, blocks=1, starts=4)
+    assert float(found[0].loss) == pytest.approx(0, abs=1e-12)
