@@ -44,6 +44,7 @@ class LocalGeometry:
       students, are moved above everything else, so that its smallest eigenvalue is the one that counts (0
       where nothing is free to move).
     - `escape_rate`: the fastest rate at which the flow would lengthen an inactive student, −inf without one.
+    - `movable`: whether there is any direction that counts.
     """
 
     point: Float[np.ndarray, "K D"]
@@ -51,6 +52,7 @@ class LocalGeometry:
     loss: float
     hessian: Float[np.ndarray, "n n"]
     escape_rate: float
+    movable: bool
 
     @cached_property
     def speed(self) -> float:
@@ -97,12 +99,12 @@ def local_geometry(
     kinked = has_kink_at_zero(problem) if kinked is None else kinked
     point, rates = projected_rates(flow, problem, y, kinked)
     at = jnp.asarray(point)
-    loss, H = _local_geometry(flow, problem, at, kinked)
+    loss, H, movable = _local_geometry(flow, problem, at, kinked)
     inactive = np.linalg.norm(point[:, :-1], axis=1) == 0
     escape = -np.inf
     if kinked and inactive.any():
         escape = escape_rate(flow, problem, unpack(at), inactive)
-    return LocalGeometry(point, rates, float(loss), np.asarray(H), escape)
+    return LocalGeometry(point, rates, float(loss), np.asarray(H), escape, bool(movable))
 
 
 def projected_rates(
@@ -165,10 +167,8 @@ def hessian(
 @eqx.filter_jit
 def _local_geometry(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"], kinked: bool):
     weights = unpack(y)
-    return (
-        population_loss(problem, weights),
-        _active_hessian(flow, problem, weights, _inactive(weights, kinked)),
-    )
+    inactive = _inactive(weights, kinked)
+    return population_loss(problem, weights), *_active_hessian(flow, problem, weights, inactive)
 
 
 @eqx.filter_jit
@@ -202,11 +202,13 @@ def _active_rates(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"])
 
 
 def _active_hessian(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"]):
-    """`hessian`, with inactive students and what it leaves out above its other eigenvalues."""
+    """`hessian`, with inactive students and what it leaves out above its other eigenvalues; and whether there
+    are any others."""
     H, P = hessian(flow, problem, weights)
     held = jnp.pad(jnp.broadcast_to(inactive, weights.W.shape), ((0, 0), (0, 1))).ravel()
     either = held[:, None] | held[None, :]
     H = jnp.where(either, 0, H)
     P = jnp.where(either, jnp.diag(held.astype(H.dtype)), P)
-    above = jnp.where(jnp.trace(P) < len(P) - 0.5, 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1, 0)
-    return H + above * P
+    movable = jnp.trace(P) < len(P) - 0.5
+    above = jnp.where(movable, 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1, 0)
+    return H + above * P, movable
