@@ -17,6 +17,7 @@ from ..model.problem import Problem
 from ..model.state import Weights
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
+from ..relaxation.units import level_width
 from ..runtime.errors import UserError
 from ..runtime.registry import load, load_class
 from .configuration import activation_values
@@ -163,9 +164,10 @@ class Sweep:
         counts = np.zeros(len(outcomes.OUTCOMES), int)
         families = []
         names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")
+        width = level_width(self.problem)
         for seeds, outcome, *rest in self.parts(*names):
             counts += count_outcomes(outcome)
-            families.append(group_by_level(seeds, outcome, *rest))
+            families.append(group_by_level(seeds, outcome, *rest, width=width))
         # Seeds that no worker could relax are kept nowhere.
         counts[outcomes.OUTCOMES.index(outcomes.FAILED)] += len(self) - counts.sum()
         problem = self.problem
@@ -176,7 +178,7 @@ class Sweep:
         )
         if self.seconds is not None:
             title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
-        return summarise(title, counts, merge_families(families))
+        return summarise(title, counts, merge_families(families, width))
 
     def _column(self, name: str) -> np.ndarray:
         whole = np.repeat(getattr(blank(1, 0, 0), name), len(self))
