@@ -8,13 +8,15 @@ of its numbers. One that fails it is never read from: it is set aside, named in 
 
 import errno
 import hashlib
+import io
 import json
 import os
+import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,18 +24,20 @@ import numpy as np
 
 from ..relaxation.outcomes import EndStates
 from ..runtime.errors import StoreError, UserError
-from ..runtime.files import write_whole
+from ..runtime.files import check_writable, write_whole
 from .manifest import (
     MANIFEST,
     VARIABLES,
+    NotAFileError,
     difference,
     library_versions,
+    read_file,
+    read_json,
     read_manifest,
     write_manifest,
 )
 
-_UNREADABLE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-_PROBE = ".lock"  # exists in every store that was written to
+_NAME = re.compile(r"seeds-([0-9]{8,18})-([0-9]{8,18})\.npz")
 
 
 # --- one file ---------------------------------------------------------------------------------------
@@ -53,11 +57,11 @@ def chunk_of(folder: Path, first: int, stop: int) -> Chunk:
 
 
 def list_chunks(folder: Path) -> list[Chunk]:
-    """Return the chunks of a folder in the order of their seeds."""
+    """Return the chunks of a folder in the order of their seeds. Files of other names are nothing to us."""
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.glob("seeds-*.npz"))
+    found = (Chunk(int(name[1]), int(name[2]) + 1, path) for name, path in named if name)
     return sorted(
-        Chunk(int(first), int(last) + 1, path)
-        for path in folder.glob("seeds-*.npz")
-        for first, last in [path.stem.split("-")[1:]]
+        chunk for chunk in found if chunk.path == chunk_of(folder, chunk.first, chunk.stop).path
     )
 
 
@@ -74,12 +78,23 @@ def write_chunk(chunk: Chunk, sweep: str, ends: EndStates) -> None:
     write_whole(chunk.path, {"seed": seeds, **columns, "about": np.array(json.dumps(about))})
 
 
+def _columns_of(content: bytes, names: tuple[str, ...]) -> list[np.ndarray]:
+    """Return arrays of an archive. Of bytes that are none of ours NumPy and zipfile may raise anything."""
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file) as archive:
+        # Ours are not compressed, so that no array is larger than its file.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        return [arrays[name] for name in names]
+
+
 def read_columns(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
     """Return columns of a chunk that has passed its checksum."""
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return [file[name] for name in names]
-    except (*_UNREADABLE, OSError) as error:
+        return _columns_of(read_file(path), names)
+    except Exception as error:
         raise StoreError(
             f"{str(path)!r} was whole when it was opened and cannot be read now: {error}"
         ) from None
@@ -92,23 +107,30 @@ def find_damage(chunk: Chunk, sweep: str) -> str | None:
     cannot be opened.
     """
     try:
-        with chunk.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            columns = {name: file[name] for name in VARIABLES}
-            about = json.loads(str(file["about"]))
-    except _UNREADABLE as error:
-        return f"it cannot be read: {error}"
+        content = read_file(chunk.path)
+    except (NotAFileError, FileNotFoundError) as error:
+        return str(error)
     except OSError as error:
-        if error.errno is None:
-            return f"it cannot be read: {error}"
-        raise StoreError(f"cannot read {str(chunk.path)!r}: {error.strerror}") from None
-    if about.get("sweep") != sweep:
+        raise StoreError(
+            f"cannot read {str(chunk.path)!r}: {error.strerror}; make it readable, or move it away: its "
+            f"{chunk.stop - chunk.first} seeds are then computed again"
+        ) from None
+    try:
+        *values, about = _columns_of(content, (*VARIABLES, "about"))
+        about = read_json(str(about))
+        whose, checksum = about["sweep"], about["sha256"]  # pyright: ignore[reportIndexIssue]
+    except Exception as error:
+        return f"it cannot be read: {error or type(error).__name__}"
+    if whose != sweep:
         raise UserError(
             f"{str(chunk.path)!r} belongs to another sweep than {MANIFEST} beside it: move it away"
         )
-    lengths = {len(column) for column in columns.values()}
-    sound = about.get("sha256") == _checksum(sweep, chunk.first, columns)
-    if not sound or lengths != {chunk.stop - chunk.first}:
+    columns = dict(zip(VARIABLES, values, strict=True))
+    if checksum != _checksum(sweep, chunk.first, columns):
         return "its checksum differs"
+    shapes = [(column.ndim, *column.shape[:1]) for column in values]
+    if shapes != [(len(v.dimensions), chunk.stop - chunk.first) for v in VARIABLES.values()]:
+        return "it holds other seeds than its name says"
     return None
 
 
@@ -126,9 +148,12 @@ def _leave_out(chunk: Chunk) -> str:
 
 
 def _set_aside(chunk: Chunk) -> str:
-    aside = chunk.path.with_name(chunk.path.name + ".damaged")
-    with suppress(OSError):
-        chunk.path.replace(aside)
+    names = (f"{chunk.path.name}.damaged{n or ''}" for n in count())
+    aside = next(a for name in names if not os.path.lexists(a := chunk.path.with_name(name)))
+    try:
+        chunk.path.rename(aside)
+    except OSError:
+        return "are computed again"
     return f"are computed again, and the file is now {aside.name}"
 
 
@@ -163,14 +188,15 @@ class Store:
 
     def seeds(self) -> np.ndarray:
         """Return the seeds that are held, ascending."""
-        last = max((chunk.stop for chunk in self._chunks), default=0)
+        # Of damaged ones not even the names are believed.
+        last = max((chunk.stop for chunk in self._chunks if self._is_sound(chunk)), default=0)
         return np.flatnonzero(self.have(np.ones(last, bool)))
 
-    def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield seeds below `count`, and these columns of them, a file at a time and no seed twice."""
+    def parts(self, names: tuple[str, ...], stop: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield seeds below `stop`, and these columns of them, a file at a time and no seed twice."""
         done = 0
         for chunk in self._chunks:
-            begin, end = max(chunk.first, done), min(chunk.stop, count)
+            begin, end = max(chunk.first, done), min(chunk.stop, stop)
             if begin < end and self._is_sound(chunk):
                 rows = slice(begin - chunk.first, end - chunk.first)
                 columns = read_columns(chunk.path, names)
@@ -188,8 +214,9 @@ class Store:
                 yield places, *(column[seeds[places] - chunk.first] for column in columns)
 
     def listed(self) -> int:
-        """Return the number of seeds in all files."""
-        return sum(chunk.stop - chunk.first for chunk in self._chunks)
+        """Return the number of seeds in all files but those that are known to be damaged."""
+        held = (chunk for chunk in self._chunks if self._sound.get(chunk.path, True))
+        return sum(chunk.stop - chunk.first for chunk in held)
 
     def add(self, chunk: Chunk) -> None:
         """Enter a chunk that has just been written, and needs no check."""
@@ -227,13 +254,16 @@ class StoreWriter:
     def __init__(self, folder: str | os.PathLike, configuration: dict):
         self.folder = Path(folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             # A folder that cannot be written to is refused before anything is computed.
-            (self.folder / _PROBE).touch()
+            check_writable(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_manifest(self.folder, configuration)
         except OSError as error:
+            with suppress(OSError):
+                self.folder.rmdir()  # if it is empty
             raise UserError(
-                f"cannot keep results in the folder {str(folder)!r}: {error.strerror}"
+                f"cannot keep results in the folder {str(folder)!r}: {error.strerror}; allowed: a folder, or "
+                "the name of a new one, where files can be written"
             ) from None
         self.store = Store(folder, _set_aside)
         differing = difference(self.store.configuration, configuration)
