@@ -10,14 +10,14 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from ..runtime.errors import OperationError, UserError
 from . import check, minima, prove, show, sweep, trajectory
-from .process import INTERRUPTED, interruptible, safe_output
+from .process import INTERRUPTED, safe_output
 
 COMMANDS = (sweep, show, minima, prove, check, trajectory)
 """Modules, each with `add_parser(commands)` and `run(args)`."""
@@ -136,8 +136,12 @@ def _no_device(error: Exception) -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, when_begun: Callable[[str], None] | None = None) -> int:
     """Run a command and return its exit status.
+
+    - `when_begun`: called before the command runs, with what is to follow the word 'interrupted' from then on.
+
+    The status:
 
     - 0: done. Without arguments the help is printed, which is no error.
     - 1: the request could not be carried out though the arguments are right (an `OperationError`): the
@@ -150,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     passed on.
     """
     with safe_output() as output:
-        status, name = _run(argv)
+        status, name = _run(argv, when_begun)
         output.flush()
         if output.error is not None:
             why = getattr(output.error, "strerror", None) or output.error
@@ -159,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def _run(argv: list[str] | None) -> tuple[int, str]:
+def _run(argv: list[str] | None, when_begun: Callable[[str], None] | None) -> tuple[int, str]:
     """Run a command and return its exit status and its name."""
     parser = _parser()
     try:
@@ -174,8 +178,9 @@ def _run(argv: list[str] | None) -> tuple[int, str]:
         _import_from_current_folder()
         with _plain_warnings(args.command):
             _prepare_jax()
-            with interruptible():
-                args.run(args)
+            if when_begun is not None:
+                when_begun(args.when_interrupted)
+            args.run(args)
     except (UserError, OperationError) as error:
         print(f"{name}: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1, name

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from types import FrameType
-from typing import TextIO
+from typing import Any
 
 INTERRUPTED = 130
 """The exit status of a command that was interrupted (128 + SIGINT)."""
@@ -26,8 +24,8 @@ class Output:
     is kept as `error`, and what follows is dropped: printing undoes nothing that a command has done.
     """
 
-    def __init__(self, stream: TextIO | None):
-        self._stream = stream
+    def __init__(self, stream: Any):
+        self._stream = stream  # None where it was closed before this process
         self.error: OSError | ValueError | None = None
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
 
@@ -92,6 +90,7 @@ def safe_output() -> Iterator[Output]:
     output, errors = Output(sys.stdout), Output(sys.stderr)
     with redirect_stdout(output), redirect_stderr(errors):  # pyright: ignore[reportArgumentType]
         yield output
+        output.flush()
         errors.flush()
 
 
@@ -104,33 +103,18 @@ def _open_closed_streams() -> None:
         os.close(number)
 
 
-def end_at_once(*_: int | FrameType | None) -> None:
-    """End this process as one that was interrupted: a signal's handler for when it has nothing to keep.
+def end_when_interrupted(remark: str = "") -> None:
+    """Let Ctrl-C end this process at once, with the message 'interrupted' and `remark`.
 
-    (A KeyboardInterrupt may be lost, or made another error, inside the imports of libraries.)
+    For the process of a command, whatever it does: a store is whole at any moment, and workers end with their
+    parent. A KeyboardInterrupt could come in the imports of libraries, or while Python cleans up, where it
+    becomes another error or is lost.
     """
-    with suppress(OSError):
-        os.write(2, b"\ninterrupted\n")
-    os._exit(INTERRUPTED)
 
+    def end(*_: object) -> None:
+        with suppress(OSError):
+            os.write(2, f"\ninterrupted{remark}\n".encode())
+        os._exit(INTERRUPTED)
 
-def end_at_once_when_interrupted() -> None:
-    """Call `end_at_once` on Ctrl-C. For the process of a command, which calls it before it imports much."""
-    if (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # and is not ignored, as by nohup
-        signal.signal(signal.SIGINT, end_at_once)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt on Ctrl-C, where there is something to keep, instead of `end_at_once`."""
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not end_at_once:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, end_at_once)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGINT, end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import odelandscape as ol
@@ -130,16 +131,7 @@ def run(args: argparse.Namespace) -> None:
     if args.networks is not None:
         keys = jax.random.split(jax.random.fold_in(jax.random.key(args.seed), 1), args.networks)
         times = whole_steps(times, flow, d)
-    kind = f"{args.flow}-random-teacher" if args.random_teacher else args.flow
-    folder = output_folder(
-        args,
-        kind,
-        eta=args.learning_rate,
-        n=args.networks,
-        seed=unless(0, args.seed),
-        t=unless(100.0, args.time),
-        points=unless(60, args.points),
-    )
+    folder = _folder(args)
     check_folder(folder)
     ensemble = run_ensemble(problem, flow, start, times, keys, progress=not args.quiet)
     rate = learning_rate_of(flow)
@@ -174,3 +166,16 @@ def run(args: argparse.Namespace) -> None:
     }
     report(folder, texts, as_json if args.json else table, ("trajectory.png", draw))
     remark(args, "figure, table and order parameters", folder)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    kind = f"{args.flow}-random-teacher" if args.random_teacher else args.flow
+    return output_folder(
+        args,
+        kind,
+        eta=args.learning_rate,
+        n=args.networks,
+        seed=unless(0, args.seed),
+        t=unless(100.0, args.time),
+        points=unless(60, args.points),
+    )
