@@ -139,7 +139,7 @@ def _no_device(error: Exception) -> str:
 def main(argv: list[str] | None = None, when_begun: Callable[[str], None] | None = None) -> int:
     """Run a command and return its exit status.
 
-    - `when_begun`: called before the command runs, with what is to follow the word 'interrupted' from then on.
+    - `when_begun`: called before the command runs, with what is to follow 'interrupted' from then on.
 
     The status:
 
@@ -184,6 +184,11 @@ def _run(argv: list[str] | None, when_begun: Callable[[str], None] | None) -> tu
     except (UserError, OperationError) as error:
         print(f"{name}: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1, name
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):  # jax's
+            raise
+        print(f"{name}: needs more memory than there is: {error}", file=sys.stderr)
+        return 1, name
     except KeyboardInterrupt:
         print(f"\ninterrupted{args.when_interrupted}", file=sys.stderr)
         return INTERRUPTED, name

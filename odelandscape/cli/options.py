@@ -12,7 +12,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -290,13 +289,15 @@ def output_folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
 
 def check_memory(what: str, needed: int) -> None:
     """Raise UserError, beginning with `what`, if that many bytes are more than this machine has."""
-    with suppress(AttributeError, ValueError, OSError):  # where that is not known
+    try:
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if needed > available > 0:
-            raise UserError(
-                f"{what} takes {needed / 2**30:,.3g} GiB of memory; this machine has "
-                f"{available / 2**30:,.3g} GiB"
-            )
+    except (AttributeError, ValueError, OSError):  # it is not known
+        return
+    if needed > available > 0:
+        raise UserError(
+            f"{what} takes {needed / 2**30:,.1f} GiB of memory; this machine has "
+            f"{available / 2**30:,.1f} GiB"
+        )
 
 
 def check_folder(folder: Path, argument: str = "--out") -> None:

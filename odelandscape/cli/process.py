@@ -44,6 +44,10 @@ class Output:
             if self._stream is not None and self.error is None:
                 self._stream.flush()
 
+    def close(self) -> None:
+        """Flush the stream, which is not ours to close."""
+        self.flush()
+
     def isatty(self) -> bool:
         """Return whether the stream is a terminal."""
         return self._stream is not None and self._stream.isatty()
@@ -79,7 +83,7 @@ def encodable(text: str, encoding: str) -> str:
 def _likeness(character: str) -> str:
     name = unicodedata.name(character, "")
     if name.startswith("GREEK SMALL LETTER "):
-        return name.rpartition(" ")[2].lower()
+        return name.rpartition(" ")[2].lower().replace("lamda", "lambda")
     return unicodedata.normalize("NFKD", character).translate(_PLAIN)
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import odelandscape as ol
 
@@ -74,9 +75,7 @@ def run(args: argparse.Namespace) -> None:
     activation = activation_of(args)
     provable_slope(activation)  # refused now and not after the search
     problem = ol.Problem(args.students, args.teachers, activation)
-    folder = output_folder(
-        args, "all" if args.all else "", alpha=args.anti_aligned, bits=unless(128, args.bits)
-    )
+    folder = _folder(args)
     check_folder(folder)
     points = find_families(args, problem)
     if not args.all:
@@ -96,6 +95,11 @@ def run(args: argparse.Namespace) -> None:
     texts["proofs.txt"] = table + "\n"
     report(folder, texts, json.dumps(as_json, indent=1) if args.json else table)
     remark(args, "certificates and table", folder)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    every = "all" if args.all else ""
+    return output_folder(args, every, alpha=args.anti_aligned, bits=unless(128, args.bits))
 
 
 def certificate_names(points: Sequence[ol.FixedPoint]) -> list[str]:

@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
     """Relax the seeds that the folder lacks, and report the sweep."""
     problem = ol.Problem(args.students, args.teachers, activation_of(args))
     flow = flow_of(args)
-    folder = output_folder(args, args.flow, eta=args.learning_rate, seed=unless(0, args.seed))
+    folder = _folder(args)
     _check_memory(args, flow)
     which, progress = (args.seeds, args.seed, args.dimension), not args.quiet
     if args.share is not None:
@@ -132,15 +132,19 @@ def run(args: argparse.Namespace) -> None:
     remark(args, "figure, table and end states", folder)
 
 
+def _folder(args: argparse.Namespace) -> Path:
+    return output_folder(args, args.flow, eta=args.learning_rate, seed=unless(0, args.seed))
+
+
 def _check_memory(args: argparse.Namespace, flow: ol.AbstractFlow) -> None:
     """Raise UserError if a sweep takes more memory than this machine has, before it is begun."""
     K, M = args.students, args.teachers
-    d = M + K if flow.stochastic else max(M, min(args.dimension or M, M + K + 1))
-    check_memory(
-        f"argument -K, -M: the Hessian that certifies one of K·d = {K * d:,} weights",
-        8 * (K * d) ** 2,
-    )
-    check_memory(f"argument --seeds: a list of {args.seeds:,} seeds", 10 * args.seeds)
+    d = args.dimension or M
+    check_memory(f"argument -K, -M, --dimension: one start of {K * d:,} weights", 8 * K * d)
+    kept = M + K if flow.stochastic else min(d, M + K + 1)
+    hessian = f"the Hessian that certifies one end state of {K * kept:,} weights"
+    check_memory(f"argument -K, -M: {hessian}", 8 * (K * kept) ** 2)
+    check_memory(f"argument --seeds: a list of {args.seeds:,} seeds", 20 * args.seeds)
 
 
 def report_sweep(runs: ol.Sweep, folder: Path, as_json: bool) -> None:

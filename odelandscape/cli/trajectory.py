@@ -21,6 +21,7 @@ from .options import (
     add_problem,
     add_seed,
     check_folder,
+    check_memory,
     flow_of,
     learning_rate_of,
     output_folder,
@@ -101,6 +102,8 @@ def _problem_and_start(
     K, M, d = args.students, args.teachers, args.dimension
     if d is None and args.networks is not None:
         d = max(1000, M)
+    check_memory(f"argument -K: Q and R at {args.points} times", 8 * args.points * K * (K + M))
+    check_memory("argument --dimension: one start", 8 * K * (d or M))
     activation, key = activation_of(args), jax.random.key(args.seed)
     if args.random_teacher:
         if d is None:

@@ -118,7 +118,7 @@ class Workers(Executor):
     They are spawned, so call it under `if __name__ == "__main__":` in a script. They end when this process
     does, however it ends, and at once when the `with` block is left by an error or an interruption.
 
-    Raises UserError if `count` is below 1.
+    Raises UserError if `count` is below 1, OperationError if the system does not allow that many.
     """
 
     def __init__(self, count: int):
@@ -130,7 +130,12 @@ class Workers(Executor):
         # Workers exit when the end that is held here is closed, by this process or by its death.
         self._worker_end, self._own_end = self._context.Pipe(duplex=False)
         # One process each: where one dies, no other's task is lost with it.
-        self._pools: list[ProcessPoolExecutor] = [self._pool(core) for core in self._cores]
+        try:
+            self._pools = [self._pool(core) for core in self._cores]
+        except OSError as error:
+            raise OperationError(
+                f"this system does not allow {count} workers ({error.strerror}): name fewer"
+            ) from None
         self._submitted: list[list[Future]] = [[] for _ in self._cores]
         self._lock = threading.Lock()
 

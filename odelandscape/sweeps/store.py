@@ -61,7 +61,9 @@ def list_chunks(folder: Path) -> list[Chunk]:
     named = ((_NAME.fullmatch(path.name), path) for path in folder.glob("seeds-*.npz"))
     found = (Chunk(int(name[1]), int(name[2]) + 1, path) for name, path in named if name)
     return sorted(
-        chunk for chunk in found if chunk.path == chunk_of(folder, chunk.first, chunk.stop).path
+        chunk
+        for chunk in found
+        if chunk.first < chunk.stop and chunk.path == chunk_of(folder, chunk.first, chunk.stop).path
     )
 
 
