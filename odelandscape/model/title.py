@@ -8,6 +8,7 @@ import numpy as np
 from .problem import Problem
 
 _MANY = 6  # readouts that are written out
+_NO_PART = ("tolerance",)  # of a problem: how well it is computed
 
 
 def title_of(problem: Problem, *more: str) -> str:
@@ -39,8 +40,9 @@ def in_words(module: eqx.Module) -> str:
 
 def _field_in_words(name: str, value: object) -> str:
     """Return a flag that is set, a function's name, or a field's name with its numbers; else nothing."""
-    if isinstance(value, bool) or value is None:
-        return name if value else ""
+    words = name.replace("_", " ")
+    if isinstance(value, bool) or value is None or name in _NO_PART:
+        return words if value is True else ""
     if isinstance(value, eqx.Module):
         return in_words(value)
     if callable(value):
@@ -49,7 +51,7 @@ def _field_in_words(name: str, value: object) -> str:
         numbers = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         return ""
-    return f"{name.replace('_', ' ')} {_numbers_in_words(numbers)}" if numbers.size else ""
+    return f"{words} {_numbers_in_words(numbers)}" if numbers.size else ""
 
 
 def _numbers_in_words(x: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 import html
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -82,9 +83,10 @@ def test_the_branch_of_an_end_state_is_that_of_the_family_whose_point_it_is():
     problem = ol.Problem(8, 8)
     point = ol.fixed_point(problem, family(problem, 2))
     rng = np.random.default_rng(0)
-    W = np.asarray(point.weights.W)[rng.permutation(8)][:, rng.permutation(8)]
-    branch = branch_of(problem, ol.Weights(W, np.ones(8)))
+    W = jnp.asarray(np.asarray(point.weights.W)[rng.permutation(8)][:, rng.permutation(8)])
+    v = jnp.ones(8)
+    branch = branch_of(problem, ol.Weights(W, v))
     assert branch in ("compensated", "6+2: matched 6, 2")
-    assert branch_of(problem, ol.Weights(np.pad(W, ((0, 0), (0, 1))) + 0.1, np.ones(8))) == ""
+    assert branch_of(problem, ol.Weights(jnp.pad(W, ((0, 0), (0, 1))) + 0.1, v)) == ""
     T = np.eye(8) + np.diag(np.arange(8.0))
-    assert branch_of(ol.Problem(8, 8, None, T), ol.Weights(W, np.ones(8))) == ""
+    assert branch_of(ol.Problem(8, 8, None, T), ol.Weights(W, v)) == ""
