@@ -47,7 +47,7 @@ def sine(c: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 _LARGEST_COSECANT = 2.0**24
-"""Cosines that are 1 but for a few units in the last place, such as a unit's with itself, have larger ones."""
+"""Cosines that are 1 but for a few units in the last place, as a unit's with itself, have larger ones."""
 
 
 @jax.custom_jvp
