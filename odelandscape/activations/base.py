@@ -17,6 +17,7 @@ activation has a closed form.
 
 import abc
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -63,8 +64,8 @@ class AbstractActivation(eqx.Module):
         """Whether σ is twice differentiable at 0: then the loss has a Hessian where units have length 0."""
         return self.smooth or self._shows(regularity.is_twice_differentiable_at_zero)
 
-    def _shows(self, property_of: Callable[[Callable], bool]) -> bool:
-        return regularity.is_concrete(self) and property_of(self)
+    def _shows(self, property_of: Callable[[regularity.Values], bool]) -> bool:
+        return regularity.is_concrete(self) and property_of(partial(regularity.evaluate, self))
 
     @property
     def smooth(self) -> bool:
