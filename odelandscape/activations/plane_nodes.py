@@ -37,6 +37,9 @@ _ALONG, _ACROSS = (np.polynomial.legendre.leggauss(n) for n in (32, 20))
 
 def plane_nodes(breaks: tuple[float, ...], n1, c, n2) -> Nodes:
     """Return nodes for a σ that is smooth but at 0 and at `breaks`, of units of norms n1, n2 and cosine c."""
+    # Cosines within rounding of ±1 are ±1, with the derivatives of the cosines before that.
+    close = (1 - c) * (1 + c) < 8 * np.finfo(np.float64).eps
+    c = c + jax.lax.stop_gradient(jnp.where(close, jnp.sign(c) - c, 0))
     return _between_lines(breaks, n1, c, n2) if breaks else _in_sectors(n1, c, n2)
 
 
@@ -60,9 +63,6 @@ def _between_lines(breaks, n1, c, n2) -> Nodes:
     of w), lines are crossed by a at no less than 45°: coincident units need no limit.
     """
     b = np.unique([0.0, *breaks])
-    # Cosines within rounding of ±1 are ±1, with the derivatives of the cosines before that.
-    close = (1 - c) * (1 + c) < 8 * np.finfo(np.float64).eps
-    c = c + jax.lax.stop_gradient(jnp.where(close, jnp.sign(c) - c, 0))
     sign = jnp.where(c < 0, -1.0, 1.0)
     cos, sin = jnp.sqrt((1 + sign * c) / 2), norm((1 - sign * c) / 2)
     first, second = distances(b, n1), distances(jnp.where(sign < 0, -b[::-1], b), n2)
@@ -72,7 +72,9 @@ def _between_lines(breaks, n1, c, n2) -> Nodes:
     meet = jnp.where(scale > 0, gap / jnp.where(scale > 0, scale, 1), 0)
     t, t_weights = (x[None, :] for x in _panels(jnp.sort(jnp.clip(meet, -REACH, REACH)), _ACROSS))
     lines = ((first[:, None] - t * sin) / cos, (second[:, None] + t * sin) / cos)
-    a, a_weights = _panels(_merge(*(jnp.clip(line, -REACH, REACH) for line in lines)), _ALONG)
+    a, a_weights = _panels(
+        jnp.sort(jnp.clip(jnp.concatenate(lines), -REACH, REACH), axis=0), _ALONG
+    )
     z = cos * a + sin * t
     weights = a_weights * t_weights * jnp.exp(-(a * a + t * t) / 2) / (2 * np.pi)
     return Nodes(weights, z, n1 * z, n2 * sign * (cos * a - sin * t))
@@ -89,26 +91,6 @@ def distances(b, n):
     """Return b/n, ±2 REACH where it is beyond: also for n = 0."""
     least = jnp.maximum(n, jnp.abs(b) / (2 * REACH))
     return jnp.where(b == 0, 0.0, b / jnp.where(b == 0, 1.0, least))
-
-
-def _merge(x, y):
-    """Return two ascending arrays as one, sorted along the first axis (Batcher's bitonic network).
-
-    A sort takes one order where numbers are equal; minimum and maximum have the mean of both for derivatives,
-    which is that of a unit that coincides with itself.
-    """
-    count = len(x) + len(y)
-    size = 1 << (count - 1).bit_length()
-    end = jnp.full((size - count, *x.shape[1:]), REACH)
-    ascending = jnp.concatenate([x, end, y[::-1]])
-    half = size // 2
-    while half:
-        pairs = ascending.reshape(-1, 2, half, *x.shape[1:])
-        low = jnp.minimum(pairs[:, 0], pairs[:, 1])
-        high = jnp.maximum(pairs[:, 0], pairs[:, 1])
-        ascending = jnp.stack([low, high], 1).reshape(ascending.shape)
-        half //= 2
-    return ascending[:count]
 
 
 def _panels(ends, rule):

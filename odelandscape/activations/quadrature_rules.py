@@ -54,16 +54,21 @@ def _of_one_unit(sigma: Sigma, order: int, n):
     return jnp.where(far, by_parts / jnp.where(far, n, 1) ** order, derivative)
 
 
+_APART = 1e-9
+"""Derivatives are taken at lengths that differ by this, so that no lines of u and w are the same."""
+
+
 def _mixing_by_nodes(sigma: Sigma, c11, c12, c22):
     n1, n2 = norm(c11), norm(c22)
     c = cosine(c12, n1, n2)
     angle = n1 * n2 > 0
     if sigma.jumps:
-
+        # The lines of a jump carry weight: it is in the derivative of I2, whose nodes move with them. Where
+        # lines of u and w are the same, this is the mean of the derivatives on both sides.
         def moment(n1, c):
-            return _product(sigma, 0, 0, n1, c, n2)
+            both = (_product(sigma, 0, 0, n1, c, n2 * (1 + apart)) for apart in (_APART, -_APART))
+            return sum(both) / 2
 
-        # The lines of a jump carry weight: it is in the derivative of I2, whose nodes move with them.
         stretch, by_cosine = jax.grad(moment, argnums=(0, 1))(n1, c)
         s = by_cosine / jnp.where(angle, n1 * n2, 1)
     else:
@@ -72,8 +77,7 @@ def _mixing_by_nodes(sigma: Sigma, c11, c12, c22):
         s = jnp.sum(weights * slope(u) * slope(w))
         stretch = jnp.sum(weights * slope(u) * z * jnp.vectorize(sigma.function)(w))
     if sigma.breaks:
-        apart = _of_one_unit(sigma, 1, n1) * _of_one_unit(sigma, 1, n2)
-        s = jnp.where(angle, s, apart)
+        s = jnp.where(angle, s, _of_one_unit(sigma, 1, n1) * _of_one_unit(sigma, 1, n2))
     # E[σ'(u) z σ(w)] = p n1 + s c n2 (Stein); at n1 = 0, p = σ''(0) E[σ(w)].
     at_zero = _derivative(sigma.function, 2)(jnp.zeros_like(n1)) * _of_one_unit(sigma, 0, n2)
     positive = n1 > 0
@@ -95,13 +99,15 @@ def _by_price(moment: Callable, i: int, j: int, tangents):
 
 @mixing_scalars.defjvp
 def _mixing_scalars_jvp(sigma, primals, tangents):
-    c11, _, c22 = primals
+    c11, c12, c22 = primals
     if sigma.smooth:
         moment = lambda i, j: derivative_moment(sigma, i, j, *primals)  # noqa: E731
         orders = ((2, 0), (1, 1))
         values = mixing_scalars(sigma, *primals)
         return values, tuple(_by_price(moment, i, j, tangents) for i, j in orders)
-    values, (dp, ds) = jax.jvp(partial(_mixing_by_nodes, sigma), primals, tangents)
+    values = mixing_scalars(sigma, *primals)
+    shifted = (c11, c12 * (1 + _APART), c22 * (1 + _APART) ** 2) if sigma.breaks else primals
+    _, (dp, ds) = jax.jvp(partial(_mixing_by_nodes, sigma), shifted, tangents)
     # At a unit of norm 0 the angle is not differentiable: there both are products.
     n1, n2 = norm(c11), norm(c22)
     moment = lambda i, j: _of_one_unit(sigma, i, n1) * _of_one_unit(sigma, j, n2)  # noqa: E731
