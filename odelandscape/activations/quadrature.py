@@ -37,7 +37,8 @@ class Quadrature(AbstractActivation):
 
     Derivatives in the weights are those of the integrals, at coincident units and units of length 0 too, and
     of any order for a smooth σ. Where a kink leaves them undefined they are the mean of both sides, as for
-    ReLU. A jump adds a density to s that is infinite at coincident units: there this part counts as 0.
+    ReLU. A jump adds a density to s that is infinite at coincident units: there this part counts as 0. Of a
+    loss with such cones no end state can be certified (`AbstractActivation.continuous`).
 
     I4 is that of `AbstractActivation`: 1.7 million evaluations, 10 to 20 ms, accurate to 1e-9 for analytic
     functions that vary on the scale of 1 or more, and to no more than 1e-3 for one with a kink.
@@ -77,7 +78,7 @@ class Quadrature(AbstractActivation):
             )
             smooth = regularity.is_twice_differentiable_at_zero(table.values)
             self._smooth_at_zero = smooth and 0 not in self.breaks
-            jumps = _has_jumps(table.values, np.array([0.0, *away]))
+            jumps = regularity.has_jumps(table.values, np.array([0.0, *away]))
             smooth = not self.breaks and regularity.is_analytic_near_zero(table.values)
             self._sigma = quadrature_rules.Sigma(function, away, smooth, jumps)
             self.error = max(_estimate_error(table, self._sigma, *case) for case in _CASES)
@@ -100,6 +101,10 @@ class Quadrature(AbstractActivation):
     @property
     def odd(self) -> bool:
         return self._odd
+
+    @property
+    def continuous(self) -> bool:
+        return not self._sigma.jumps
 
     @property
     def smooth(self) -> bool:
@@ -183,16 +188,6 @@ def _checked_breaks(breaks: object) -> tuple[float, ...]:
     if points.ndim != 1 or not np.isfinite(points).all():
         raise UserError(f"breaks must be finite numbers, such as (-1, 1); got {breaks!r}")
     return tuple(np.unique(points).tolist())
-
-
-def _has_jumps(values: Callable, points: np.ndarray) -> bool:
-    """Return whether σ jumps at one of the points: its values on both sides, extrapolated from h and 2h."""
-    h = 1e-8 * (1 + np.abs(points))
-    right, right2, left, left2 = values(
-        np.stack([points + h, points + 2 * h, points - h, points - 2 * h])
-    )
-    jump = (2 * right - right2) - (2 * left - left2)
-    return bool(np.any(np.abs(jump) > 1e-11 * (1 + np.abs(right) + np.abs(left))))
 
 
 def _is_homogeneous(values: Callable) -> bool:

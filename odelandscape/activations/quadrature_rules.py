@@ -106,7 +106,8 @@ def _mixing_scalars_jvp(sigma, primals, tangents):
         values = mixing_scalars(sigma, *primals)
         return values, tuple(_by_price(moment, i, j, tangents) for i, j in orders)
     values = mixing_scalars(sigma, *primals)
-    shifted = (c11, c12 * (1 + _APART), c22 * (1 + _APART) ** 2) if sigma.breaks else primals
+    apart = _APART if sigma.breaks and not sigma.jumps else 0.0  # of jumps it is done already
+    shifted = (c11, c12 * (1 + apart), c22 * (1 + apart) ** 2)
     _, (dp, ds) = jax.jvp(partial(_mixing_by_nodes, sigma), shifted, tangents)
     # At a unit of norm 0 the angle is not differentiable: there both are products.
     n1, n2 = norm(c11), norm(c22)

@@ -71,6 +71,16 @@ def is_twice_differentiable_at_zero(values: Values) -> bool:
     return bool(defect[-1] <= max(rounding, defect[0] / 2))
 
 
+def has_jumps(values: Values, points: np.ndarray) -> bool:
+    """Return whether σ jumps at one of the points: its values on both sides, extrapolated from h and 2h."""
+    h = 1e-8 * (1 + np.abs(points))
+    right, right2, left, left2 = values(
+        np.stack([points + h, points + 2 * h, points - h, points - 2 * h])
+    )
+    jump = (2 * right - right2) - (2 * left - left2)
+    return bool(np.any(np.abs(jump) > 1e-11 * (1 + np.abs(right) + np.abs(left))))
+
+
 def is_analytic_near_zero(values: Values) -> bool:
     """Return whether a polynomial of degree 12 has the values of σ in [−1/8, 1/8], to 1e-12 of the largest.
 
