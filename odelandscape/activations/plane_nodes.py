@@ -50,8 +50,8 @@ def _in_sectors(n1, c, n2) -> Nodes:
     low = jnp.stack([0 * theta - right, theta - right, 0 * theta + right, theta + right])
     width = jnp.stack([theta, np.pi - theta, theta, np.pi - theta])
     angle = low[:, None, None] + width[:, None, None] * ((_ANGLES[None, None, :] + 1) / 2)
-    z = _RADII[None, :, None] * jnp.cos(angle)
-    y = _RADII[None, :, None] * jnp.cos(angle - theta)
+    z = jnp.cos(angle) * _RADII[None, :, None]
+    y = jnp.cos(angle - theta) * _RADII[None, :, None]
     plane = _RADIUS_WEIGHTS[None, :, None] * _ANGLE_WEIGHTS / (4 * np.pi)
     return Nodes(width[:, None, None] * plane, z, n1 * z, n2 * y)
 

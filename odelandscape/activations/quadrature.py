@@ -29,7 +29,7 @@ class Quadrature(AbstractActivation):
     `error` is estimated when the object is made: the largest difference of I2, s and p from their series in
     Hermite polynomials (Mehler), which need values of σ alone, for four covariances with lengths from 0.3 to
     2, relative to E[σ²] and with s and p times the lengths. For functions that vary on the scale of 1 or more
-    it is 1e-12 or less; where a break is missing it is 1e-1 to 1e-6.
+    it is some 1e-12 or less; where a break is missing it is 1e-1 to 1e-6.
 
     It costs 4,608 evaluations of σ per pair of units, thousands of times a closed form: for trying an
     activation out on small networks, and the truth that closed forms are tested against. With b breaks other
@@ -61,7 +61,7 @@ class Quadrature(AbstractActivation):
         self,
         function: Callable,
         homogeneous: bool = False,
-        breaks: Sequence[float] = (),
+        breaks: Sequence[float | int] = (),
         tolerance: float = 1e-8,
     ):
         if not callable(function):

@@ -47,7 +47,7 @@ REFUSED = {
         r"function must return one real number",
     ),
     "complex values": (
-        lambda: ol.Quadrature(lambda x: 1j * x),
+        lambda: ol.Quadrature(lambda x: jax.lax.complex(x, x)),
         r"function must return one real number",
     ),
     "two arguments": (
