@@ -102,11 +102,19 @@ JUMPING = (
 )  # at coincidence a jump leaves no derivative
 
 
+rates = jax.jit(lambda problem, weights: ol.GradientFlow()(0.0, weights, problem).W)
+loss = jax.jit(ol.population_loss)
+
+
 def difference(f, h):
     return (f(h) - f(-h)) / (2 * h)
 
 
-@pytest.mark.parametrize("sigma", EACH.values(), ids=EACH)
+@pytest.mark.parametrize(
+    "sigma",
+    [pytest.param(s, marks=pytest.mark.slow if s in (BENT, SAW) else ()) for s in EACH.values()],
+    ids=EACH,
+)
 def test_derivatives_in_the_weights(sigma):
     """Value, gradient p w + s u, and its derivative along t, of w ↦ E[σ(w·x) σ(u·x)]."""
     act, t = sigma.library, np.array([0.3, -0.2, 0.5])
@@ -139,16 +147,14 @@ def test_values_known_from_elsewhere():
     problem, v = ol.Problem(1, 1, step), jnp.ones(1)
     angle = 1.1
     weights = ol.Weights(1.3 * jnp.asarray([[np.cos(angle), np.sin(angle)]]), v)
-    np.testing.assert_allclose(
-        ol.population_loss(problem, weights), angle / (2 * np.pi), rtol=1e-12
-    )
+    np.testing.assert_allclose(loss(problem, weights), angle / (2 * np.pi), rtol=1e-12)
     covariance = [jnp.asarray(x) for x in (1.69, 1.3 * 0.7 * np.cos(angle), 0.49)]
     np.testing.assert_allclose(step.mixing_scalars(*covariance)[1], 0.19624562, rtol=2e-8)
     weights = ol.Weights(jnp.asarray([[0.6, 0.8]]), v)
     problem = ol.Problem(1, 1, HARDTANH.library)
-    gradient = -ol.GradientFlow()(0.0, weights, problem).W
+    gradient = -rates(problem, weights)
     np.testing.assert_allclose(gradient, [[-0.26438, 0.33266]], atol=1e-5)
-    np.testing.assert_allclose(ol.population_loss(problem, weights), 0.2273322, atol=1e-6)
+    np.testing.assert_allclose(loss(problem, weights), 0.2273322, atol=1e-6)
 
 
 def test_a_kinked_unit_of_length_zero_has_a_hessian_where_sigma_has():
@@ -173,14 +179,12 @@ def test_loss_and_rates_of_units_that_coincide_are_finite_where_sigma_jumps():
     """At coincidence the loss of a step has a cone: the rate there is 0, the mean of both sides."""
     problem = ol.Problem(1, 1, ol.Quadrature(lambda x: jnp.where(x > 0, 1.0, 0.0)))
     weights = ol.Weights(jnp.asarray([[2.0, 0.0]]), jnp.ones(1))
-    np.testing.assert_allclose(ol.GradientFlow()(0.0, weights, problem).W, 0, atol=1e-14)
-    np.testing.assert_allclose(ol.population_loss(problem, weights), 0, atol=1e-14)
+    np.testing.assert_allclose(rates(problem, weights), 0, atol=1e-14)
+    np.testing.assert_allclose(loss(problem, weights), 0, atol=1e-14)
     # Away from 0 the norm counts: ½E[(θ(u − b) − θ(u* − b))²] = |Φ(b) − Φ(b/n)|/2, a cone at n = 1 only.
     problem = ol.Problem(1, 1, STEP.library)
     np.testing.assert_allclose(
-        ol.population_loss(problem, weights), (norm.cdf(0.3) - norm.cdf(0.15)) / 2, atol=1e-12
+        loss(problem, weights), (norm.cdf(0.3) - norm.cdf(0.15)) / 2, atol=1e-12
     )
     slope = -0.15 / 2 * norm.pdf(0.15) / 2
-    np.testing.assert_allclose(
-        -ol.GradientFlow()(0.0, weights, problem).W, [[-slope, 0]], atol=1e-10
-    )
+    np.testing.assert_allclose(-rates(problem, weights), [[-slope, 0]], atol=1e-10)

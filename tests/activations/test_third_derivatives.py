@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
-from systems import ERF, LEAKY, RELU, relu_moment_mp
+from scipy.special import expit
+from systems import ERF, LEAKY, RELU, SOFTPLUS, relu_moment_mp
 
 import odelandscape as ol
 
@@ -114,3 +115,20 @@ def test_where_a_unit_has_length_zero_third_derivatives_are_finite():
     for activation in (ol.ReLU(), ol.Erf()):
         problem = ol.Problem(2, 2, activation)
         assert np.isfinite(jax.jit(third_derivatives)(problem, W, u)).all()
+
+
+def test_third_derivatives_of_a_smooth_function_by_quadrature_where_units_coincide():
+    """D³[t, t, ·] at w = u of w ↦ E[σ(w·x) σ(u·x)], the mean of σ‴(u·x) σ(u·x) (t·x)² x, on a grid."""
+    u, t = np.array([0.6, -0.8]), np.array([0.3, 0.5])
+    z = 0.1 * np.arange(-90, 91)
+    x = np.stack(np.meshgrid(z, z, indexing="ij"), axis=-1).reshape(-1, 2)
+    weight = np.exp(-np.sum(x**2, axis=1) / 2) * 0.01 / (2 * np.pi)
+    slope = expit(x @ u)
+    third = slope * (1 - slope) * (1 - 2 * slope)
+    truth = (weight * third * np.logaddexp(x @ u, 0) * (x @ t) ** 2) @ x
+
+    act = SOFTPLUS.library
+    f = lambda w: act.second_moment(w @ w, w @ jnp.asarray(u), jnp.asarray(u @ u))  # noqa: E731
+    along = lambda f: lambda w: jax.jvp(f, (w,), (jnp.asarray(t),))[1]  # noqa: E731
+    got = jax.jit(jax.grad(along(along(f))))(jnp.asarray(u))
+    np.testing.assert_allclose(got, truth, rtol=1e-8)
