@@ -101,7 +101,9 @@ def _output(problem: Problem) -> float:
     q = jnp.append(jnp.diagonal(problem.T), 1.0)
     *sizes, unit = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
     with np.errstate(all="ignore"):
-        output = float(np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2)))
+        output = float(
+            np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2))
+        )
     return output if np.isfinite(output) and output > 0 else 1.0
 
 
@@ -236,7 +238,9 @@ class RescaledFlow(AbstractFlow):
         rate = self.units.rate
         X, Y, dv, noise = self.flow.mixing(self._original_overlaps(state), self.problem)
         noise = None if noise is None else noise / (rate * length**2)
-        return Mixing(X / rate, Y * (teacher_length / (length * rate)), dv / (readout * rate), noise)
+        return Mixing(
+            X / rate, Y * (teacher_length / (length * rate)), dv / (readout * rate), noise
+        )
 
     def __call__(self, t, state: State, problem: Problem):
         if not isinstance(state, Weights):

@@ -104,7 +104,11 @@ def test_the_flow_in_other_units_is_the_flow(flow, activation):
 
 
 def test_units_of_the_published_setting_are_one():
-    for problem in (ol.Problem(5, 5), ol.Problem(6, 5, ol.Erf()), ol.Problem(4, 5, ol.LeakyReLU(0.1))):
+    for problem in (
+        ol.Problem(5, 5),
+        ol.Problem(6, 5, ol.Erf()),
+        ol.Problem(4, 5, ol.LeakyReLU(0.1)),
+    ):
         for flow in (G, ol.NormalisedFlow(), ol.TwoLayerFlow(), ol.OnlineSGD(0.1)):
             assert natural_units(problem, flow, 1.0).trivial
 
@@ -123,7 +127,9 @@ def test_short_starts_end_in_fixed_points(length, flow):
     problem = ol.Problem(2, 2)
     ends = ol.relax(problem, flow, starts(problem, 4, length))
     assert set(ends.outcome) <= {"global_minimum", "saddle"}
-    if flow.preserves_norms or length > 1e-20:  # else rounding leaves no difference of the students' directions
+    if (
+        flow.preserves_norms or length > 1e-20
+    ):  # else rounding leaves no difference of the students' directions
         assert set(ends.outcome) == {"global_minimum"}
     assert (ends.gradient_norm <= 1e-10).all()
 
