@@ -51,7 +51,7 @@ class Quadrature(AbstractActivation):
     homogeneous: bool = eqx.field(static=True)
     breaks: tuple[float, ...] = eqx.field(static=True)
     tolerance: float = eqx.field(static=True)
-    error: float = eqx.field(static=True)
+    _error: float = eqx.field(static=True)
     _even: bool = eqx.field(static=True)
     _odd: bool = eqx.field(static=True)
     _smooth_at_zero: bool = eqx.field(static=True)
@@ -81,14 +81,19 @@ class Quadrature(AbstractActivation):
             jumps = regularity.has_jumps(table.values, np.array([0.0, *away]))
             smooth = not self.breaks and regularity.is_analytic_near_zero(table.values)
             self._sigma = quadrature_rules.Sigma(function, away, smooth, jumps)
-            self.error = max(_estimate_error(table, self._sigma, *case) for case in _CASES)
-            if not self.error <= tolerance:
-                raise UserError(_too_large(self.error, tolerance))
+            self._error = max(_estimate_error(table, self._sigma, *case) for case in _CASES)
+            if not self._error <= tolerance:
+                raise UserError(_too_large(self._error, tolerance))
             if homogeneous and not _is_homogeneous(table.values):
                 raise UserError("homogeneous must be False: σ(2x) is not 2σ(x) for this function")
 
     def __call__(self, x):
         return jnp.vectorize(self.function)(x)
+
+    @property
+    def error(self) -> float:
+        """The estimated relative error of the integrals."""
+        return self._error
 
     @property
     def positively_homogeneous(self) -> bool:
