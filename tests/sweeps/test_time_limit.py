@@ -52,6 +52,6 @@ def test_a_loss_that_has_not_converged_is_where_the_flow_has_come_to(tmp_path):
 
 
 @pytest.mark.parametrize("limit", [0, -1.0, np.nan, np.inf, "10", None, True])
-def test_a_time_limit_is_a_positive_number(limit):
+def test_a_time_limit_is_a_positive_number(limit, unchecked):
     with pytest.raises(ol.UserError, match="time_limit"):
         run(None, limit)
