@@ -28,6 +28,17 @@ def reduced_loss(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, 
     return blocks.activation.grouped_quadratic_form(_grouped_units(blocks, z)) / 2
 
 
+def loss_rounding(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, ""]:
+    """Return an upper estimate of what rounding makes of `reduced_loss`: ε times the sum of its terms' sizes,
+    |I2(u, w)| ≤ √(I2(u, u) I2(w, w)). An activation that sums differences has a smaller error."""
+    Q, _ = block_overlaps(blocks, z)
+    q = jnp.concatenate([jnp.diagonal(Q.diagonal), jnp.ones(blocks.sizes.shape[0])])
+    a = jnp.concatenate([blocks.readout, blocks.teacher_readout])
+    size = jnp.concatenate([blocks.student_sizes, blocks.sizes])
+    power = jnp.maximum(blocks.activation.second_moment(q, q, q), 0)
+    return jnp.finfo(q.dtype).eps * (jnp.abs(size * a) @ norm(power)) ** 2
+
+
 def reduced_rates(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, " P"]:
     """Return the rates of z under gradient flow: those of the lifted weights are their lift.
 

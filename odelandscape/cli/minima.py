@@ -11,7 +11,7 @@ from pathlib import Path
 import odelandscape as ol
 
 from ..runtime.errors import UserError
-from ..runtime.tables import text_table
+from ..runtime.tables import text_table, with_decimals
 from .options import (
     activation_of,
     add_all,
@@ -115,7 +115,7 @@ def find_families(
 
 def is_reported(point: ol.FixedPoint, spectrum: ol.Spectrum) -> bool:
     """Return whether a family is reported without --all: no unstable one but on the two named branches."""
-    from ..landscape.fixed_points import COMPENSATED, HIDDEN
+    from ..ansatz.ansatz_point import COMPENSATED, HIDDEN
 
     return spectrum.verdict != "unstable" or point.branch in (COMPENSATED, HIDDEN)
 
@@ -127,6 +127,7 @@ def _counts(found: int, shown: int) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
+    from ..landscape.fixed_points import in_all_digits
     from ..model.problem import check_dimension
 
     began = time.perf_counter()
@@ -136,7 +137,8 @@ def run(args: argparse.Namespace) -> None:
     check_dimension(problem, args.dimension)
     folder = output_folder(args, "", alpha=args.anti_aligned, c=args.correlation)
     check_writable(folder, "minima.txt")
-    points = find_families(args, problem, blocks=args.blocks, starts=args.starts)
+    found = find_families(args, problem, blocks=args.blocks, starts=args.starts)
+    points = [in_all_digits(point) for point in found]
     spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
     rows = [
         (point, spectrum)
@@ -172,13 +174,19 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _family_as_json(point: ol.FixedPoint, spectrum: ol.Spectrum) -> dict:
+    from ..ansatz.ansatz_point import TEACHER
+
     return {
         "branch": point.branch,
+        "blocks": point.ansatz.name,
         "anti_aligned": point.anti_aligned,
-        "loss": float(point.loss),
+        "loss": 0.0 if point.branch == TEACHER else float(point.loss),
+        "loss_error": float(point.loss_error),
         "residual": float(point.residual),
         "smallest_eigenvalue": spectrum.smallest,
+        "eigenvalue_error": spectrum.error,
         "verdict": spectrum.verdict,
+        "index": spectrum.index,
         "parameters": {name: float(value) for name, value in point.parameters.items()},
         "spectrum": [
             {"eigenvalue": value, "multiplicity": count, "representation": name}
@@ -199,8 +207,8 @@ def _table(title: str, rows: Sequence[tuple[ol.FixedPoint, ol.Spectrum]]) -> str
         (
             point.branch,
             f"{point.anti_aligned}",
-            f"{abs(float(point.loss)):.10g}",
-            f"{spectrum.smallest:.8f}",
+            point.loss_text(),
+            with_decimals(spectrum.smallest, spectrum.error, 8),
             spectrum.verdict,
             f"{float(point.residual):.1e}",
         )

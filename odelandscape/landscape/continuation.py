@@ -51,6 +51,13 @@ class BranchPoint(NamedTuple):
     component: str
     event: str = ""
 
+    def __repr__(self) -> str:
+        stability = f"smallest eigenvalue {self.smallest_eigenvalue:.4g} ({self.component})"
+        event = f", {self.event}" if self.event else ""
+        return (
+            f"BranchPoint at {self.value:.10g}: loss {self.point.loss_text()}, {stability}{event}"
+        )
+
     @property
     def loss(self) -> float:
         """The population loss."""
@@ -92,11 +99,11 @@ class _Branch(NamedTuple):
 
     def to_branch_point(self, corrected: CorrectedPoint, event: str = "") -> BranchPoint:
         """Return a point as the user sees it, with its smallest eigenvalue."""
-        numbers = (corrected.z, corrected.loss, corrected.residual, corrected.steps)
-        z, loss, residual, steps = map(jnp.asarray, numbers)
+        numbers = corrected.loss, corrected.residual, corrected.steps, corrected.loss_error
+        z = jnp.asarray(corrected.z)
         ansatz = self.line.at(corrected.value)
         eigenvalue, _, component = hessian_spectrum(ansatz, z)[0]
-        point = FixedPoint(AnsatzPoint(ansatz, z, self.name), loss, residual, steps)
+        point = FixedPoint(AnsatzPoint(ansatz, z, self.name), *map(jnp.asarray, numbers))
         return BranchPoint(corrected.value, point, eigenvalue, component, event)
 
     def zero(

@@ -4,7 +4,8 @@ At K = M a family is named by its branch and its number α of anti-aligned stude
 `compensated`, the M − α others compensate for them: the loss falls like 1/K. On the `hidden` one α
 students are reflected against their teachers, almost a problem of α units of its own, and the loss stays.
 Both are followed from a point at K = M = 10. With one student more there are the families of an `extra
-student` and of a `split student`, followed from K = 18 and named by their blocks. `search` looks for others.
+student` and of a `split student`, followed from K = 18. The students that equal the teacher are the family
+`teacher`. `search` looks for others.
 """
 
 from collections.abc import Iterable
@@ -13,17 +14,25 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..ansatz.ansatz_point import AnsatzPoint
+from ..ansatz.ansatz_point import (
+    BRANCHES,
+    COMPENSATED,
+    EXTRA,
+    HIDDEN,
+    SPLIT_UNIT,
+    TEACHER,
+    AnsatzPoint,
+)
 from ..ansatz.block_ansatz import BlockAnsatz
-from ..ansatz.detection import describe
 from ..model.problem import Problem
 from ..runtime.errors import NoSuchFamilyError, UserError
-from .fixed_points import COMPENSATED, CONVERGED, HIDDEN, FixedPoint, solve
+from .fixed_points import CONVERGED, FixedPoint, in_all_digits, solve
 from .homotopy import follow_branch
 
-EXTRA, SPLIT_UNIT = "extra student", "split student"
-BRANCHES = (COMPENSATED, HIDDEN, EXTRA, SPLIT_UNIT)
-ZERO_LOSS = 1e-12  # a loss below this is the teacher's
+ZERO_LOSS = 1e-12  # a loss below this is the teacher's, at widths up to 100
+_ZERO_LOSS_TIMES_WIDTH = (
+    1e-9  # of a teacher with readouts 1; those of named families times K are 0.2 or more
+)
 
 
 class _Anchor(NamedTuple):
@@ -100,8 +109,8 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> An
       (one anti-aligned student in two parts). See the module's docstring.
 
     The point is followed from a known one at small width, through LeakyReLU slopes and teacher correlations
-    too; a fold on the way is an error and not another branch. Its `name` is the branch for K = M, else its
-    blocks. Sources: paper, Sec. 3.1 and Appendix B; Arjevani and Field (2019).
+    too; a fold on the way is an error and not another branch. Its `name` is the
+    branch. Sources: paper, Sec. 3.1 and Appendix B; Arjevani and Field (2019).
 
     Raises NoSuchFamilyError if there is no such family, with where it ends; UserError for an `anti_aligned`
     or `branch` that no problem of this width has, and for a teacher that no block ansatz has.
@@ -127,8 +136,7 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> An
     point = anchor.point()
     for leg in legs:
         point = follow_branch(point, leg, f"the {branch} family with {anti_aligned} anti-aligned")
-    name = branch if branch in (COMPENSATED, HIDDEN) else describe(target)
-    return AnsatzPoint(point.ansatz, point.parameters, name)
+    return AnsatzPoint(point.ansatz, point.parameters, branch)
 
 
 def teacher_point(problem: Problem) -> AnsatzPoint:
@@ -154,7 +162,13 @@ def teacher_point(problem: Problem) -> AnsatzPoint:
         shares[:single, :last] = np.eye(last)[len(matched) :]
         shares[single:, last] = 1 / (surplus + 1)
         z = [*([1.0, 0.0, 0.0] if matched else []), *shares.ravel()]
-    return AnsatzPoint(ansatz, jnp.asarray(z), describe(ansatz))
+    return AnsatzPoint(ansatz, jnp.asarray(z), TEACHER)
+
+
+def is_zero_loss(ansatz: BlockAnsatz, loss: float) -> bool:
+    """Return whether a loss is 0 but for rounding, on the scale of one student of these many."""
+    unit = float(jnp.max(jnp.square(ansatz.teacher_readout)))
+    return loss * float(jnp.sum(ansatz.student_sizes)) < _ZERO_LOSS_TIMES_WIDTH * unit
 
 
 def named_points(problem: Problem, alphas: Iterable[int]) -> tuple[list[FixedPoint], list[str]]:
@@ -168,7 +182,7 @@ def named_points(problem: Problem, alphas: Iterable[int]) -> tuple[list[FixedPoi
             except NoSuchFamilyError as error:
                 reasons.append(str(error))
                 continue
-            point = solve(near.ansatz, near.parameters, near.name)
-            if point.result == CONVERGED and float(point.loss) > ZERO_LOSS:
+            point = in_all_digits(solve(near.ansatz, near.parameters, near.name))
+            if point.result == CONVERGED and not is_zero_loss(point.ansatz, float(point.loss)):
                 found.append(point)
     return found, reasons
