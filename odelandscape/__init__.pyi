@@ -30,9 +30,9 @@ from .landscape.continuation import (
 )
 from .landscape.fixed_points import FixedPoint as FixedPoint
 from .landscape.local_geometry import hessian as hessian
+from .landscape.named_families import block_structure as block_structure
 from .landscape.named_families import family as family
-from .landscape.points import block_structure as block_structure
-from .landscape.points import fixed_point as fixed_point
+from .landscape.named_families import fixed_point as fixed_point
 from .landscape.search import explore as explore
 from .landscape.search import families as families
 from .landscape.spectrum import Spectrum as Spectrum
@@ -50,10 +50,16 @@ from .model.state import (
     overlaps as overlaps,
 )
 from .model.state import (
+    pack as pack,
+)
+from .model.state import (
     random_weights as random_weights,
 )
 from .model.state import (
     realisability as realisability,
+)
+from .model.state import (
+    unpack as unpack,
 )
 from .model.state import (
     weights_of as weights_of,

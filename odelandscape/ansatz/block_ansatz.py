@@ -8,7 +8,7 @@ student is constant on every block (paper, Eq. 7 and Appendix B, which writes th
 be any real number, and a family is continued in them as in any other number.
 
 This file has the structure alone. Its loss and rates are in `reduced_loss`, the full weights in `lifting`,
-other blocks with the same weights in `padding` and `refinement`, a point of it in `ansatz_point`.
+other blocks with the same weights in `padding` and `isotypic`, a point of it in `ansatz_point`.
 """
 
 from collections.abc import Sequence
@@ -137,7 +137,7 @@ class FormalBlocks(AbstractBlocks):
     """Blocks of whatever sizes, 0 and negative ones too, with every field as it is given.
 
     What is compiled works on these: the loss is a polynomial in the sizes, so blocks of no units (`padding`)
-    and of fewer than none (`refinement`) have one. See `AbstractBlocks` for the fields.
+    and of fewer than none (`isotypic.refined`) have one. See `AbstractBlocks` for the fields.
     """
 
     matched: tuple[int, ...] = eqx.field(static=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import odelandscape as ol
 
-from ..runtime.errors import UserError
+from ..runtime.errors import OperationError, UserError
 from ..runtime.tables import text_table, with_decimals
 from .options import (
     activation_of,
@@ -125,6 +125,13 @@ def _counts(found: int, shown: int) -> str:
     return families if shown == found else f"{families}, {shown} shown (all with --all)"
 
 
+def _searched(args: argparse.Namespace) -> str:
+    """Return what a search without an answer has done."""
+    if args.blocks or (args.blocks is None and args.teachers <= 100):
+        return "a search from random starts has found none (more with --starts N)"
+    return "so many teachers are searched with --blocks 1 (or 2) alone"
+
+
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
     from ..landscape.fixed_points import in_all_digits
@@ -138,6 +145,11 @@ def run(args: argparse.Namespace) -> None:
     folder = output_folder(args, "", alpha=args.anti_aligned, c=args.correlation)
     check_writable(folder, "minima.txt")
     found = find_families(args, problem, blocks=args.blocks, starts=args.starts)
+    if not found:
+        raise OperationError(
+            f"no family was found for K = {args.students}, M = {args.teachers}: there are no named ones for "
+            f"K < M, and {_searched(args)}"
+        )
     points = [in_all_digits(point) for point in found]
     spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
     rows = [

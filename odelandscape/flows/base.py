@@ -21,7 +21,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model.problem import Problem
-from ..model.state import OrderParameters, State, Weights, overlaps, pack, unpack
+from ..model.state import (
+    OrderParameters,
+    State,
+    Weights,
+    check_shapes,
+    overlaps,
+    pack,
+    unpack,
+)
 from ..runtime.errors import UserError
 
 
@@ -142,6 +150,7 @@ class AbstractFlow(eqx.Module):
                 M, d = problem.teachers, state.W.shape[1]
                 return Weights(-(X @ state.W) - jnp.pad(Y, ((0, 0), (0, d - M))), dv)
             return Weights(-(X @ state.W) - Y @ problem.teacher_weights(state.W.shape[1]), dv)
+        check_shapes(problem, state)
         X, Y, dv, noise = self.mixing(state, problem)
         half = X @ state.Q + Y @ state.R.T
         teacher = Y if problem.teacher_overlaps is None else Y @ problem.teacher_overlaps

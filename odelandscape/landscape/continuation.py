@@ -18,6 +18,7 @@ from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.isotypic import hessian_spectrum
 from ..model.problem import Problem
+from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
 from .branch_parameters import ParameterLine, parameter_line
 from .corrector import CorrectedPoint, Numbers, correct, row_lengths
@@ -248,6 +249,9 @@ def continue_family(
     Raises UserError if the point isn't converged, not of this problem or at a fold, if it has no such
     parameter, if `stop` is outside its domain, and for a step or a number of points that isn't positive.
     """
+    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    kind = "a fixed point, from ol.fixed_point(problem, ol.family(problem, 1)) or ol.families"
+    check_instance("point", point, FixedPoint, kind)
     if point.result != CONVERGED:
         raise UserError(
             f"point must be converged; its gradient has norm {float(point.residual):.3g}, which must "

@@ -18,7 +18,8 @@ from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.isotypic import hessian_spectrum
 from ..flows.gradient import GradientFlow
 from ..model.problem import Problem, check_dimension
-from ..model.state import Weights
+from ..model.state import Weights, check_shapes
+from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
 from ..runtime.tables import html_table, text_table, with_decimals
 from .fixed_points import FixedPoint
@@ -130,6 +131,11 @@ def spectrum(
     For gradient flow; `hessian` has the matrix for any flow. Where a student has length 0 the loss has
     a kink and no Hessian. Raises UserError if the point and the problem or the dimension don't fit.
     """
+    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    kinds = (
+        "a point such as that of ol.fixed_point or ol.family, or Weights such as ol.Weights(W, v)"
+    )
+    check_instance("point", point, (FixedPoint, AnsatzPoint, Weights), kinds)
     if isinstance(point, FixedPoint):
         point = point.ansatz_point
     if isinstance(point, AnsatzPoint):
@@ -138,11 +144,8 @@ def spectrum(
         found = hessian_spectrum(ansatz, point.parameters, d - problem.teachers)
         values, counts, names = zip(*found, strict=True)
         return Spectrum(np.array(values), np.array(counts), names, True, band)
+    check_shapes(problem, point)
     K, d = point.W.shape
-    if K != problem.students or d < problem.teachers:
-        raise UserError(
-            f"point must hold weights (K = {problem.students}, d ≥ {problem.teachers}); got {(K, d)}"
-        )
     full = d if dimension is None else check_dimension(problem, dimension)
     if full < d:
         raise UserError(f"dimension must be at least the weights' own, {d}; got {full}")

@@ -9,9 +9,8 @@ from systems import spectrum_at_teacher
 import odelandscape as ol
 from odelandscape.ansatz.ansatz_point import AnsatzPoint
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
-from odelandscape.ansatz.isotypic import components, hessian_spectrum, vectors
+from odelandscape.ansatz.isotypic import components, hessian_spectrum, refined, vectors
 from odelandscape.ansatz.lifting import lift, write_matrix
-from odelandscape.ansatz.refinement import refined
 from odelandscape.landscape.spectrum import spectrum
 
 
