@@ -40,12 +40,12 @@ def refined_in_digits(blocks: AbstractBlocks, z: Float[np.ndarray, " P"]) -> Man
     width = float(np.sum(np.asarray(blocks.sizes))) + blocks.free
     with mp.workdps(50 + 5 * round(np.log10(1 + width))):
         try:
-            return _refined(_Blocks(blocks), _numbers(z))
+            return _refined(BlocksInDigits(blocks), _numbers(z))
         except ZeroDivisionError:  # a student of length 0, or a singular Jacobian
             return None
 
 
-def _refined(blocks: "_Blocks", z: np.ndarray) -> ManyDigits | None:
+def _refined(blocks: "BlocksInDigits", z: np.ndarray) -> ManyDigits | None:
     start, norm = z, blocks.norm(z)
     for _ in range(_STEPS):
         rates = blocks.rates(z)
@@ -77,8 +77,11 @@ class _Kernel(NamedTuple):
     slope: np.ndarray
 
 
-class _Blocks:
-    """The blocks of an ansatz, in numbers of mpmath. See `reduced_loss` for the formulas."""
+class BlocksInDigits:
+    """The blocks of an ansatz, in numbers of mpmath. See `reduced_loss` for the formulas.
+
+    Parameters z (P,) are arrays of NumPy of such numbers.
+    """
 
     def __init__(self, blocks: AbstractBlocks):
         leaky = as_leaky_relu(blocks.activation)
