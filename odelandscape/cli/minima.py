@@ -40,6 +40,8 @@ students reflected against their teachers), and others by the sizes of their blo
 receives minima.txt, minima.json and minima.png.
 """
 
+_MOST_CORRELATED = 2**13
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add this command and its options."""
@@ -86,6 +88,11 @@ def _correlated(M: int, c: float):
 
     if c == 0:
         return None
+    if M > _MOST_CORRELATED:
+        raise UserError(
+            f"argument --correlation: allowed for at most {_MOST_CORRELATED} teachers, whose overlaps are "
+            f"written out; got -M {M}"
+        )
     least = -1 / max(M - 1, 1)
     if not least < c < 1:
         raise UserError(
@@ -135,9 +142,11 @@ def _searched(args: argparse.Namespace) -> str:
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
     from ..landscape.fixed_points import in_all_digits
+    from ..landscape.named_families import check_width
     from ..model.problem import check_dimension
 
     began = time.perf_counter()
+    check_width(ol.Problem(args.students, args.teachers))
     T = _correlated(args.teachers, args.correlation)
     activation = activation_of(args)
     problem = ol.Problem(args.students, args.teachers, activation, T)
