@@ -153,7 +153,7 @@ def hessian(
     (`AbstractFlow.neutral_directions` lists the others, here rows and columns of zeros). At a fixed
     point of GD that is the Hessian of the loss in the weights; of nGD and onGD, the Riemannian one.
     """
-    check_shapes(problem, weights)
+    check_shapes(problem, weights, "weights")
     y = pack(weights)
     n = y.size
 

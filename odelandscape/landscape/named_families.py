@@ -314,7 +314,7 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
     Raises UserError if `weights` and the problem don't fit, are not finite or reach beyond the teachers,
     `tolerance` is not positive, or T is not (1 − c) I + c 11ᵀ.
     """
-    check_shapes(problem, check_instance("weights", weights, Weights, _WEIGHTS))
+    check_shapes(problem, check_instance("weights", weights, Weights, _WEIGHTS), "weights")
     found = detection.block_structure(problem, weights, tolerance)
     name = name_of(found.problem, found.point)
     return found._replace(point=replace(found.point, name=name))

@@ -144,7 +144,7 @@ def spectrum(
         found = hessian_spectrum(ansatz, point.parameters, d - problem.teachers)
         values, counts, names = zip(*found, strict=True)
         return Spectrum(np.array(values), np.array(counts), names, True, band)
-    check_shapes(problem, point)
+    check_shapes(problem, point, "point")
     K, d = point.W.shape
     full = d if dimension is None else check_dimension(problem, dimension)
     if full < d:

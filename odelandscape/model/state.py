@@ -44,7 +44,7 @@ def overlaps(problem: Problem, weights: Weights) -> OrderParameters:
 
     Raises UserError for weights of other shapes than the problem's.
     """
-    check_shapes(problem, weights)
+    check_shapes(problem, weights, "weights")
     W = weights.W
     return OrderParameters(W @ W.T, project_on_teacher(problem, W), weights.v)
 
@@ -106,25 +106,25 @@ def unpack(y: Float[Array, "K D *lanes"]) -> Weights:
     return Weights(y[:, :-1], y[:, -1])
 
 
-def check_shapes(problem: Problem, state: State) -> None:
-    """Raise UserError for anything but weights or order parameters of the problem's K and M.
+def check_shapes(problem: Problem, state: State, name: str = "state") -> None:
+    """Raise UserError, naming the argument, for anything but weights or order parameters of the problem.
 
     Shapes are known inside `jit`, `vmap` and `grad`, too, and nothing is computed.
     """
     check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
     kinds = "Weights, such as ol.Weights(W, v) or the .weights of a point, or OrderParameters"
-    check_instance("state", state, (Weights, OrderParameters), kinds)
+    check_instance(name, state, (Weights, OrderParameters), kinds)
     K, M = problem.students, problem.teachers
     v = np.shape(state.v)
     if isinstance(state, Weights):
         W = np.shape(state.W)
         if len(W) != 2 or W[0] != K or W[1] < M or v != (K,):
             raise UserError(
-                f"state must have weights W (K = {K}, d ≥ M = {M}) and v ({K},); got {W} and {v}"
+                f"{name} must have weights W (K = {K}, d ≥ M = {M}) and v ({K},); got {W} and {v}"
             )
         return
     Q, R = np.shape(state.Q), np.shape(state.R)
     if (Q, R, v) != ((K, K), (K, M), (K,)):
         raise UserError(
-            f"state must have Q {(K, K)}, R {(K, M)} and v {(K,)} for K = {K}, M = {M}; got {Q}, {R} and {v}"
+            f"{name} must have Q {(K, K)}, R {(K, M)} and v {(K,)}; got {Q}, {R} and {v}"
         )

@@ -45,7 +45,9 @@ def test_states_of_another_problem_are_refused(unchecked, function, shapes):
     "function", [ol.overlaps, ol.spectrum, ol.block_structure, hessian], ids=lambda f: f.__name__
 )
 def test_weights_of_another_problem_are_refused(unchecked, function, shapes):
-    with pytest.raises(ol.UserError, match=r"state must have weights W \(K = 3, d ≥ M = 3\)"):
+    with pytest.raises(
+        ol.UserError, match=r"(weights|point) must have weights W \(K = 3, d ≥ M = 3\)"
+    ):
         function(THREE, state_of(shapes))
 
 

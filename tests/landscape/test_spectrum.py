@@ -144,7 +144,7 @@ def test_the_index_counts_negative_eigenvalues_with_their_multiplicities():
 def test_what_does_not_fit_is_refused():
     problem = ol.Problem(3, 3)
     weights = ol.random_weights(jax.random.key(0), problem, 5)
-    with pytest.raises(ValueError, match="point must hold weights"):
+    with pytest.raises(ValueError, match="point must have weights"):
         spectrum(ol.Problem(4, 3), weights)
     with pytest.raises(ValueError, match="dimension must be at least the weights' own, 5; got 4"):
         spectrum(problem, weights, 4)

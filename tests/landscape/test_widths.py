@@ -105,6 +105,15 @@ def test_rates_and_loss_are_those_of_float64_at_small_widths(sigma):
         assert norm == pytest.approx(float(gradient_norm(ansatz, y)), rel=1e-12)
 
 
+@pytest.mark.parametrize(("K", "alpha", "branch"), [(20, 17, None), (200, 200, "hidden")])
+def test_the_error_of_a_loss_in_float64_is_below_its_estimate(K, alpha, branch):
+    near = ol.family(ol.Problem(K, K), alpha, branch)
+    point = solve(near.ansatz, near.parameters)
+    truth = refined_in_digits(point.ansatz, np.asarray(point.z))
+    assert truth is not None
+    assert abs(float(point.loss) - truth.loss) < float(point.loss_error) < 1e-11 * truth.loss * K
+
+
 def test_what_cannot_be_refined_is_left_as_it_is():
     problem = ol.Problem(200, 200, ol.Erf())
     ansatz = ol.BlockAnsatz(problem, (200,), (0,))
