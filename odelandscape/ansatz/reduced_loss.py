@@ -33,7 +33,7 @@ def loss_rounding(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array,
     """Return an upper estimate of what rounding makes of `reduced_loss`: ε times the sum of its terms' sizes,
     |I2(u, w)| ≤ √(I2(u, u) I2(w, w)).
 
-    Where differences are taken before sums (`ReLU.grouped_quadratic_form`), of n units some n^−½ of that remains:
+    Where differences are taken before sums (`ReLU.grouped_quadratic_form`), n units leave some n^−½ of that:
     at most a fifth of this estimate, on the named families up to K = 300.
     """
     Q, _ = block_overlaps(blocks, z)
