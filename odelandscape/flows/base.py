@@ -139,6 +139,7 @@ class AbstractFlow(eqx.Module):
     def __call__(self, t, state: OrderParameters, problem: Problem) -> OrderParameters: ...
     def __call__(self, t, state: State, problem: Problem) -> State:
         del t  # autonomous
+        check_shapes(problem, state)
         if isinstance(state, Weights):
             if self.stochastic:
                 raise UserError(
@@ -150,7 +151,6 @@ class AbstractFlow(eqx.Module):
                 M, d = problem.teachers, state.W.shape[1]
                 return Weights(-(X @ state.W) - jnp.pad(Y, ((0, 0), (0, d - M))), dv)
             return Weights(-(X @ state.W) - Y @ problem.teacher_weights(state.W.shape[1]), dv)
-        check_shapes(problem, state)
         X, Y, dv, noise = self.mixing(state, problem)
         half = X @ state.Q + Y @ state.R.T
         teacher = Y if problem.teacher_overlaps is None else Y @ problem.teacher_overlaps

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +38,7 @@ from ..ansatz.ansatz_point import (
 )
 from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.detection import BlockStructure, describe
+from ..ansatz.padding import padded
 from ..ansatz.reduced_loss import reduced_loss
 from ..model.problem import Problem
 from ..model.state import Weights, check_shapes
@@ -275,7 +277,7 @@ def fixed_point(
 def _named(problem: Problem, point: FixedPoint) -> FixedPoint:
     """Return the point with its name, if its numbers are known outside `jit`."""
     traced = any(isinstance(x, Tracer) for x in jax.tree.leaves((problem, point)))
-    name = "" if traced else name_of(problem, point.ansatz_point)
+    name = "" if traced else name_of(problem, point.ansatz_point, float(point.loss))
     return replace(point, ansatz_point=replace(point.ansatz_point, name=name))
 
 
@@ -316,14 +318,19 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
     """
     check_shapes(problem, check_instance("weights", weights, Weights, _WEIGHTS), "weights")
     found = detection.block_structure(problem, weights, tolerance)
-    name = name_of(found.problem, found.point)
+    padding = padded(found.ansatz)
+    loss = float(_loss(padding.blocks, padding.pad(found.point.parameters)))
+    name = name_of(found.problem, found.point, loss)
     return found._replace(point=replace(found.point, name=name))
 
 
-def name_of(problem: Problem, point: AnsatzPoint) -> str:
+_loss = eqx.filter_jit(reduced_loss)
+
+
+def name_of(problem: Problem, point: AnsatzPoint, loss: float) -> str:
     """Return the name of the branch that a point lies on: `teacher` where its loss is 0, one of `BRANCHES` if
     its coefficients are those of that family but for permutations, else its blocks in words (`describe`)."""
-    if is_zero_loss(point.ansatz, float(reduced_loss(point.ansatz, point.parameters))):
+    if is_zero_loss(point.ansatz, loss):
         return TEACHER
     for branch, alpha in _candidates(problem, point.ansatz):
         try:
