@@ -111,7 +111,7 @@ class Spectrum:
         return f"Spectrum of {count}: {self._last_line()}\n  {', '.join(shown)}"
 
     def _repr_html_(self) -> str:
-        return f"{html_table(*self._cells())}<p>{self._last_line()}</p>"
+        return html_table(self._last_line(), *self._cells(), left=(2,))
 
 
 def spectrum(

@@ -1,5 +1,6 @@
-"""Numbers with the digits that they have, and tables as text."""
+"""Numbers with the digits that they have, and tables as text and for notebooks."""
 
+import html
 import math
 from collections.abc import Iterable, Sequence
 
@@ -26,11 +27,6 @@ def text_table(
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip("\n")
 
 
-def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of finished cells for a notebook."""
-    return tabulate(list(rows), list(head), tablefmt="html", disable_numparse=True)
-
-
 def with_digits(value: float, error: float, digits: int = 10) -> str:
     """Return a number with at most so many significant digits, and no more than its error leaves."""
     if not 10 * error <= abs(value):
@@ -49,3 +45,21 @@ def with_decimals(value: float, error: float, decimals: int) -> str:
 
 def _uncertain(value: float, error: float) -> str:
     return f"{value:.1g} ± {error:.1g}"
+
+
+def html_table(
+    title: str, head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)
+) -> str:
+    """Return the table of `text_table` in HTML, with a caption."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        sides = ("left" if i in left else "right" for i in range(len(cells)))
+        written = (
+            f'<{tag} style="text-align:{side}">{html.escape(cell)}</{tag}>'
+            for side, cell in zip(sides, cells, strict=True)
+        )
+        return f"<tr>{''.join(written)}</tr>"
+
+    body = "".join(line("td", row) for row in rows)
+    caption = f"<caption>{html.escape(title)}</caption>"
+    return f"<table>{caption}<thead>{line('th', head)}</thead><tbody>{body}</tbody></table>"
