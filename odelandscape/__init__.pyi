@@ -5,7 +5,6 @@ from .activations.relu import LeakyReLU as LeakyReLU
 from .activations.relu import ReLU as ReLU
 from .ansatz.ansatz_point import AnsatzPoint as AnsatzPoint
 from .ansatz.block_ansatz import BlockAnsatz as BlockAnsatz
-from .ansatz.detection import block_structure as block_structure
 from .ansatz.detection import describe as describe
 from .ansatz.overlap_ansatz import OverlapAnsatz as OverlapAnsatz
 from .dynamics.networks import train_network as train_network
@@ -30,9 +29,10 @@ from .landscape.continuation import (
     critical_value as critical_value,
 )
 from .landscape.fixed_points import FixedPoint as FixedPoint
-from .landscape.fixed_points import fixed_point as fixed_point
 from .landscape.local_geometry import hessian as hessian
+from .landscape.named_families import block_structure as block_structure
 from .landscape.named_families import family as family
+from .landscape.named_families import fixed_point as fixed_point
 from .landscape.search import explore as explore
 from .landscape.search import families as families
 from .landscape.spectrum import Spectrum as Spectrum
@@ -50,10 +50,16 @@ from .model.state import (
     overlaps as overlaps,
 )
 from .model.state import (
+    pack as pack,
+)
+from .model.state import (
     random_weights as random_weights,
 )
 from .model.state import (
     realisability as realisability,
+)
+from .model.state import (
+    unpack as unpack,
 )
 from .model.state import (
     weights_of as weights_of,

@@ -60,7 +60,7 @@ def _path(problem: ol.Problem, point: ol.FixedPoint, widest: float) -> list[ol.B
 def _row(problem: ol.Problem, point: ol.FixedPoint, path: list[ol.BranchPoint]) -> Row:
     return {
         "surplus": problem.students - problem.teachers,
-        "blocks": point.branch,
+        "blocks": ol.describe(point.ansatz),
         "anti_aligned": point.anti_aligned,
         "loss": float(point.loss),
         **branch_row(path),

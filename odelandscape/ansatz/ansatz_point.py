@@ -1,4 +1,4 @@
-"""A point of a block ansatz: the blocks, values of their parameters, and a name."""
+"""A point of a block ansatz: the blocks, values of their parameters, and the family's name."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -7,17 +7,26 @@ from jaxtyping import Array, Float
 
 from ..model.state import OrderParameters, Weights
 from ..runtime.errors import UserError
-from .block_ansatz import BlockAnsatz
+from .block_ansatz import BlockAnsatz, is_written_out
 from .block_matrix import BlockMatrix
 from .lifting import lift, write_overlaps
 from .reduced_loss import block_overlaps
+
+TEACHER, COMPENSATED, HIDDEN = "teacher", "compensated", "hidden"
+EXTRA, SPLIT_UNIT = "extra student", "split student"
+BRANCHES = (COMPENSATED, HIDDEN, EXTRA, SPLIT_UNIT)
+"""The named branches, see `landscape.named_families`. A family is named by its branch and its α."""
+
+_SHOWN = 8  # parameters that are printed
 
 
 class AnsatzPoint(eqx.Module):
     """A point of a block ansatz, not necessarily a fixed point.
 
     - `ansatz`: the blocks. `parameters` (P,): z, in the order of `ansatz.names`.
-    - `name`: of the family that it belongs to or is near to, "" if it has none. Static.
+    - `name`: of the branch that it lies on or is near to, such as `teacher` or `compensated`; of a branch
+      without a name the blocks in words (`describe`); "" where nobody has looked. Also as `branch`. Static.
+    - `anti_aligned`: α, the number of anti-aligned students.
 
     Raises UserError if there are not as many parameters as the ansatz has.
     """
@@ -43,6 +52,46 @@ class AnsatzPoint(eqx.Module):
     def block_overlaps(self) -> tuple[BlockMatrix, BlockMatrix]:
         """Q and R in blocks, at a cost that doesn't grow with the sizes."""
         return block_overlaps(self.ansatz, self.parameters)
+
+    def __repr__(self) -> str:
+        if not is_written_out(self):
+            return eqx.tree_pformat(self)
+        return f"AnsatzPoint {self.title}\n{self.numbers}"
+
+    @property
+    def title(self) -> str:
+        """The family and the blocks in one line."""
+        name = f"{self.name}, " if self.name and self.name != self.ansatz.name else ""
+        K, M = (f"{float(np.sum(n)):g}" for n in (self.ansatz.student_sizes, self.ansatz.sizes))
+        return f"({name}α = {self.anti_aligned}; K = {K}, M = {M}; {self.ansatz.name})"
+
+    @property
+    def numbers(self) -> str:
+        """The parameters by name, at most eight of them, in one line."""
+        named = [
+            f"{name} {float(value):.6g}"
+            for name, value in zip(self.ansatz.names[:_SHOWN], self.parameters, strict=False)
+        ]
+        more = self.ansatz.count - _SHOWN
+        return "  " + "; ".join([*named, *([f"… and {more} more"] if more > 0 else [])])
+
+    @property
+    def branch(self) -> str:
+        """The name of the branch."""
+        return self.name
+
+    @property
+    def anti_aligned(self) -> int:
+        """α: on the compensated and the hidden branch the students of the block whose diagonal is negative,
+        elsewhere `count_anti_aligned`."""
+        if self.name not in (COMPENSATED, HIDDEN):
+            return self.count_anti_aligned()
+        # There the few aligned students may overlap more with each other's teachers than with their own.
+        A = self.ansatz.coefficients(self.parameters)
+        diagonal, sizes = np.asarray(A.diagonal), np.asarray(self.ansatz.sizes)
+        alone = [b for b in range(len(sizes)) if b not in self.ansatz.matched]
+        own = enumerate((*self.ansatz.matched, *alone))
+        return round(sum(float(sizes[b]) for s, b in own if diagonal[s, b] < 0))
 
     def count_anti_aligned(self) -> int:
         """Return how many students have a negative overlap with their teacher: matched students with the one

@@ -8,10 +8,11 @@ student is constant on every block (paper, Eq. 7 and Appendix B, which writes th
 be any real number, and a family is continued in them as in any other number.
 
 This file has the structure alone. Its loss and rates are in `reduced_loss`, the full weights in `lifting`,
-other blocks with the same weights in `padding` and `refinement`, a point of it in `ansatz_point`.
+other blocks with the same weights in `padding` and `isotypic`, a point of it in `ansatz_point`.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import equinox as eqx
 import jax
@@ -21,9 +22,16 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..activations.base import AbstractActivation
-from ..model.problem import Problem
+from ..model.problem import Problem, is_concrete
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .block_matrix import BlockMatrix
+
+
+def is_written_out(module: eqx.Module) -> bool:
+    """Return whether all leaves of a module are numbers that can be printed: none is traced or missing."""
+    return all(
+        is_concrete(x) and not isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(module)
+    )
 
 
 class AbstractBlocks(eqx.Module):
@@ -87,6 +95,25 @@ class AbstractBlocks(eqx.Module):
         return (*diagonal, *(f"{row}, on block {b}" for row in rows for b in range(B)))
 
     @property
+    def name(self) -> str:
+        """The blocks in words, such as `15+1+1: matched 15, free 3`: the sizes of the teacher blocks, which
+        of them have students matched to them, and how many students are free."""
+        sizes = [f"{size:.12g}" for size in np.asarray(self.sizes)]
+        runs = [(size, len(list(run))) for size, run in groupby(sizes)]
+        # Many single teachers are counted and not written out.
+        written = "+".join(f"{n}×{size}" if n > 4 else "+".join([size] * n) for size, n in runs)
+        copies = [(sizes[b], self.matched.count(b)) for b in dict.fromkeys(self.matched)]
+        students = [f"{size} ×{n}" if n > 1 else size for size, n in copies]
+        parts = [f"matched {', '.join(students)}"] if students else []
+        parts += [f"free {self.free}"] if self.free else []
+        return f"{written}: {', '.join(parts)}"
+
+    def __repr__(self) -> str:
+        if not is_written_out(self):
+            return eqx.tree_pformat(self)
+        return f"{type(self).__name__}({self.name}; {self.activation!r})"
+
+    @property
     def teacher_overlaps(self) -> BlockMatrix:
         """T = (1 − c) I + c 11ᵀ (teachers by teachers)."""
         B = self.sizes.shape[0]
@@ -110,7 +137,7 @@ class FormalBlocks(AbstractBlocks):
     """Blocks of whatever sizes, 0 and negative ones too, with every field as it is given.
 
     What is compiled works on these: the loss is a polynomial in the sizes, so blocks of no units (`padding`)
-    and of fewer than none (`refinement`) have one. See `AbstractBlocks` for the fields.
+    and of fewer than none (`isotypic.refined`) have one. See `AbstractBlocks` for the fields.
     """
 
     matched: tuple[int, ...] = eqx.field(static=True)

@@ -1,18 +1,18 @@
 """Matrices in blocks: constant on each block but for a diagonal. Their products cost what the blocks do."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float
+from jaxtyping import Shaped
 
 
 class BlockMatrix(NamedTuple):
     """A matrix in blocks: constants, plus a number on the diagonal where rows and columns are of one group.
 
-    Entry ((u, i), (w, j)) is `const[u, w] + same[u, w]·[i = j]`.
+    Entry ((u, i), (w, j)) is `const[u, w] + same[u, w]·[i = j]`. Of arrays of JAX, or NumPy's of any numbers.
     """
 
-    const: Float[Array, "U V"]
-    same: Float[Array, "U V"]
+    const: Shaped[Any, "U V"]
+    same: Shaped[Any, "U V"]
 
     @property
     def T(self) -> "BlockMatrix":
@@ -20,7 +20,7 @@ class BlockMatrix(NamedTuple):
         return BlockMatrix(self.const.T, self.same.T)
 
     @property
-    def diagonal(self) -> Float[Array, "U V"]:
+    def diagonal(self) -> Shaped[Any, "U V"]:
         """The entries at equal indices, where rows and columns are of one group."""
         return self.const + self.same
 
@@ -28,7 +28,7 @@ class BlockMatrix(NamedTuple):
         """Return the sum."""
         return BlockMatrix(self.const + other.const, self.same + other.same)
 
-    def times(self, other: "BlockMatrix", size: Float[Array, " V"]) -> "BlockMatrix":
+    def times(self, other: "BlockMatrix", size: Shaped[Any, " V"]) -> "BlockMatrix":
         """Return the product, where the inner blocks have these sizes."""
         const = (
             (self.const * size[None, :]) @ other.const

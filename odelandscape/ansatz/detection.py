@@ -7,7 +7,6 @@ its blocks (`describe`).
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -42,6 +41,12 @@ class BlockStructure(NamedTuple):
     def ansatz(self) -> BlockAnsatz:
         """The blocks."""
         return self.point.ansatz
+
+    def __repr__(self) -> str:
+        order = (
+            np.array2string(x, threshold=12, edgeitems=5) for x in (self.students, self.teachers)
+        )
+        return "BlockStructure of students {}, teachers {}\n".format(*order) + repr(self.point)
 
 
 def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5) -> BlockStructure:
@@ -207,15 +212,5 @@ def _without_one_teacher(
 
 
 def describe(ansatz: BlockAnsatz | AnsatzPoint) -> str:
-    """Return the blocks in words, such as `15+1+1: matched 15, free 3`: the sizes of the teacher blocks,
-    which of them have students matched to them, and how many students are free."""
-    ansatz = ansatz_of(ansatz)
-    sizes = [f"{size:.12g}" for size in np.asarray(ansatz.sizes)]
-    runs = [(size, len(list(run))) for size, run in groupby(sizes)]
-    # Many single teachers are counted and not written out.
-    written = "+".join(f"{n}×{size}" if n > 4 else "+".join([size] * n) for size, n in runs)
-    copies = [(sizes[b], ansatz.matched.count(b)) for b in dict.fromkeys(ansatz.matched)]
-    students = [f"{size} ×{n}" if n > 1 else size for size, n in copies]
-    parts = [f"matched {', '.join(students)}"] if students else []
-    parts += [f"free {ansatz.free}"] if ansatz.free else []
-    return f"{written}: {', '.join(parts)}"
+    """Return the blocks in words, such as `15+1+1: matched 15, free 3`: `BlockAnsatz.name`."""
+    return ansatz_of(ansatz).name

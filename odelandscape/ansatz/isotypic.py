@@ -5,7 +5,7 @@ copies of an irreducible representation and couples equal ones only (Schur). The
 matched to a block of p teachers, on that block, are 2 trivial, 3 standard, one $(p-2,2)$ and one
 $\Lambda^2$ representation; on another block or for free students they are products of trivial and
 standard ones. One vector of each copy, chosen so that it changes only the first four units of a block, lies
-in the refined ansatz (`refinement`); second derivatives of the reduced loss between such vectors are small
+in the refined ansatz (`refined`); second derivatives of the reduced loss between such vectors are small
 matrices, whose eigenvalues are those of the full Hessian, as often as the representation has dimensions.
 """
 
@@ -18,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .block_ansatz import AbstractBlocks
+from .block_ansatz import AbstractBlocks, FormalBlocks
 from .block_matrix import BlockMatrix
 from .padding import padded
 from .reduced_loss import block_overlaps, half_square_norm, rate_matrices, reduced_loss
-from .refinement import PARTS_PER_BLOCK, refine, refined, refined_matches
 
+PARTS_PER_BLOCK = 5
+"""Parts that a refinement makes of a block: four single units and the others."""
 _E = np.eye(PARTS_PER_BLOCK)
 _ONE = np.ones(PARTS_PER_BLOCK)
 _STANDARD = _E[0] - _E[1]
@@ -31,9 +32,51 @@ _SYMMETRIC = np.outer(_E[0] - _E[1], _E[2] - _E[3])
 _CYCLE = np.outer(_E[0], _E[1]) + np.outer(_E[1], _E[2]) + np.outer(_E[2], _E[0])
 
 
+def refined(blocks: AbstractBlocks) -> FormalBlocks:
+    """Return each block of p teachers, and the students matched to it, split into {1, 1, 1, 1, p − 4}.
+
+    Where p < 4 the last size is not positive: as multiplicities are polynomials in the sizes, second
+    derivatives along what changes only the first p are right all the same.
+    """
+    ones = jnp.ones((blocks.sizes.shape[0], PARTS_PER_BLOCK - 1))
+    others = (blocks.sizes - (PARTS_PER_BLOCK - 1))[:, None]
+    return FormalBlocks(
+        matched=refined_matches(blocks.matched),
+        free=blocks.free,
+        sizes=jnp.concatenate([ones, others], axis=1).ravel(),
+        activation=blocks.activation,
+        correlation=blocks.correlation,
+        readout=blocks.readout[_coarse_students(blocks)],
+        teacher_readout=jnp.repeat(blocks.teacher_readout, PARTS_PER_BLOCK),
+    )
+
+
+def refine(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, " P5"]:
+    """Return the parameters of `refined` blocks for the same weights."""
+    A = blocks.coefficients(z)
+    rows = _coarse_students(blocks)
+    columns = np.repeat(np.arange(blocks.sizes.shape[0]), PARTS_PER_BLOCK)
+    fine = refined(blocks)
+    at = np.ix_(rows, columns)
+    return fine.parameters_of(BlockMatrix(A.const[at], jnp.asarray(fine.own) * A.same[at]))
+
+
+def refined_matches(matched: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the parts of the blocks of teachers that `refined` matches its blocks of students to."""
+    return tuple(PARTS_PER_BLOCK * b + k for b in matched for k in range(PARTS_PER_BLOCK))
+
+
+def _coarse_students(blocks: AbstractBlocks) -> np.ndarray:
+    """Return, for each student block of `refined`, the one it is a part of."""
+    matched = len(blocks.matched)
+    return np.concatenate(
+        [np.repeat(np.arange(matched), PARTS_PER_BLOCK), matched + np.arange(blocks.free)]
+    )
+
+
 class Pattern(NamedTuple):
     """A direction: entries (5 | 1, 5) in the coefficients of a block of students (1 row if free) on a block
-    of teachers, both split as in `refinement`, and what is added on the diagonal."""
+    of teachers, both split as in `refined`, and what is added on the diagonal."""
 
     students: int
     block: int

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import odelandscape as ol
 
-from ..runtime.errors import UserError
-from ..runtime.tables import text_table
+from ..runtime.errors import OperationError, UserError
+from ..runtime.tables import text_table, with_decimals
 from .options import (
     activation_of,
     add_all,
@@ -45,6 +45,8 @@ branches: compensated (the paper's: the aligned students compensate for α anti-
 students reflected against their teachers), and others by the sizes of their blocks. The folder of --out
 receives minima.txt, minima.json and minima.png.
 """
+
+_MOST_CORRELATED = 2**13
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -92,6 +94,11 @@ def _correlated(M: int, c: float):
 
     if c == 0:
         return None
+    if M > _MOST_CORRELATED:
+        raise UserError(
+            f"argument --correlation: allowed for at most {_MOST_CORRELATED} teachers, whose overlaps are "
+            f"written out; got -M {M}"
+        )
     least = -1 / max(M - 1, 1)
     if not least < c < 1:
         raise UserError(
@@ -121,7 +128,7 @@ def find_families(
 
 def is_reported(point: ol.FixedPoint, spectrum: ol.Spectrum) -> bool:
     """Return whether a family is reported without --all: no unstable one but on the two named branches."""
-    from ..landscape.fixed_points import COMPENSATED, HIDDEN
+    from ..ansatz.ansatz_point import COMPENSATED, HIDDEN
 
     return spectrum.verdict != "unstable" or point.branch in (COMPENSATED, HIDDEN)
 
@@ -131,12 +138,22 @@ def _counts(found: int, shown: int) -> str:
     return families if shown == found else f"{families}, {shown} shown (all with --all)"
 
 
+def _searched(args: argparse.Namespace) -> str:
+    """Return what a search without an answer has done."""
+    if args.blocks or (args.blocks is None and args.teachers <= 100):
+        return "a search from random starts has found none (more with --starts N)"
+    return "so many teachers are searched with --blocks 1 (or 2) alone"
+
+
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
+    from ..landscape.fixed_points import in_all_digits
+    from ..landscape.named_families import check_width
     from ..model.problem import check_dimension
     from ..model.title import title_of
 
     began = time.perf_counter()
+    check_width(ol.Problem(args.students, args.teachers))
     T = _correlated(args.teachers, args.correlation)
     activation = activation_of(args)
     problem = ol.Problem(args.students, args.teachers, activation, T)
@@ -144,6 +161,12 @@ def run(args: argparse.Namespace) -> None:
     folder = _folder(args)
     check_folder(folder)
     points = find_families(args, problem, blocks=args.blocks, starts=args.starts)
+    if not points:
+        raise OperationError(
+            f"no family was found for K = {args.students}, M = {args.teachers}: there are no named ones for "
+            f"K < M, and {_searched(args)}"
+        )
+    points = [in_all_digits(point) for point in points]
     spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
     rows = [
         (point, spectrum)
@@ -187,13 +210,19 @@ def _folder(args: argparse.Namespace) -> Path:
 
 
 def _family_as_json(point: ol.FixedPoint, spectrum: ol.Spectrum) -> dict:
+    from ..ansatz.ansatz_point import TEACHER
+
     return {
         "branch": point.branch,
+        "blocks": point.ansatz.name,
         "anti_aligned": point.anti_aligned,
-        "loss": float(point.loss),
+        "loss": 0.0 if point.branch == TEACHER else float(point.loss),
+        "loss_error": float(point.loss_error),
         "residual": float(point.residual),
         "smallest_eigenvalue": spectrum.smallest,
+        "eigenvalue_error": spectrum.error,
         "verdict": spectrum.verdict,
+        "index": spectrum.index,
         "parameters": {name: float(value) for name, value in point.parameters.items()},
         "spectrum": [
             {"eigenvalue": value, "multiplicity": count, "representation": name}
@@ -214,8 +243,8 @@ def _table(title: str, rows: Sequence[tuple[ol.FixedPoint, ol.Spectrum]]) -> str
         (
             point.branch,
             f"{point.anti_aligned}",
-            f"{abs(float(point.loss)):.10g}",
-            f"{spectrum.smallest:.8f}",
+            point.loss_text(),
+            with_decimals(spectrum.smallest, spectrum.error, 8),
             spectrum.verdict,
             f"{float(point.residual):.1e}",
         )

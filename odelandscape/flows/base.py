@@ -21,7 +21,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..model.problem import Problem
-from ..model.state import OrderParameters, State, Weights, overlaps, pack, unpack
+from ..model.state import (
+    OrderParameters,
+    State,
+    Weights,
+    check_shapes,
+    overlaps,
+    pack,
+    unpack,
+)
 from ..runtime.errors import UserError
 
 
@@ -131,6 +139,7 @@ class AbstractFlow(eqx.Module):
     def __call__(self, t, state: OrderParameters, problem: Problem) -> OrderParameters: ...
     def __call__(self, t, state: State, problem: Problem) -> State:
         del t  # autonomous
+        check_shapes(problem, state)
         if isinstance(state, Weights):
             if self.stochastic:
                 raise UserError(

@@ -18,6 +18,7 @@ from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.isotypic import hessian_spectrum
 from ..model.problem import Problem
+from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
 from .branch_parameters import ParameterLine, parameter_line
 from .corrector import CorrectedPoint, Numbers, correct, row_lengths
@@ -50,6 +51,13 @@ class BranchPoint(NamedTuple):
     smallest_eigenvalue: float
     component: str
     event: str = ""
+
+    def __repr__(self) -> str:
+        stability = f"smallest eigenvalue {self.smallest_eigenvalue:.4g} ({self.component})"
+        event = f", {self.event}" if self.event else ""
+        return (
+            f"BranchPoint at {self.value:.10g}: loss {self.point.loss_text()}, {stability}{event}"
+        )
 
     @property
     def loss(self) -> float:
@@ -92,11 +100,11 @@ class _Branch(NamedTuple):
 
     def to_branch_point(self, corrected: CorrectedPoint, event: str = "") -> BranchPoint:
         """Return a point as the user sees it, with its smallest eigenvalue."""
-        numbers = (corrected.z, corrected.loss, corrected.residual, corrected.steps)
-        z, loss, residual, steps = map(jnp.asarray, numbers)
+        numbers = corrected.loss, corrected.residual, corrected.steps, corrected.loss_error
+        z = jnp.asarray(corrected.z)
         ansatz = self.line.at(corrected.value)
         eigenvalue, _, component = hessian_spectrum(ansatz, z)[0]
-        point = FixedPoint(AnsatzPoint(ansatz, z, self.name), loss, residual, steps)
+        point = FixedPoint(AnsatzPoint(ansatz, z, self.name), *map(jnp.asarray, numbers))
         return BranchPoint(corrected.value, point, eigenvalue, component, event)
 
     def zero(
@@ -241,6 +249,9 @@ def continue_family(
     Raises UserError if the point isn't converged, not of this problem or at a fold, if it has no such
     parameter, if `stop` is outside its domain, and for a step or a number of points that isn't positive.
     """
+    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    kind = "a fixed point, from ol.fixed_point(problem, ol.family(problem, 1)) or ol.families"
+    check_instance("point", point, FixedPoint, kind)
     if point.result != CONVERGED:
         raise UserError(
             f"point must be converged; its gradient has norm {float(point.residual):.3g}, which must "

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..ansatz.block_ansatz import AbstractBlocks
-from ..ansatz.reduced_loss import gradient_norm, reduced_loss, reduced_rates
+from ..ansatz.reduced_loss import gradient_norm, loss_rounding, reduced_loss, reduced_rates
 from .branch_parameters import ParameterLine
 
 Numbers = Array | np.ndarray
@@ -29,8 +29,9 @@ class CorrectedPoint(NamedTuple):
     """A point X = (x, μ) of a branch, as the corrector finds it.
 
     `tangent` has length 1 and `across` is the normal of the plane across it; `z` are the ansatz's
-    parameters, `residual` the gradient's norm. `first` is the first correction's length and `worst` the
-    largest ratio of one to the one before, infinite if they didn't converge.
+    parameters, `residual` the gradient's norm, `loss_error` as in `FixedPoint`. `first` is the first
+    correction's length and `worst` the largest ratio of one to the one before, infinite if they didn't
+    converge.
     """
 
     X: Float[Numbers, " n"]
@@ -42,6 +43,7 @@ class CorrectedPoint(NamedTuple):
     first: Float[Numbers, ""]
     worst: Float[Numbers, ""]
     steps: Int[Numbers, ""]
+    loss_error: Float[Numbers, ""]
 
     @property
     def value(self) -> float:
@@ -103,4 +105,5 @@ def _correct(
     ansatz = line.at(X[-1])
     z = X[:-1] / row_lengths(ansatz)
     loss, residual = reduced_loss(ansatz, z), gradient_norm(ansatz, z)
-    return CorrectedPoint(X, tangent, weight * tangent, z, loss, residual, first, worst, steps)
+    numbers = loss, residual, first, worst, steps, loss_rounding(ansatz, z)
+    return CorrectedPoint(X, tangent, weight * tangent, z, *numbers)

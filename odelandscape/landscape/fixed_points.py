@@ -4,6 +4,8 @@ A known point is followed to the numbers where one is wanted (`homotopy`). The r
 optimistix, so that derivatives pass through it implicitly.
 """
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,21 +16,20 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..activations.base import check_continuous
-from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of, check_parameter_count
-from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks
+from ..ansatz.ansatz_point import TEACHER, AnsatzPoint
+from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, is_written_out
 from ..ansatz.padding import padded
-from ..ansatz.reduced_loss import gradient_norm, parameter_lengths, reduced_loss
-from ..model.problem import Problem
+from ..ansatz.reduced_loss import gradient_norm, loss_rounding, parameter_lengths, reduced_loss
 from ..model.state import OrderParameters, Weights
-from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
-from .homotopy import follow_branch, scaled_rates
+from ..runtime.tables import with_digits
+from .homotopy import scaled_rates
 
 CONVERGED, NOT_CONVERGED = "converged", "not_converged"
-COMPENSATED, HIDDEN = "compensated", "hidden"
 RESIDUAL = 1e-12
 """A fixed point's gradient norm, beyond what rounding its parameters makes of it."""
 _MAX_NEWTON_STEPS = 50
+_ENOUGH = 1e-10  # error of the loss, as a part of it, below which no more digits are computed
 
 
 class FixedPoint(eqx.Module):
@@ -36,10 +37,11 @@ class FixedPoint(eqx.Module):
 
     - `ansatz_point`: the blocks, their parameters and the family's name; also as `ansatz`, `z` and `branch`.
       `parameters` has the parameters by name.
-    - `loss`: population loss. `residual`: norm of ∂L/∂W in the full weights, evaluated at `z`.
-    - `steps`: of Newton's method.
+    - `loss`: population loss. `residual`: norm of ∂L/∂W in the full weights. Both are evaluated at the
+      parameters before they are rounded to `z`, where that matters (`in_all_digits`).
+    - `steps`: of Newton's method. `loss_error`: an upper estimate of the loss's error by rounding.
     - `result`: `converged` or `not_converged`, by the residual against `tolerance`.
-    - `branch`, `anti_aligned`: the family's name ("" if it has none) and its α.
+    - `branch`, `anti_aligned`: the family's name and its α, see `AnsatzPoint`.
     - `weights`, `overlaps`: written out, where they are not too many to be.
     """
 
@@ -47,6 +49,18 @@ class FixedPoint(eqx.Module):
     loss: Float[Array, ""]
     residual: Float[Array, ""]
     steps: Int[Array, ""]
+    loss_error: Float[Array, ""]
+
+    def __repr__(self) -> str:
+        if not is_written_out(self) or jnp.ndim(self.loss):
+            return eqx.tree_pformat(self)
+        found = f"loss {self.loss_text()}, residual {float(self.residual):.1e}, {self.result}"
+        return f"FixedPoint {self.ansatz_point.title}\n  {found}\n{self.ansatz_point.numbers}"
+
+    def loss_text(self) -> str:
+        """Return the loss with the digits that it has, at most ten; 0 of the teacher."""
+        error = float(self.loss_error)
+        return "0" if self.branch == TEACHER else with_digits(float(self.loss), error)
 
     @property
     def ansatz(self) -> BlockAnsatz:
@@ -72,11 +86,8 @@ class FixedPoint(eqx.Module):
 
     @property
     def anti_aligned(self) -> int:
-        """α: on the paper's and the hidden branch the size of the last block, elsewhere the students
-        counted by their overlaps."""
-        if self.branch in (COMPENSATED, HIDDEN):
-            return round(float(self.ansatz.sizes[-1]))
-        return self.ansatz_point.count_anti_aligned()
+        """α, the number of anti-aligned students, see `AnsatzPoint`."""
+        return self.ansatz_point.anti_aligned
 
     @property
     def weights(self) -> Weights:
@@ -103,7 +114,7 @@ class FixedPoint(eqx.Module):
 
 @eqx.filter_jit
 def _root(blocks: FormalBlocks, z: Float[Array, " P"]):
-    """Return the parameters of a fixed point, its loss and gradient norm, and the steps that were taken."""
+    """Return the parameters of a fixed point and the other fields of `FixedPoint`."""
     lengths = parameter_lengths(blocks)
     # A step this small is the last: the next would be its square, or rounding, which grows with K.
     small = jax.lax.stop_gradient(1e-11 + 1e-15 * jnp.sum(blocks.student_sizes) ** 1.5)
@@ -120,7 +131,8 @@ def _root(blocks: FormalBlocks, z: Float[Array, " P"]):
         adjoint=optx.ImplicitAdjoint(linear_solver=linear_solver),
     )
     z = x.value / lengths
-    return z, reduced_loss(blocks, z), gradient_norm(blocks, z), x.stats["num_steps"]
+    numbers = reduced_loss(blocks, z), gradient_norm(blocks, z), x.stats["num_steps"]
+    return z, (*numbers, loss_rounding(blocks, z))
 
 
 def solve(ansatz: BlockAnsatz, z: Float[Array, " P"], name: str = "") -> FixedPoint:
@@ -131,64 +143,25 @@ def solve(ansatz: BlockAnsatz, z: Float[Array, " P"], name: str = "") -> FixedPo
     check_float64("fixed points are solved to a gradient norm of 1e-12")
     check_continuous(ansatz.activation)
     padding = padded(ansatz)
-    z, loss, residual, steps = _root(padding.blocks, padding.pad(z))
-    return FixedPoint(AnsatzPoint(ansatz, padding.strip(z), name), loss, residual, steps)
+    z, numbers = _root(padding.blocks, padding.pad(z))
+    return FixedPoint(AnsatzPoint(ansatz, padding.strip(z), name), *numbers)
 
 
-def fixed_point(
-    problem: Problem,
-    ansatz: BlockAnsatz | AnsatzPoint | FixedPoint,
-    start: Float[Array, " P"] | None = None,
-) -> FixedPoint:
-    """Return a fixed point of gradient flow in a block ansatz.
+def in_all_digits(point: FixedPoint) -> FixedPoint:
+    """Return the point with loss, residual and parameters in all digits of a float64, of ReLU and leaky ReLU.
 
-    - `ansatz`: a point, from `ol.family`, the `.point` of `ol.block_structure`, or a fixed point:
-      it is followed from the numbers of its ansatz (sizes, slope, c, readouts) to those of `problem`. Or
-      an ansatz, with a `start`.
-    - `start` (P,): parameters at which Newton's method begins, at the numbers of `problem`, in the order of
-      `ansatz.names`. Given along with a point it replaces the point's parameters, and nothing is followed.
-
-    Differentiable in the problem's numbers (slope, c, readouts), implicitly: the derivative of a root
-    is that of the equations.
-
-    Raises UserError if ansatz and problem don't fit, and for a start that is missing, of the wrong length or
-    not finite; NoSuchFamilyError, with where the branch ends, if it ends before the problem is reached.
+    At large widths float64 has not enough of them (`ansatz.many_digits`). A point whose loss has ten digits,
+    a traced one, and one next to which Newton's method finds none, is returned as it is.
     """
-    point = ansatz.ansatz_point if isinstance(ansatz, FixedPoint) else ansatz
-    blocks = ansatz_of(point)
-    target = blocks.of(problem)
-    name = point.name if isinstance(point, AnsatzPoint) else ""
-    if start is not None:
-        return solve(target, _finite("start", target, start), name)
-    if not isinstance(point, AnsatzPoint):
-        raise UserError(
-            "start must be given for an ansatz without a point: parameters in the order "
-            f"{'; '.join(blocks.names)} (ol.family and the .point of ol.block_structure are points; "
-            "ol.explore finds fixed points from many starts)"
-        )
-    z = _finite("ansatz", blocks, point.parameters)
-    if not _same_numbers(blocks, target):
-        z = follow_branch(point, target, "this branch").parameters
-    return solve(target, z, name)
+    if any(isinstance(x, Tracer) for x in jax.tree.leaves(point)):
+        return point
+    if not float(point.loss_error) > _ENOUGH * abs(float(point.loss)):
+        return point
+    from ..ansatz.many_digits import refined_in_digits  # mpmath is imported where it is needed
 
-
-def _finite(argument: str, ansatz: BlockAnsatz, values) -> Float[Array, " P"]:
-    """Return values as parameters of the ansatz. Raises UserError, naming the argument, if they are not as
-    many finite numbers as it has parameters."""
-    try:
-        z = jnp.asarray(values, dtype=float)
-    except (TypeError, ValueError):
-        raise UserError(f"{argument} must be {ansatz.count} numbers; got {values!r}") from None
-    check_parameter_count(argument, ansatz, z)
-    if not isinstance(z, Tracer) and not np.isfinite(np.asarray(z)).all():
-        raise UserError(f"{argument} must have finite numbers; got {np.asarray(z).tolist()}")
-    return z
-
-
-def _same_numbers(a: BlockAnsatz, b: BlockAnsatz) -> bool:
-    """Whether two ansätze of the same blocks are known to have the same numbers."""
-    if jax.tree.structure(a) != jax.tree.structure(b):
-        return False
-    pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-    traced = any(isinstance(x, Tracer) for pair in pairs for x in pair)
-    return not traced and all(np.array_equal(x, y) for x, y in pairs)
+    refined = refined_in_digits(point.ansatz, np.asarray(point.z))
+    if refined is None:
+        return point
+    z, loss, residual = (jnp.asarray(x) for x in refined)
+    error = np.finfo(float).eps * jnp.abs(loss)
+    return FixedPoint(replace(point.ansatz_point, parameters=z), loss, residual, point.steps, error)

@@ -25,7 +25,7 @@ from ..flows.base import AbstractFlow, packed_rates
 from ..model.alignment import INACTIVE_NORM
 from ..model.loss import population_loss
 from ..model.problem import Problem
-from ..model.state import Weights, pack, unpack
+from ..model.state import Weights, check_shapes, pack, unpack
 from .escape import escape_rate
 
 STABILITY_BAND = 1e-8
@@ -141,13 +141,19 @@ def speeds_and_losses(
 def hessian(
     flow: AbstractFlow, problem: Problem, weights: Weights
 ) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
-    """Return the Hessian that decides stability, in [W | v] flattened, and the projector on what it leaves
-    out.
+    """Return the Hessian that decides stability, and the projector on what it leaves out, both (n, n) with
+    n = K (d + 1).
+
+    Coordinates are those of `ol.pack(weights).ravel()`: student after student, the d weights of each followed
+    by its readout (and not all of W, then all of v). So a direction `Weights(dW, dv)` is
+    `u = ol.pack(Weights(dW, dv)).ravel()`, its curvature `u @ H @ u`; `ol.unpack(u.reshape(K, d + 1))` is the
+    direction again, and `H.reshape(K, d + 1, K, d + 1)[:, :d, :, :d]` the part of the weights alone.
 
     It is minus the Jacobian of the flow's rates between directions that count
     (`AbstractFlow.neutral_directions` lists the others, here rows and columns of zeros). At a fixed
     point of GD that is the Hessian of the loss in the weights; of nGD and onGD, the Riemannian one.
     """
+    check_shapes(problem, weights, "weights")
     y = pack(weights)
     n = y.size
 

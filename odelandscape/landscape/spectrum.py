@@ -4,6 +4,7 @@ r"""The spectrum of the Hessian in the weights, which decides whether a fixed po
 width (`isotypic`), elsewhere from the dense Hessian or, where that is too large, its ends by Lanczos.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -17,9 +18,10 @@ from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.isotypic import hessian_spectrum
 from ..flows.gradient import GradientFlow
 from ..model.problem import Problem, check_dimension
-from ..model.state import Weights
+from ..model.state import Weights, check_shapes
+from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
-from ..runtime.tables import text_table
+from ..runtime.tables import html_table, text_table, with_decimals
 from .fixed_points import FixedPoint
 from .local_geometry import STABILITY_BAND, hessian
 
@@ -27,9 +29,11 @@ DENSE = 3000
 """The largest K·d whose Hessian is written out."""
 _EQUAL_EIGENVALUES = 1e-9  # distance of eigenvalues that count as one, where no symmetry is used
 _LANCZOS_EIGENVALUES = 12  # at either end
+_ROUNDING = 32 * np.finfo(float).eps  # of an eigenvalue, as a part of the largest one
+_SHOWN = 6  # eigenvalues that are printed in one line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spectrum:
     """Eigenvalues of the Hessian ∂²L/∂W², ascending, with their multiplicities.
 
@@ -37,8 +41,12 @@ class Spectrum:
       block sizes are).
     - `representations` (n,): the representation of the symmetry that each belongs to; "" where none was used.
     - `complete`: False if these are only the ends of the spectrum, by Lanczos.
-    - `index`: how many eigenvalues are below −`band`, with multiplicity.
-    - `verdict`: `stable`, `unstable` or `marginal`, by the smallest eigenvalue against ± `band`.
+    - `band`: eigenvalues this close to 0 decide nothing; nor do those within `error`, an upper estimate of
+      what rounding makes of an eigenvalue, in proportion to the largest one (which grows like K/4).
+    - `index`: how many eigenvalues are below both, with multiplicity.
+    - `verdict`: `stable`, `unstable` or `marginal`, by the smallest eigenvalue.
+
+    Printed in a few lines; `str` is the whole table.
     """
 
     eigenvalues: np.ndarray
@@ -53,31 +61,57 @@ class Spectrum:
         return float(self.eigenvalues[0])
 
     @property
+    def error(self) -> float:
+        """An upper estimate of what rounding makes of an eigenvalue."""
+        return _ROUNDING * float(np.abs(self.eigenvalues).max())
+
+    @property
     def index(self) -> int | float:
-        """How many eigenvalues are below −`band`, with multiplicity: a whole number where block sizes are;
-        of an incomplete spectrum, how many of those that were found."""
-        count = float(self.multiplicities[self.eigenvalues < -self.band].sum())
+        """How many eigenvalues are below −`band` and −`error`, with multiplicity: a whole number where block
+        sizes are; of an incomplete spectrum, how many of those that were found."""
+        count = float(self.multiplicities[self.eigenvalues < -self._undecided].sum())
         return round(count) if abs(count - round(count)) < 1e-9 else count
 
     @property
     def verdict(self) -> str:
         """`stable`, `unstable` or `marginal`."""
-        if abs(self.smallest) <= self.band:
+        if abs(self.smallest) <= self._undecided:
             return "marginal"
         return "stable" if self.smallest > 0 else "unstable"
 
-    def __str__(self) -> str:
-        rows = [
-            (f"{value:.9f}", f"{count:.10g}", name)
-            for value, count, name in zip(
-                self.eigenvalues, self.multiplicities, self.representations, strict=True
-            )
-        ]
+    @property
+    def _undecided(self) -> float:
+        return max(self.band, self.error)
+
+    def _cells(self) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+        """Return the head and the rows of the table."""
         head = ("eigenvalue", "multiplicity", "representation")
-        if not any(self.representations):
-            head, rows = head[:2], [row[:2] for row in rows]
-        table = text_table(head, rows, left=(2,))
-        return f"{table}\n{self.verdict} (band {self.band:.0e}), index {self.index:.10g}"
+        columns = self.eigenvalues, self.multiplicities, self.representations
+        rows = [
+            (with_decimals(value, self.error, 9), f"{count:.10g}", name)
+            for value, count, name in zip(*columns, strict=True)
+        ]
+        if any(self.representations):
+            return head, rows
+        return head[:2], [row[:2] for row in rows]
+
+    def _last_line(self) -> str:
+        return f"{self.verdict} (band {self._undecided:.0e}), index {self.index:.10g}"
+
+    def __str__(self) -> str:
+        return f"{text_table(*self._cells(), left=(2,))}\n{self._last_line()}"
+
+    def __repr__(self) -> str:
+        _, rows = self._cells()
+        shown = [f"{value} (×{count})" for value, count, *_ in rows]
+        if len(shown) > _SHOWN:
+            shown = [*shown[: _SHOWN - 1], "…", shown[-1]]
+        whole = "" if self.complete else ", the ends of it only"
+        count = f"{float(self.multiplicities.sum()):.10g} eigenvalues{whole}"
+        return f"Spectrum of {count}: {self._last_line()}\n  {', '.join(shown)}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._last_line(), *self._cells(), left=(2,))
 
 
 def spectrum(
@@ -97,6 +131,11 @@ def spectrum(
     For gradient flow; `hessian` has the matrix for any flow. Where a student has length 0 the loss has
     a kink and no Hessian. Raises UserError if the point and the problem or the dimension don't fit.
     """
+    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    kinds = (
+        "a point such as that of ol.fixed_point or ol.family, or Weights such as ol.Weights(W, v)"
+    )
+    check_instance("point", point, (FixedPoint, AnsatzPoint, Weights), kinds)
     if isinstance(point, FixedPoint):
         point = point.ansatz_point
     if isinstance(point, AnsatzPoint):
@@ -105,11 +144,8 @@ def spectrum(
         found = hessian_spectrum(ansatz, point.parameters, d - problem.teachers)
         values, counts, names = zip(*found, strict=True)
         return Spectrum(np.array(values), np.array(counts), names, True, band)
+    check_shapes(problem, point, "point")
     K, d = point.W.shape
-    if K != problem.students or d < problem.teachers:
-        raise UserError(
-            f"point must hold weights (K = {problem.students}, d ≥ {problem.teachers}); got {(K, d)}"
-        )
     full = d if dimension is None else check_dimension(problem, dimension)
     if full < d:
         raise UserError(f"dimension must be at least the weights' own, {d}; got {full}")

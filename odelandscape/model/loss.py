@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from scipy.optimize import linear_sum_assignment
 
 from .problem import Problem
-from .state import State, Weights, overlaps
+from .state import State, Weights, check_shapes, overlaps
 
 
 def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
@@ -17,7 +17,10 @@ def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
 
     A scalar, of Weights (W (K, d), v (K,)) or of OrderParameters; the teacher's readout and overlaps are
     those of the problem. Inputs are N(0, I_d), and the loss includes the factor ½ (paper, Eq. 28).
+
+    Raises UserError for a state of other shapes than the problem's.
     """
+    check_shapes(problem, state)
     if isinstance(state, Weights):
         state = overlaps(problem, state)
     a = jnp.concatenate([state.v, -problem.readout])

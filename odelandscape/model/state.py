@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
 from .problem import Problem, check_dimension, is_concrete
 
@@ -39,7 +40,11 @@ def project_on_teacher(problem: Problem, W: Float[Array, "K d"]) -> Float[Array,
 
 
 def overlaps(problem: Problem, weights: Weights) -> OrderParameters:
-    """Return the order parameters of weights: Q = W Wᵀ, R = W W*ᵀ (paper, Eq. 5)."""
+    """Return the order parameters of weights: Q = W Wᵀ, R = W W*ᵀ (paper, Eq. 5).
+
+    Raises UserError for weights of other shapes than the problem's.
+    """
+    check_shapes(problem, weights, "weights")
     W = weights.W
     return OrderParameters(W @ W.T, project_on_teacher(problem, W), weights.v)
 
@@ -92,10 +97,34 @@ def check_weights(problem: Problem, weights: Weights) -> None:
 
 
 def pack(weights: Weights) -> Float[Array, "K D *lanes"]:
-    """Return [W | v] as one array, the state that solvers integrate."""
+    """Return [W | v] as one array (K, d + 1), the state that solvers integrate."""
     return jnp.concatenate([weights.W, weights.v[:, None]], axis=1)
 
 
 def unpack(y: Float[Array, "K D *lanes"]) -> Weights:
-    """Return the weights of [W | v], the inverse of `pack`."""
+    """Return the weights of [W | v], (K, d + 1): the inverse of `pack`."""
     return Weights(y[:, :-1], y[:, -1])
+
+
+def check_shapes(problem: Problem, state: State, name: str = "state") -> None:
+    """Raise UserError, naming the argument, for anything but weights or order parameters of the problem.
+
+    Shapes are known inside `jit`, `vmap` and `grad`, too, and nothing is computed.
+    """
+    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    kinds = "Weights, such as ol.Weights(W, v) or the .weights of a point, or OrderParameters"
+    check_instance(name, state, (Weights, OrderParameters), kinds)
+    K, M = problem.students, problem.teachers
+    v = np.shape(state.v)
+    if isinstance(state, Weights):
+        W = np.shape(state.W)
+        if len(W) != 2 or W[0] != K or W[1] < M or v != (K,):
+            raise UserError(
+                f"{name} must have weights W (K = {K}, d ≥ M = {M}) and v ({K},); got {W} and {v}"
+            )
+        return
+    Q, R = np.shape(state.Q), np.shape(state.R)
+    if (Q, R, v) != ((K, K), (K, M), (K,)):
+        raise UserError(
+            f"{name} must have Q {(K, K)}, R {(K, M)} and v {(K,)}; got {Q}, {R} and {v}"
+        )

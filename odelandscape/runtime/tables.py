@@ -1,6 +1,7 @@
-"""Tables as text, and for notebooks."""
+"""Numbers with the digits that they have, and tables as text and for notebooks."""
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
@@ -24,6 +25,26 @@ def text_table(
         preserve_whitespace=True,
     )
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip("\n")
+
+
+def with_digits(value: float, error: float, digits: int = 10) -> str:
+    """Return a number with at most so many significant digits, and no more than its error leaves."""
+    if not 10 * error <= abs(value):
+        return "0" if value == 0 == error else _uncertain(value, error)
+    sound = digits if error == 0 else math.floor(math.log10(abs(value) / error))
+    return f"{value:.{max(1, min(digits, sound))}g}"
+
+
+def with_decimals(value: float, error: float, decimals: int) -> str:
+    """Return a number with at most so many decimals, and no more than its error leaves."""
+    sound = decimals if error == 0 else math.floor(-math.log10(2 * error))
+    if sound < 1:
+        return _uncertain(value, error)
+    return f"{value:.{min(decimals, sound)}f}"
+
+
+def _uncertain(value: float, error: float) -> str:
+    return f"{value:.1g} ± {error:.1g}"
 
 
 def html_table(

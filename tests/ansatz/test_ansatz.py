@@ -12,6 +12,7 @@ import odelandscape as ol
 from odelandscape.activations.angles import arccos_remainder, arccos_remainder_deficit
 from odelandscape.ansatz.ansatz_point import AnsatzPoint
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
+from odelandscape.ansatz.isotypic import refine, refined
 from odelandscape.ansatz.lifting import lift, restrict
 from odelandscape.ansatz.overlap_ansatz import OverlapAnsatz
 from odelandscape.ansatz.padding import padded
@@ -21,7 +22,6 @@ from odelandscape.ansatz.reduced_loss import (
     reduced_loss,
     reduced_rates,
 )
-from odelandscape.ansatz.refinement import refine, refined
 
 # K, M, teacher blocks, matched, free: two blocks, K > M with free students, two students to a teacher,
 # a block without students (K < M), one block.

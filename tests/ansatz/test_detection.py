@@ -295,3 +295,51 @@ def test_what_has_no_blocks_is_refused(problem, W, options, message):
     weights = ol.Weights(jnp.asarray(W), jnp.ones(len(W)))
     with pytest.raises(ol.UserError, match=message):
         block_structure(problem, weights, **options)
+
+
+# --- names of families --------------------------------------------------------------------------
+
+# At M − α = 3 the aligned students' own overlaps are not the largest; at α = M − 1 the blocks are found in
+# another order.
+NAMED = [
+    (10, 10, 1, "compensated"),
+    (10, 10, 3, "compensated"),
+    (10, 10, 7, "compensated"),
+    (10, 10, 3, "hidden"),
+    (10, 10, 9, "hidden"),
+    (10, 10, 10, "hidden"),
+    (18, 17, 3, "extra student"),
+    (18, 17, 2, "split student"),
+    (10, 10, 0, "teacher"),
+    (12, 10, 0, "teacher"),
+]
+
+
+@pytest.mark.parametrize(("K", "M", "alpha", "branch"), NAMED)
+def test_a_family_has_its_name_whoever_finds_it(K, M, alpha, branch):
+    """Weights in any order, solved again from blocks and from bare numbers. α is by construction."""
+    problem, rng = ol.Problem(K, M), np.random.default_rng(K)
+    near = ol.family(problem, alpha, None if alpha == 0 else branch)
+    point = ol.fixed_point(problem, near)
+    W = np.asarray(point.weights.W)[rng.permutation(K)][:, rng.permutation(M)]
+    W = W + 1e-7 * rng.uniform(-1, 1, W.shape)
+    found = ol.block_structure(problem, ol.Weights(jnp.asarray(W), jnp.ones(K)))
+    again = ol.fixed_point(problem, found.point)
+    bare = ol.fixed_point(problem, found.ansatz, start=found.point.parameters)
+    for one in (near, point, found.point, again, bare):
+        assert (one.branch, one.anti_aligned) == (branch, alpha)
+        assert branch in repr(one)
+    assert f"({branch}, α = {alpha}; K = {K}, M = {M}; " in repr(found)
+
+
+def test_a_point_is_not_named_after_a_family_that_it_only_looks_like():
+    """Newton's method from a named point may end at another one; a saddle (loss 0.0250923) lies next to the
+    minimum α = 1 (0.0250806)."""
+    problem = ol.Problem(6, 6)
+    one = ol.fixed_point(problem, ol.family(problem, 1))
+    assert ol.fixed_point(problem, one, start=jnp.asarray([1.0, 0, 0, 0, 1])).branch == "teacher"
+    moved = one.weights.W + 0.05 * np.random.default_rng(0).standard_normal((6, 6))
+    assert "free 6" in ol.block_structure(problem, ol.Weights(moved, jnp.ones(6))).point.name
+    blocks = one.ansatz_point.parameters + jnp.asarray([0.0, 0, 0, 0, 0.01])
+    shifted = ol.AnsatzPoint(one.ansatz, blocks).weights
+    assert ol.block_structure(problem, shifted).point.name == "5+1: matched 5, free 1"

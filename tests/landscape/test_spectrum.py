@@ -9,9 +9,8 @@ from systems import spectrum_at_teacher
 import odelandscape as ol
 from odelandscape.ansatz.ansatz_point import AnsatzPoint
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
-from odelandscape.ansatz.isotypic import components, hessian_spectrum, vectors
+from odelandscape.ansatz.isotypic import components, hessian_spectrum, refined, vectors
 from odelandscape.ansatz.lifting import lift, write_matrix
-from odelandscape.ansatz.refinement import refined
 from odelandscape.landscape.spectrum import spectrum
 
 
@@ -145,10 +144,73 @@ def test_the_index_counts_negative_eigenvalues_with_their_multiplicities():
 def test_what_does_not_fit_is_refused():
     problem = ol.Problem(3, 3)
     weights = ol.random_weights(jax.random.key(0), problem, 5)
-    with pytest.raises(ValueError, match="point must hold weights"):
+    with pytest.raises(ValueError, match="point must have weights"):
         spectrum(ol.Problem(4, 3), weights)
     with pytest.raises(ValueError, match="dimension must be at least the weights' own, 5; got 4"):
         spectrum(problem, weights, 4)
     point = at(BlockAnsatz(problem, (3,), (0,)), [1.0, 0.0])
     with pytest.raises(ValueError, match="ansatz must have the problem's K = 4"):
         spectrum(ol.Problem(4, 4), point)
+
+
+def erf_loss(W, v, Wt, vt):
+    """The population loss of erf units (Saad and Solla 1995): I2 = (2/π) asin(c12/√((1 + c11)(1 + c22)))."""
+    A, a = np.concatenate([W, Wt]), np.concatenate([v, -vt])
+    C = A @ A.T
+    n = 1 + np.diagonal(C)
+    return a @ np.arcsin(C / np.sqrt(n[:, None] * n[None, :])) @ a / np.pi
+
+
+def test_coordinates_of_the_hessian_are_those_of_pack():
+    """Student after student, weights and then readout; W and then v is another direction."""
+    rng = np.random.default_rng(0)
+    K, M, d = 3, 2, 4
+    W, v, dW, dv = (rng.standard_normal(shape) for shape in ((K, d), K, (K, d), K))
+    problem = ol.Problem(K, M, ol.Erf())
+    H, left_out = ol.hessian(ol.TwoLayerFlow(), problem, ol.Weights(jnp.asarray(W), jnp.asarray(v)))
+    np.testing.assert_array_equal(left_out, 0)
+    direction = ol.Weights(jnp.asarray(dW), jnp.asarray(dv))
+    u = ol.pack(direction).ravel()
+    h = 1e-3
+    teachers = np.eye(M, d), np.ones(M)
+    ahead, here, back = (erf_loss(W + t * dW, v + t * dv, *teachers) for t in (h, 0.0, -h))
+    assert float(u @ H @ u) == pytest.approx((ahead - 2 * here + back) / h**2, rel=1e-4)
+    other = np.concatenate([dW.ravel(), dv])
+    assert abs(float(other @ H @ other) - float(u @ H @ u)) > 0.01
+    back = ol.unpack(u.reshape(K, d + 1))
+    np.testing.assert_array_equal(back.W, dW)
+    np.testing.assert_array_equal(back.v, dv)
+    of_weights = H.reshape(K, d + 1, K, d + 1)[:, :d, :, :d].reshape(K * d, K * d)
+    truth = dense(problem, ol.Weights(jnp.asarray(W), jnp.asarray(v)), d)
+    np.testing.assert_allclose(np.linalg.eigvalsh(of_weights), truth, atol=1e-12)
+
+
+def test_results_print_in_a_few_lines():
+    problem = ol.Problem(10, 10)
+    point = ol.fixed_point(problem, ol.family(problem, 1))
+    found = spectrum(problem, point)
+    first, *rest = repr(point).splitlines()
+    assert first == "FixedPoint (compensated, α = 1; K = 10, M = 10; 9+1: matched 9, free 1)"
+    assert rest[0].startswith("  loss 0.01870219459, residual ")
+    assert len(rest) == 2
+    assert (
+        repr(found).splitlines()[0] == "Spectrum of 100 eigenvalues: stable (band 1e-08), index 0"
+    )
+    assert len(repr(found).splitlines()) == 2
+    assert "0.031964028 (×8)" in repr(found)
+    assert len(str(found).splitlines()) > 10
+    assert found._repr_html_().startswith("<table>")
+    assert repr(point.ansatz) == "BlockAnsatz(9+1: matched 9, free 1; ReLU())"
+    step = next(ol.continue_family(problem, point, stop=11.0))
+    assert repr(step).startswith(
+        "BranchPoint at 10: loss 0.01870219459, smallest eigenvalue 0.03196"
+    )
+    many = at(BlockAnsatz(problem, (1,) * 10, (), 10), np.eye(10).ravel())
+    assert len(repr(many).splitlines()) == 2
+    assert repr(many).endswith("… and 92 more")
+    # What is traced has no numbers to print, and says so without an error.
+    shapes = jax.eval_shape(lambda z: AnsatzPoint(point.ansatz, z), point.z)
+    assert "AnsatzPoint" in repr(shapes)
+    said = []
+    jax.grad(lambda z: said.append(repr(AnsatzPoint(point.ansatz, z))) or jnp.sum(z))(point.z)
+    assert "AnsatzPoint" in said[0]
