@@ -173,15 +173,14 @@ def _refined_eigenvectors(Q: arb_mat, H: arb_mat, G: arb_mat) -> tuple[arb_mat, 
     n = Q.nrows()
     S, R = _midpoints(Q.transpose() * H * Q), _midpoints(Q.transpose() * G * Q)
     d = [S[i, i] / R[i, i] for i in range(n)]
-    # Closer ones than that are equal as far as rounding of S lets them be told apart.
+    # Closer ones are equal as far as rounding of S lets them be told apart.
     rounding = max(abs(x) for x in d) * arb(2) ** (-ctx.prec // 2)
-
-    def correction(i: int, j: int) -> arb:
-        if i != j and abs(d[i] - d[j]) > rounding:
-            mixed = (S[i, j] - d[j] * R[i, j]) / (d[j] - d[i])
-            if abs(mixed) < _SMALL_ROTATION:
-                return mixed
-        return (int(i == j) - R[i, j]) / 2
-
-    E = arb_mat([[correction(i, j) for j in range(n)] for i in range(n)])
+    E = arb_mat(n, n)
+    for i in range(n):
+        for j in range(n):
+            E[i, j] = (int(i == j) - R[i, j]) / 2
+            if i != j and abs(d[i] - d[j]) > rounding:
+                mixed = (S[i, j] - d[j] * R[i, j]) / (d[j] - d[i])
+                if abs(mixed) < _SMALL_ROTATION:
+                    E[i, j] = mixed
     return _midpoints(Q + Q * E), max(abs(float(x.mid())) for x in E.entries())

@@ -43,7 +43,7 @@ Parser = Callable[[str, Any], Any]  # of the name of a field and its value in JS
 
 def _must(where: str, allowed: str, got: object) -> UserError:
     containers = {dict: "an object", list: "a list"}
-    shown = containers.get(type(got)) or json.dumps(got, ensure_ascii=False)
+    shown = containers.get(type(got)) or json.dumps(got)
     return UserError(
         f"{where} must be {allowed}; got {shown if len(shown) < 60 else shown[:50] + ' …'}"
     )
@@ -64,20 +64,19 @@ def _one_of(*allowed: str) -> Parser:
     return parse
 
 
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float)
+def _between(least: float, most: float, allowed: str) -> Parser:
+    def parse(where: str, value: Any) -> float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            raise _must(where, allowed, value)
+        return float(value)
+
+    return parse
 
 
-def _number(where: str, value: Any) -> float:
-    if not _is_number(value) or not -_LARGEST <= value <= _LARGEST:
-        raise _must(where, f"a number from {-_LARGEST:g} to {_LARGEST:g}", value)
-    return float(value)
-
-
-def _size(where: str, value: Any) -> float:
-    if not _is_number(value) or not 0 < value <= _LARGEST:
-        raise _must(where, f"a number above 0, up to {_LARGEST:g}", value)
-    return float(value)
+_number = _between(-_LARGEST, _LARGEST, f"a number from {-_LARGEST:g} to {_LARGEST:g}")
+_count = _between(0.0, _LARGEST, f"a number from 0 to {_LARGEST:g}")
+_size = _between(5e-324, _LARGEST, f"a number above 0, up to {_LARGEST:g}")
 
 
 def _whole(least: int, most: int) -> Parser:
@@ -118,7 +117,7 @@ def _object(make: Callable, **fields: Parser) -> Parser:
         for name in fields.keys() - value.keys():
             raise UserError(f"{inside}{name} is missing")
         for name in value.keys() - fields.keys():
-            raise UserError(f"{inside}{name} is no field; allowed are {', '.join(fields)}")
+            raise UserError(f"{inside}{json.dumps(name)} is no field; allowed are {', '.join(fields)}")
         return make(**{name: parser(inside + name, value[name]) for name, parser in fields.items()})
 
     return parse
@@ -140,7 +139,7 @@ def _or_null(of: Parser) -> Parser:
 def _index(where: str, value: Any) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise _must(where, "null or a list of two numbers", value)
-    low, high = (_number(f"{where}[{i}]", x) for i, x in enumerate(value))
+    low, high = (_count(f"{where}[{i}]", x) for i, x in enumerate(value))
     return low, high
 
 
@@ -215,9 +214,11 @@ _CERTIFICATE = _object(
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise UserError(f"an object has a field twice, of {', '.join(sorted(found))}")
+    found = {}
+    for name, value in pairs:
+        if name in found:
+            raise UserError(f"{json.dumps(name)} must be in an object once; got it twice")
+        found[name] = value
     return found
 
 
@@ -225,13 +226,18 @@ def read_certificate(file: str | PathLike) -> Certificate:
     """Return what a saved certificate claims. Raises UserError, naming file and field, if it is none."""
     if not isinstance(file, str | PathLike):
         raise UserError(f"file must be the path of a certificate; got {type(file).__name__}")
-    name = repr(str(file))
     try:
         with Path(file).open("rb") as opened:
             content = opened.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {name}: {why}") from None
+        raise UserError(f"cannot read {str(file)!r}: {why}") from None
+    return parse_certificate(content, str(file))
+
+
+def parse_certificate(content: bytes, name: str) -> Certificate:
+    """Return what a file of this content claims. Raises UserError, naming file and field, if it is no
+    certificate."""
     try:
         if len(content) > _MOST_BYTES:
             raise UserError(f"it must have at most {_MOST_BYTES} bytes")
@@ -242,9 +248,9 @@ def read_certificate(file: str | PathLike) -> Certificate:
         )
         return _CERTIFICATE("", record)
     except UserError as why:
-        raise UserError(f"{name} isn't a certificate: {why}") from None
+        raise UserError(f"{name!r} isn't a certificate: {why}") from None
     except (ValueError, RecursionError) as why:
-        raise UserError(f"{name} isn't a certificate: it must be JSON in UTF-8 ({why})") from None
+        raise UserError(f"{name!r} isn't a certificate: it must be JSON in UTF-8 ({why})") from None
 
 
 def _ends(of: Enclosure) -> tuple[Fraction, Fraction]:
