@@ -117,7 +117,9 @@ def _object(make: Callable, **fields: Parser) -> Parser:
         for name in fields.keys() - value.keys():
             raise UserError(f"{inside}{name} is missing")
         for name in value.keys() - fields.keys():
-            raise UserError(f"{inside}{json.dumps(name)} is no field; allowed are {', '.join(fields)}")
+            raise UserError(
+                f"{inside}{json.dumps(name)} is no field; allowed are {', '.join(fields)}"
+            )
         return make(**{name: parser(inside + name, value[name]) for name, parser in fields.items()})
 
     return parse

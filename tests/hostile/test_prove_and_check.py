@@ -181,7 +181,9 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 
 def test_of_several_files_each_has_its_line(tmp_path):
     (tmp_path / "good.json").write_text(GOOD, encoding="utf-8")
-    (tmp_path / "false.json").write_text(changed(GOOD, "verdict", '"local minimum"'), encoding="utf-8")
+    (tmp_path / "false.json").write_text(
+        changed(GOOD, "verdict", '"local minimum"'), encoding="utf-8"
+    )
     given = ("nope.json", "good.json", "false.json", "good.json")
     found = answer("check", *given)
     assert found.code == 2
@@ -189,7 +191,10 @@ def test_of_several_files_each_has_its_line(tmp_path):
     assert found.out.startswith("good.json: proved, saddle with loss [0.0438846441662147")
     first, second = found.err.splitlines()
     assert "cannot read 'nope.json'" in first
-    assert "'false.json' claims what isn't proved: local minimum of index 4; proved is saddle" in second
+    assert (
+        "'false.json' claims what isn't proved: local minimum of index 4; proved is saddle"
+        in second
+    )
     assert answer("check", "good.json", "good.json").code == 0
 
 
