@@ -1,5 +1,7 @@
 """What is proved of fixed points, and everything that must not be proved."""
 
+import itertools
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -83,7 +85,7 @@ def test_digits_at_large_widths_do_not_depend_on_bits(width):
         smallest.append(certificate.eigenvalues[0].value.short())
     with ctx.workprec(300):
         for printed in (losses, smallest):
-            for few, more in zip(printed, printed[1:], strict=False):
+            for few, more in itertools.pairwise(printed):
                 assert arb(few).overlaps(arb(more))
         assert float(arb(smallest[-1]).rad()) < 1e-18
         limit = arb(1) / 2 - 2 / arb.pi() ** 2
