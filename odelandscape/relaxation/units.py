@@ -175,6 +175,10 @@ class RescaledActivation(AbstractActivation):
         return self.activation.smooth
 
     @property
+    def continuous(self) -> bool:
+        return self.activation.continuous
+
+    @property
     def smooth_at_zero(self) -> bool:
         return self.activation.smooth_at_zero
 
