@@ -206,7 +206,7 @@ def remarks(results: Results) -> str:
     total, counts = results.facts["certificates"], results.facts["verdicts"]
     return (
         f"{total} certificates: {counts[_MINIMUM]} local minima, {counts[_SADDLE]} saddles, "
-        f"{counts[_GLOBAL]} global minima of K > M, whose surplus students can be exchanged, "
+        f"{counts[_GLOBAL]} global minima, where the loss is 0, "
         f"{total - sum(counts.values())} undecided. The NPZ file holds all."
     )
 

@@ -34,6 +34,16 @@ def is_written_out(module: eqx.Module) -> bool:
     )
 
 
+def parameter_names(matched: tuple[int, ...], free: int, blocks: int) -> tuple[str, ...]:
+    """Return a name for each parameter of an ansatz with that many blocks of teachers, in their order."""
+    rows = [f"block {block}" for block in matched]
+    if len(set(matched)) < len(matched):
+        rows = [f"students {s}" for s in range(len(matched))]
+    diagonal = [f"{row}, diagonal" for row in rows]
+    rows += [f"free {s}" for s in range(free)]
+    return (*diagonal, *(f"{row}, on block {b}" for row in rows for b in range(blocks)))
+
+
 class AbstractBlocks(eqx.Module):
     """Students and teachers in blocks, and the numbers of the problem that they need.
 
@@ -84,15 +94,7 @@ class AbstractBlocks(eqx.Module):
     @property
     def names(self) -> tuple[str, ...]:
         """A name for each parameter."""
-        S, B = self.own.shape
-        matched = len(self.matched)
-        rows = [
-            f"block {self.matched[s]}" if s < matched else f"free {s - matched}" for s in range(S)
-        ]
-        if len(set(self.matched)) < matched:
-            rows = [f"students {s}" if s < matched else row for s, row in enumerate(rows)]
-        diagonal = [f"{row}, diagonal" for row in rows[:matched]]
-        return (*diagonal, *(f"{row}, on block {b}" for row in rows for b in range(B)))
+        return parameter_names(self.matched, self.free, self.sizes.shape[0])
 
     @property
     def name(self) -> str:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import odelandscape as ol
 
+from ..proofs import MOST_BITS
+from ..runtime.errors import UserError
 from ..runtime.tables import text_table
+from .check import say_cost
 from .minima import find_families, is_reported
 from .options import (
     activation_of,
@@ -27,6 +30,9 @@ from .options import (
     unless,
     whole,
 )
+
+_MOST_SURPLUS = 64
+"""Students that families are looked for and proved with beyond the teachers; each is a unit of its own."""
 
 EXAMPLES = """\
 examples:
@@ -55,10 +61,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_anti_aligned(parser)
     parser.add_argument(
         "--bits",
-        type=whole(2),
+        type=whole(2, MOST_BITS),
         default=128,
         metavar="N",
-        help="bits of the mantissas (default 128)",
+        help=f"bits of the mantissas, up to {MOST_BITS} (default 128)",
     )
     add_all(parser)
     add_output(parser, "prove-K17-M17")
@@ -75,11 +81,18 @@ def run(args: argparse.Namespace) -> None:
     activation = activation_of(args)
     provable_slope(activation)  # refused now and not after the search
     problem = ol.Problem(args.students, args.teachers, activation)
+    if args.students > args.teachers + _MOST_SURPLUS:
+        raise UserError(
+            f"argument -K: got {args.students} students for {args.teachers} teachers; allowed for a proof: "
+            f"up to M + {_MOST_SURPLUS}, as each surplus student has unknowns of its own"
+        )
     folder = _folder(args)
     check_folder(folder)
     points = find_families(args, problem)
     if not args.all:
         points = [p for p in points if is_reported(p, ol.spectrum(problem, p))]
+    if not args.quiet:
+        say_cost("proving", [point.ansatz.count for point in points], args.bits)
     bar = tqdm(points, unit="family", desc="proving", disable=args.quiet, delay=3)
     certificates = [ol.prove(point, args.bits) for point in bar]
     rows = list(zip(certificate_names(points), certificates, strict=True))
@@ -131,7 +144,6 @@ def _cells(certificate: ol.Certificate) -> tuple[str, str, str, str]:
         return certificate.verdict, "", "", ""
     loss = certificate.loss.short()
     if certificate.index is None:
-        return certificate.verdict, "–", loss, ""
-    low, high = certificate.index
-    index = f"{low:g}" if low == high else f"{low:g} – {high:g}"
-    return certificate.verdict, index, loss, certificate.eigenvalues[0].value.short()
+        return certificate.verdict, certificate.index_text, loss, ""
+    smallest = certificate.eigenvalues[0].value.short()
+    return certificate.verdict, certificate.index_text, loss, smallest

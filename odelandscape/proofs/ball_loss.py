@@ -151,27 +151,6 @@ class BallPoint:
         return self._kernels[key]
 
     @property
-    def reproduces_teacher(self) -> bool:
-        """Whether students are the teachers, some in several parts or inactive, exactly: the loss is 0.
-
-        Sufficient is that each student is a multiple, at least 0 times, of one teacher, and that over each
-        teacher these multiples, times their readouts, add up to its own readout.
-        """
-        sums = [arb(0) for _ in self.sizes]
-        for s, (const, readout) in enumerate(zip(self.students.const, self.readout, strict=True)):
-            nonzero = [b for b, x in enumerate(const) if not x == 0]
-            if s < len(self.matched):  # each student on the teacher of its index
-                on_one, parts = not nonzero, [(self.matched[s], self.students.same[s])]
-            else:
-                on_one = len(nonzero) <= 1 and all(self.sizes[b] == 1 for b in nonzero)
-                parts = [(b, const[b]) for b in nonzero]
-            if not on_one or not all(x >= 0 for _, x in parts):
-                return False
-            for b, x in parts:
-                sums[b] += readout * x
-        return all(x == y for x, y in zip(sums, self.teacher_readout, strict=True))
-
-    @property
     def lengths(self) -> list[arb]:
         """The norms of the students of each group."""
         return [self._square(s).sqrt() for s in range(len(self.readout))]

@@ -8,6 +8,7 @@ diagonalisation).
 """
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 import numpy as np
 import scipy.linalg
@@ -29,20 +30,29 @@ __all__ = [
     "column",
     "ctx",
     "enclosed_eigenvalues",
+    "fraction_of",
     "independent_directions",
     "krawczyk_image",
 ]
 
 _INDEPENDENT = 1e-10
 """The least squared sine of the angle of an independent direction with those chosen before."""
-_SEPARATION = 1e-8
-"""Approximate eigenvalues closer than this, in parts of the largest one, are refined as equal ones."""
-_REFINEMENTS = 2  # of the approximate eigenvectors, from the 53 bits of floating point
+_SMALL_ROTATION = 0.125
+"""Approximate eigenvectors that a refinement would mix more than this are refined as of equal eigenvalues."""
+_REFINEMENTS = 16
+"""At most, of the approximate eigenvectors; each doubles their correct bits, from some of the 53 of floating
+point (at large widths, where eigenvalues differ by ten orders, few of them)."""
 
 
 def ball_sum(values: Iterable[arb]) -> arb:
     """Return the sum of balls, 0 of none."""
     return sum(values, arb(0))
+
+
+def fraction_of(x: arb) -> Fraction:
+    """Return the exact number that a ball of radius 0 is."""
+    mantissa, exponent = map(int, x.man_exp())
+    return mantissa * Fraction(2) ** exponent
 
 
 def box(centre: Sequence[arb], radii: Sequence[arb]) -> list[arb]:
@@ -133,7 +143,9 @@ def enclosed_eigenvalues(H: arb_mat, G: arb_mat) -> list[arb] | None:
         return None
     Q = arb_mat(vectors.tolist())
     for _ in range(_REFINEMENTS):
-        Q = _refined_eigenvectors(Q, H, G)
+        Q, change = _refined_eigenvectors(Q, H, G)
+        if change < 2.0 ** (-ctx.prec // 2):  # what is left is its square
+            break
     S, R = Q.transpose() * H * Q, Q.transpose() * G * Q - _identity(n)
     diagonal = arb_mat([[S[i, j] if i == j else arb(0) for j in range(n)] for i in range(n)])
     off_diagonal, error = _norm_bound(S - diagonal), _norm_bound(R)
@@ -155,17 +167,20 @@ def _norm_bound(x: arb_mat) -> arb:
     return bound
 
 
-def _refined_eigenvectors(Q: arb_mat, H: arb_mat, G: arb_mat) -> arb_mat:
+def _refined_eigenvectors(Q: arb_mat, H: arb_mat, G: arb_mat) -> tuple[arb_mat, float]:
     """Take one step of the iteration of Ogita and Aishima, which doubles the correct digits of approximate
-    eigenvectors."""
+    eigenvectors; return them and the largest number that mixes two."""
     n = Q.nrows()
     S, R = _midpoints(Q.transpose() * H * Q), _midpoints(Q.transpose() * G * Q)
     d = [S[i, i] / R[i, i] for i in range(n)]
-    separation = _SEPARATION * max(abs(float(x)) for x in d)
-
-    def correction(i: int, j: int) -> arb:
-        if i != j and abs(float(d[i] - d[j])) > separation:
-            return (S[i, j] - d[j] * R[i, j]) / (d[j] - d[i])
-        return (int(i == j) - R[i, j]) / 2
-
-    return _midpoints(Q + Q * arb_mat([[correction(i, j) for j in range(n)] for i in range(n)]))
+    # Closer ones are equal as far as rounding of S lets them be told apart.
+    rounding = max(abs(x) for x in d) * arb(2) ** (-ctx.prec // 2)
+    E = arb_mat(n, n)
+    for i in range(n):
+        for j in range(n):
+            E[i, j] = (int(i == j) - R[i, j]) / 2
+            if i != j and abs(d[i] - d[j]) > rounding:
+                mixed = (S[i, j] - d[j] * R[i, j]) / (d[j] - d[i])
+                if abs(mixed) < _SMALL_ROTATION:
+                    E[i, j] = mixed
+    return _midpoints(Q + Q * E), max(abs(float(x.mid())) for x in E.entries())

@@ -3,10 +3,12 @@
 import json
 import math
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..runtime.errors import StoreError
 from ..runtime.files import write_whole
 from ..runtime.tables import text_table
 from .balls import arb, ctx
@@ -24,12 +26,19 @@ class Enclosure(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return self.ball
+        return self._signed(self.ball)
 
     def short(self) -> str:
         """Return the ball with up to 18 digits."""
         with ctx.workprec(128):
-            return arb(self.ball).str(18)
+            return self._signed(arb(self.ball).str(18))
+
+    def _signed(self, ball: str) -> str:
+        """Return a ball, or the two ends where its digits hide the sign that is proved."""
+        if not arb(ball).contains(0) or self.low <= 0 <= self.high:
+            return ball
+        down, up = (Context(3, rounding) for rounding in (ROUND_FLOOR, ROUND_CEILING))
+        return f"[{down.create_decimal(self.low):g}, {up.create_decimal(self.high):g}]"
 
 
 class Eigenvalue(NamedTuple):
@@ -44,16 +53,19 @@ def enclosure(x: arb) -> Enclosure:
     """Return a ball in decimals, as many as its precision has, and between two floating-point numbers."""
     low, high = float(x.lower()), float(x.upper())
     digits = int(0.31 * ctx.prec)
-    return Enclosure(x.str(digits), math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
+    ball = x.str(digits)
+    if not x.contains(0) and arb(ball).contains(0):
+        ball = x.str(digits, more=True)  # digits that aren't certain, and the sign, which is
+    return Enclosure(ball, math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """What is proved of a fixed point (the docstring of `prove` states the theorem).
 
-    - `verdict`: `local minimum`, `saddle`, `undecided`, or `refuted`: no fixed point is near the one given.
-      `global minimum` where the loss is 0 and the Hessian singular. `reason`: why it is one of the last
-      three, or what of a saddle's index is open.
+    - `verdict`: `global minimum` where the loss is proved to be 0, `local minimum`, `saddle`, `undecided`, or
+      `refuted`: no fixed point is near the one given. `reason`: why it is one of the last two, or what of an
+      index or of a global minimum is open.
     - `index`: how many negative eigenvalues the Hessian has at least and at most; None if no isolated
       fixed point is proved.
     - `loss`, `parameters` (by the ansatz's names), `eigenvalues`: enclosures. Of d = M; `beyond`: what each
@@ -90,12 +102,42 @@ class Certificate:
 
     def as_json(self) -> dict:
         """Return what `save` writes."""
-        fields = {name: _plain(value) for name, value in vars(self).items()}
+        fields: dict[str, Any] = {name: _plain(value) for name, value in vars(self).items()}
+        if self.statement is not None:
+            fields["statement"] |= {"names": list(self.statement.names)}
         return {"odelandscape": "certificate", **fields}
 
     def save(self, file: str | PathLike) -> None:
-        """Write the certificate as JSON, which `check_certificate` reads and proves again."""
-        write_whole(Path(file), json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
+        """Write the certificate as JSON, which `check_certificate` reads and proves again.
+
+        Raises StoreError if the file cannot be written.
+        """
+        text = json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n"
+        try:
+            write_whole(Path(file), text)
+        except OSError as error:
+            why = error.strerror or error
+            raise StoreError(f"cannot write the certificate {str(file)!r}: {why}") from None
+
+    def __repr__(self) -> str:
+        parts = [self.verdict]
+        if self.index is not None:
+            parts.append(f"index {self.index_text}")
+        if self.loss is not None:
+            parts.append(f"loss {self.loss.short()}")
+        if self.eigenvalues:
+            parts.append(f"smallest eigenvalue {self.eigenvalues[0].value.short()}")
+        if self.statement is not None:
+            parts.append(f"{self.statement.bits} bits")
+        return f"Certificate({', '.join(parts)})"
+
+    @property
+    def index_text(self) -> str:
+        """The index, or its ends where it is open; "–" if there is none."""
+        if self.index is None:
+            return "–"
+        low, high = self.index
+        return f"{low:g}" if low == high else f"{low:g} – {high:g}"
 
     def __str__(self) -> str:
         parts = [self.verdict + (f": {self.reason}" if self.reason else "")]

@@ -7,7 +7,8 @@ Ostrowski; `balls.enclosed_eigenvalues`). They are then checked against identiti
 satisfy: the number of eigenvalues, the trace, and what homogeneity makes of the Hessian along the students.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from .ball_hessian import gram, hessian
@@ -34,9 +35,10 @@ from .certificate import (
 )
 from .groups import SplitDirections
 from .statement import Statement, box_radii, from_dyadic
+from .zero_loss import box_holds_zero
 
-_TEACHER_REPRODUCED = (
-    "the loss is exactly 0 at the box's centre; that no other fixed point is near isn't proved"
+_ZERO_IN_BOX = (
+    "the loss is exactly 0 at a point of the box; that no other fixed point is near isn't proved"
 )
 
 
@@ -48,14 +50,14 @@ class _Matrices(NamedTuple):
     """Of a representation: its name, its dimension, the Hessian and scalar products of some directions."""
 
     name: str
-    dimension: arb
+    dimension: Fraction
     H: arb_mat
     G: arb_mat
 
 
 class _EnclosedEigenvalue(NamedTuple):
     value: arb
-    multiplicity: arb
+    multiplicity: Fraction
     representation: str
 
 
@@ -71,11 +73,14 @@ class _EnclosedPoint(NamedTuple):
     matrices: list[_Matrices]
 
 
-def _matrices(point: BallPoint, every: Sequence[SplitDirections]) -> list[_Matrices]:
+def _matrices(
+    point: BallPoint, sizes: Sequence[float], every: Sequence[SplitDirections]
+) -> list[_Matrices]:
+    exact = [Fraction(size) for size in sizes]  # of real sizes, real multiplicities
     found = []
     for directions in every:
-        dimension = arb(directions.component.dimension(point.sizes))
-        if not dimension <= 0:
+        dimension = Fraction(directions.component.dimension(exact))
+        if dimension > 0:
             H, G = hessian(point, directions), gram(point, directions)
             found.append(_Matrices(directions.name, dimension, H, G))
     return found
@@ -90,7 +95,7 @@ def _enclosed_point(s: Statement) -> _EnclosedPoint:
     for index, length in enumerate(box_point.lengths):
         if not length > 0:
             raise _UndecidedError(f"students {index} may have length 0, where the loss has a kink")
-    matrices = _matrices(box_point, box_point.directions)
+    matrices = _matrices(box_point, s.sizes, box_point.directions)
     gradient = centre_point.gradient()
     image = krawczyk_image(centre, radii, gradient, matrices[0].H)
     if image is None:
@@ -120,13 +125,21 @@ def _spectrum(matrices: Sequence[_Matrices]) -> list[_EnclosedEigenvalue]:
     return sorted(found, key=lambda row: float(row.value.mid()))
 
 
-def _student_count(s: Statement) -> arb:
-    return ball_sum(arb(s.sizes[b]) for b in s.matched) + s.free
+def _ball(x: Fraction) -> arb:
+    return arb(x.numerator) / x.denominator
 
 
-def _check_count(spectrum: Sequence[_EnclosedEigenvalue], wanted: arb) -> None:
-    count = ball_sum(row.multiplicity for row in spectrum)
-    if not count.overlaps(wanted):
+def _student_count(s: Statement) -> Fraction:
+    return sum((Fraction(s.sizes[b]) for b in s.matched), Fraction(s.free))
+
+
+def _count(rows: Iterable[_EnclosedEigenvalue]) -> Fraction:
+    return sum((row.multiplicity for row in rows), Fraction(0))
+
+
+def _check_count(spectrum: Sequence[_EnclosedEigenvalue], wanted: Fraction) -> None:
+    count = _count(spectrum)
+    if count != wanted:
         raise _UndecidedError(f"{float(count):g} eigenvalues were found of {float(wanted):g}")
 
 
@@ -134,8 +147,8 @@ def _check_identities(
     s: Statement, point: _EnclosedPoint, spectrum: Sequence[_EnclosedEigenvalue]
 ) -> None:
     """Check what the Hessian must satisfy, by other sums than those that it was made of."""
-    _check_count(spectrum, _student_count(s) * ball_sum(point.box.sizes))
-    trace = ball_sum(row.value * row.multiplicity for row in spectrum)
+    _check_count(spectrum, _student_count(s) * sum(map(Fraction, s.sizes)))
+    trace = ball_sum(row.value * _ball(row.multiplicity) for row in spectrum)
     if not trace.overlaps(point.box.trace()):
         raise _UndecidedError("the eigenvalues don't add up to the Hessian's trace")
     # The part of the loss without teachers is homogeneous of degree 2 in W, the rest of degree 1 and 0. By
@@ -150,38 +163,39 @@ def _rows(spectrum: Sequence[_EnclosedEigenvalue]) -> tuple[Eigenvalue, ...]:
     return tuple(Eigenvalue(enclosure(x), float(many), name) for x, many, name in spectrum)
 
 
-def _without_index(s: Statement, reason: str) -> Certificate:
-    """Return what is proved where no isolated fixed point is: at most that the loss is 0."""
-    # With sizes that aren't whole, L isn't a mean square, and may be negative.
-    whole = all(size.is_integer() for size in s.sizes)
-    if whole and s.point_at(s.centre_balls()).reproduces_teacher:
-        zero = enclosure(arb(0))
-        return Certificate(GLOBAL, _TEACHER_REPRODUCED, None, zero, {}, (), (), s)
-    return Certificate.unproved(UNDECIDED, reason, s)
+def verdict_of(low: float, high: float) -> str:
+    """Return what a fixed point is that has from `low` to `high` negative eigenvalues."""
+    return SADDLE if low > 0 else MINIMUM if high == 0 else UNDECIDED
 
 
 def certify(s: Statement) -> Certificate:
     """Return all that is proved of a statement."""
     with ctx.workprec(s.bits):
+        zero = box_holds_zero(s)
         try:
             point = _enclosed_point(s)
             spectrum = _spectrum(point.matrices)
             _check_identities(s, point, spectrum)
-            beyond = _spectrum(_matrices(*point.box.beyond()))
+            outside, directions = point.box.beyond()
+            beyond = _spectrum(_matrices(outside, [*s.sizes, 1.0], directions))
             _check_count(beyond, _student_count(s))
         except _UndecidedError as why:
-            return _without_index(s, str(why))
-        low = float(ball_sum(row.multiplicity for row in spectrum if row.value < 0))
-        high = float(ball_sum(row.multiplicity for row in spectrum if not row.value > 0))
-        verdict = SADDLE if low > 0 else MINIMUM if high == 0 else UNDECIDED
+            if zero:
+                loss = enclosure(arb(0))
+                return Certificate(GLOBAL, _ZERO_IN_BOX, None, loss, {}, (), (), s)
+            return Certificate.unproved(UNDECIDED, str(why), s)
+        low = float(_count(row for row in spectrum if row.value < 0))
+        high = float(_count(row for row in spectrum if not row.value > 0))
         unsigned = {row.representation for row in spectrum if not (row.value > 0 or row.value < 0)}
         reason = f"an eigenvalue may be 0 on: {', '.join(sorted(unsigned))}" if unsigned else ""
+        # The box's only fixed point is where the loss is 0, its least value, if that is in the box.
+        loss = arb(0) if zero else s.point_at(point.coefficients).loss()
         parameters = map(enclosure, s.ansatz_parameters(point.coefficients))
         return Certificate(
-            verdict,
+            GLOBAL if zero else verdict_of(low, high),
             reason,
             (low, high),
-            enclosure(s.point_at(point.coefficients).loss()),
+            enclosure(loss),
             dict(zip(s.names, parameters, strict=True)),
             _rows(spectrum),
             _rows(beyond),

@@ -91,12 +91,12 @@ def prove_between(start: FixedPoint, end: FixedPoint, bits: int = 128) -> bool:
 
     Raises UserError if the points are of different ansätze, and what `prove` raises.
     """
-    s, other = statement_of(start, bits), statement_of(end, bits)
+    s, other = statement_of(start, bits, "start"), statement_of(end, bits, "end")
     if s._replace(sizes=()) != other._replace(sizes=()) or len(s.sizes) != len(other.sizes):
         raise UserError(
             "start and end must be of the same blocks of one problem, but for the sizes"
         )
-    with ctx.workprec(bits):
+    with ctx.workprec(s.bits):
         first, last = (
             _branch_point(s, [arb(x) for x in of.sizes], given_coefficients(point, s))
             for of, point in ((s, start), (other, end))

@@ -1,8 +1,10 @@
 """What a proof is about: an ansatz, a box of its parameters, and the precision, all in exact numbers."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ..ansatz.block_ansatz import parameter_names
 from .ball_hessian import gram
 from .ball_loss import BallPoint
 from .balls import arb
@@ -19,10 +21,14 @@ def to_dyadic(x: arb) -> str:
     return "{}p{}".format(*x.man_exp())
 
 
+DYADIC = re.compile(r"(-?[0-9]{1,4200})p(-?[0-9]{1,5})", re.ASCII)
+"""What `to_dyadic` writes. Python itself reads no longer whole numbers."""
+
+
 def from_dyadic(text: str) -> arb:
-    """Return the number that `to_dyadic` has written. Raises UserError for other text."""
+    """Return the number that `to_dyadic` has written, exactly."""
     mantissa, exponent = text.split("p")
-    return arb(int(mantissa)) * arb(2) ** int(exponent)
+    return arb((int(mantissa), int(exponent)))
 
 
 class Statement(NamedTuple):
@@ -31,7 +37,6 @@ class Statement(NamedTuple):
     - `sizes`: of the teacher blocks. `matched`, `free`: the block that each group of students is matched
       to, and the number of free students. `readout`, `teacher_readout`: of each group and each block.
       `slope`: of leaky ReLU, 0 for ReLU.
-    - `names`: of the ansatz's parameters.
     - `centre`, `radius`: of the box, as `to_dyadic` writes them. In each direction of the ansatz, in the
       order of `groups.split_directions`, the box has the radius over that direction's length in weight
       space.
@@ -44,17 +49,22 @@ class Statement(NamedTuple):
     readout: tuple[float, ...]
     teacher_readout: tuple[float, ...]
     slope: float
-    names: tuple[str, ...]
     centre: tuple[str, ...]
     radius: str
     bits: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the ansatz's parameters, which follow from its blocks."""
+        return parameter_names(self.matched, self.free, len(self.sizes))
 
     def centre_balls(self) -> list[arb]:
         """Return the box's centre as balls of radius 0."""
         return [from_dyadic(x) for x in self.centre]
 
-    def students_at(self, y: Sequence[arb]) -> Rows:
-        """Return the students whose coefficients along the directions of the ansatz are y."""
+    def students_at(self, y: Sequence) -> Rows:
+        """Return the students whose coefficients along the directions of the ansatz are y, balls or exact
+        numbers."""
         B, matched = len(self.sizes), len(self.matched)
         const = [[arb(0)] * B for _ in range(matched + self.free)]
         same: list = [0] * (matched + self.free)
