@@ -20,6 +20,7 @@ from ..model.state import Weights
 from ..model.title import in_words, title_of
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
+from ..relaxation.units import level_width
 from ..runtime.arguments import check_positive_number, check_whole_number
 from ..runtime.errors import UserError
 from ..runtime.registry import load, load_class
@@ -175,12 +176,13 @@ class Sweep:
         counts = np.zeros(len(outcomes.OUTCOMES), int)
         parts = []
         names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")
+        width = level_width(self.problem)
         for seeds, outcome, *rest in self.parts(*names):
             counts += count_outcomes(outcome)
-            parts.append(group_by_level(seeds, outcome, *rest))
+            parts.append(group_by_level(seeds, outcome, *rest, width=width))
         # Seeds that no worker could relax are kept nowhere.
         counts[outcomes.OUTCOMES.index(outcomes.FAILED)] += len(self) - counts.sum()
-        families = merge_families(parts)
+        families = merge_families(parts, width)
         title = self._title()
         if self.seconds is not None:
             title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
