@@ -2,15 +2,14 @@ r"""Units of length, readout and time in which a problem has the scale that all 
 
 Starts are relaxed, and their end states certified, with tolerances for teachers and students of length 1 with
 readouts of 1. Another problem is written in units of its own. With $w = \ell w'$, $v = r v'$,
-$w^* = \tau w^{*\prime}$, $v^* = \varrho v^{*\prime}$ and outputs in units of a the loss is $L = a^2 L'$, and
-time in units of $\ell^2/a^2$ leaves $\dot w' = -\partial L'/\partial w'$. For a positively homogeneous σ, a is
-ℓ r = τ ϱ; for another, σ itself is rescaled where students have to be short to have a small output. The flow
-is not assumed to be equivariant: `RescaledFlow` is the given flow, in other coordinates.
+$w^* = \tau w^{*\prime}$, $v^* = \varrho v^{*\prime}$ and outputs in units of a the loss is $L = a^2 L'$,
+and time in units of $\ell^2/a^2$ leaves $\dot w' = -\partial L'/\partial w'$. For a positively homogeneous σ,
+a is ℓ r = τ ϱ; for another, σ itself is rescaled where students have to be short to have a small output. The
+flow is not assumed to be equivariant: `RescaledFlow` is the given flow, in other coordinates.
 """
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,17 +25,20 @@ from .outcomes import LEVEL_WIDTH, EndStates
 _IDENTITY_TOLERANCE = 1e-14  # within which a rescaled teacher is the orthonormal one
 
 
+_Number = float | Float[Array, ""]
+
+
 class Units(NamedTuple):
     """Sizes of one unit. All are 1 for a teacher of unit vectors and unit readouts."""
 
-    length: float  # ℓ of students
-    readout: float  # r of students
-    teacher_length: float  # τ
-    teacher_readout: float  # ϱ
-    output: float  # a
+    length: _Number  # ℓ of students
+    readout: _Number  # r of students
+    teacher_length: _Number  # τ
+    teacher_readout: _Number  # ϱ
+    output: _Number  # a
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> _Number:
         """a²/ℓ², one over the unit of time, and the unit of the Hessian."""
         return (self.output / self.length) ** 2
 
@@ -77,8 +79,8 @@ def natural_units(problem: Problem, flow: AbstractFlow, readout: float) -> Units
 
 
 def readout_units(v: Float[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
-    """Return the unit of readout of each start: the size that all of its readouts have, or the power of 4 next
-    to their root mean square. It depends on no other start."""
+    """Return the unit of readout of each start, which depends on no other start: the size that all of its
+    readouts have, or the power of 4 next to their root mean square."""
     size = np.abs(v)
     with np.errstate(all="ignore"):
         mean = np.sqrt(np.mean(v**2, axis=1))
@@ -98,7 +100,9 @@ def _output(problem: Problem) -> float:
     q = jnp.append(jnp.diagonal(problem.T), 1.0)
     *sizes, unit = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
     with np.errstate(all="ignore"):
-        output = float(np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2)))
+        output = float(
+            np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2))
+        )
     return output if np.isfinite(output) and output > 0 else 1.0
 
 
@@ -152,8 +156,8 @@ class RescaledActivation(AbstractActivation):
     """σ'(x) = σ(ℓ x)/h: the activation of students in units of length ℓ, with outputs in units of h."""
 
     activation: AbstractActivation
-    length: float | Float[Array, ""]
-    height: float | Float[Array, ""]
+    length: _Number
+    height: _Number
 
     def __call__(self, x):
         return self.activation(self.length * x) / self.height
@@ -188,8 +192,8 @@ class RescaledActivation(AbstractActivation):
 class RescaledFlow(AbstractFlow):
     """A flow in other units: of the weights w' = w/ℓ and v' = v/r, and in time t' = t a²/ℓ².
 
-    - `flow`, `problem`: what it is the same as, in units of 1; `units`: as arrays, so that other units run the
-      same program.
+    - `flow`, `problem`: what it is the same as, in units of 1.
+    - `units`: as arrays, so that other units run the same program.
     """
 
     flow: AbstractFlow
@@ -233,7 +237,9 @@ class RescaledFlow(AbstractFlow):
         rate = self.units.rate
         X, Y, dv, noise = self.flow.mixing(self._original_overlaps(state), self.problem)
         noise = None if noise is None else noise / (rate * length**2)
-        return Mixing(X / rate, Y * (teacher_length / (length * rate)), dv / (readout * rate), noise)
+        return Mixing(
+            X / rate, Y * (teacher_length / (length * rate)), dv / (readout * rate), noise
+        )
 
     def __call__(self, t, state: State, problem: Problem):
         if not isinstance(state, Weights):

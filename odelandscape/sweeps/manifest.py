@@ -16,6 +16,8 @@ from ..runtime.files import write_whole
 
 FORMAT = 1
 MANIFEST = "sweep.json"
+FIRST_TIME_LIMIT = 20_000.0
+"""The time limit of chunks that record none."""
 _LIBRARIES = ("odelandscape", "jax", "jaxlib", "numpy")
 
 
@@ -119,12 +121,12 @@ def read_json(text: str | bytes) -> object:
         raise ValueError("it is nested too deeply") from None
 
 
-def write_manifest(folder: Path, configuration: dict) -> None:
-    """Write the manifest of this configuration into a folder that has none.
+def write_manifest(folder: Path, configuration: dict, replace: bool = False) -> None:
+    """Write the manifest of this configuration into a folder that has none, or in the place of the one there.
 
     Raises OSError if it cannot be written.
     """
-    if os.path.lexists(folder / MANIFEST):  # whatever it is: reading it says so
+    if not replace and os.path.lexists(folder / MANIFEST):  # whatever it is: reading it says so
         return
     content = {
         "about": "Where random starts end. odelandscape.open_sweep opens the folder as one labelled "
@@ -136,12 +138,16 @@ def write_manifest(folder: Path, configuration: dict) -> None:
         "variables": {name: variable._asdict() for name, variable in VARIABLES.items()},
     }
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_whole(folder / MANIFEST, text + "\n", first=True)
+    write_whole(folder / MANIFEST, text + "\n", first=not replace)
 
 
 def configuration_hash(configuration: dict) -> str:
-    """Return the hash by which a sweep's files are recognised as parts of it."""
-    text = json.dumps(configuration, sort_keys=True)
+    """Return the hash by which a sweep's files are recognised as parts of it.
+
+    The time limit (`end`) may be raised and is no part of what a sweep is: all hash like the first one.
+    """
+    end = {"end": FIRST_TIME_LIMIT} if "end" in configuration else {}
+    text = json.dumps({**configuration, **end}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

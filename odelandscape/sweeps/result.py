@@ -29,7 +29,7 @@ from .levels import Family, group_by_level, merge_families
 from .manifest import damaged_manifest
 from .starts import kept_coordinates
 from .store import Store
-from .summary import Summary, count_outcomes, summarise
+from .summary import Summary, count_outcomes, describe_unfinished, summarise
 
 T = TypeVar("T")
 _MOST_NAMED = 32  # families whose branch is looked for, which takes a tenth of a second each
@@ -66,9 +66,8 @@ class Sweep:
     """The end states of N seeds, as NumPy arrays in the order of the seeds.
 
     `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
-    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good or, of starts that have not converged
-    by `time_limit`, until they were stopped. `seeds` (N,) are their numbers in
-    the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which `seconds_compiling` went to
+    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good or, of starts that have not
+    converged by `time_limit`, until they were stopped. `seeds` (N,) are their numbers in the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which `seconds_compiling` went to
     tracing and compiling programs in this process (workers compile theirs unseen); of a sweep that was read
     both are None.
 
@@ -126,8 +125,8 @@ class Sweep:
 
     @cached_property
     def decay(self) -> Decay:
-        """Return how the loss still falls, `rate` and `exponent` (N,), of starts that have not converged; 0 of
-        others and where noise drives the flow."""
+        """Return how the loss still falls, `rate` and `exponent` (N,), where a start has not converged: 0 for
+        others, and where noise drives the flow."""
         rate, exponent = np.zeros((2, len(self)))
         unfinished = np.flatnonzero(self.outcome == outcomes.NOT_CONVERGED)
         if len(unfinished) and not self.flow.stochastic:
@@ -186,7 +185,14 @@ class Sweep:
         title = self._title()
         if self.seconds is not None:
             title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
-        return summarise(title, counts, families, self._branches(families))
+        return summarise(title, counts, families, self._branches(families), self._unfinished())
+
+    def _unfinished(self) -> str:
+        there = self.outcome == outcomes.NOT_CONVERGED
+        decay = self.decay
+        return describe_unfinished(
+            self.loss[there], self.gradient_norm[there], decay.rate[there], decay.exponent[there]
+        )
 
     def _branches(self, families: list[Family]) -> list[str]:
         """Return the name of the branch of each of the commonest families, from one end state each."""
@@ -202,7 +208,8 @@ class Sweep:
         return [found.get(family.representative, "") for family in families]
 
     def _title(self) -> str:
-        problem = title_of(self.problem, in_words(self.flow), f"d = {self.dimension}")
+        limit = f"t ≤ {self.time_limit:,g}"
+        problem = title_of(self.problem, in_words(self.flow), f"d = {self.dimension}", limit)
         return f"{problem}: {len(self):,} seeds (sweep seed {self.seed})"
 
     def __repr__(self) -> str:

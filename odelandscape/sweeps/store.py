@@ -22,10 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..relaxation.outcomes import EndStates
+from ..relaxation.outcomes import NOT_CONVERGED, EndStates
 from ..runtime.errors import StoreError, UserError
 from ..runtime.files import check_writable, write_whole
 from .manifest import (
+    FIRST_TIME_LIMIT,
     MANIFEST,
     VARIABLES,
     NotAFileError,
@@ -67,14 +68,15 @@ def list_chunks(folder: Path) -> list[Chunk]:
     )
 
 
-def write_chunk(chunk: Chunk, sweep: str, ends: EndStates) -> None:
-    """Write end states of the sweep with this hash. Raises OSError; then no file of that name has come to
-    be."""
+def write_chunk(chunk: Chunk, sweep: str, ends: EndStates, time_limit: float) -> None:
+    """Write end states of the sweep with this hash, followed until this time. Raises OSError; then no file of
+    that name has come to be, or it is as it was."""
     columns = ends._asdict()
     about = {
         "sweep": sweep,
+        "time_limit": time_limit,
         "versions": library_versions(),
-        "sha256": _checksum(sweep, chunk.first, columns),
+        "sha256": _checksum(sweep, chunk.first, time_limit, columns),
     }
     seeds = np.arange(chunk.first, chunk.stop)
     write_whole(chunk.path, {"seed": seeds, **columns, "about": np.array(json.dumps(about))})
@@ -102,8 +104,15 @@ def read_columns(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
         ) from None
 
 
-def find_damage(chunk: Chunk, sweep: str) -> str | None:
-    """Return in words why the numbers of a chunk cannot be used; None if they can.
+class Inspection(NamedTuple):
+    """In words why the numbers of a chunk cannot be used, None if they can; and their time limit."""
+
+    damage: str | None
+    time_limit: float = FIRST_TIME_LIMIT
+
+
+def inspect_chunk(chunk: Chunk, sweep: str) -> Inspection:
+    """Return whether the numbers of a chunk can be used.
 
     Raises UserError if it belongs to another sweep than the one with this hash, StoreError if the file
     cannot be opened.
@@ -111,7 +120,7 @@ def find_damage(chunk: Chunk, sweep: str) -> str | None:
     try:
         content = read_file(chunk.path)
     except (NotAFileError, FileNotFoundError) as error:
-        return str(error)
+        return Inspection(str(error))
     except OSError as error:
         raise StoreError(
             f"cannot read {str(chunk.path)!r}: {error.strerror}; make it readable, or move it away: its "
@@ -121,23 +130,25 @@ def find_damage(chunk: Chunk, sweep: str) -> str | None:
         *values, about = _columns_of(content, (*VARIABLES, "about"))
         about = read_json(str(about))
         whose, checksum = about["sweep"], about["sha256"]  # pyright: ignore[reportIndexIssue]
+        limit = float(about.get("time_limit", FIRST_TIME_LIMIT))  # pyright: ignore
     except Exception as error:
-        return f"it cannot be read: {error or type(error).__name__}"
+        return Inspection(f"it cannot be read: {error or type(error).__name__}")
     if whose != sweep:
         raise UserError(
             f"{str(chunk.path)!r} belongs to another sweep than {MANIFEST} beside it: move it away"
         )
     columns = dict(zip(VARIABLES, values, strict=True))
-    if checksum != _checksum(sweep, chunk.first, columns):
-        return "its checksum differs"
+    if checksum != _checksum(sweep, chunk.first, limit, columns):
+        return Inspection("its checksum differs")
     shapes = [(column.ndim, *column.shape[:1]) for column in values]
     if shapes != [(len(v.dimensions), chunk.stop - chunk.first) for v in VARIABLES.values()]:
-        return "it holds other seeds than its name says"
-    return None
+        return Inspection("it holds other seeds than its name says")
+    return Inspection(None, limit)
 
 
-def _checksum(sweep: str, first: int, columns: dict[str, np.ndarray]) -> str:
-    total = hashlib.sha256(f"{sweep} {first}".encode())
+def _checksum(sweep: str, first: int, time_limit: float, columns: dict[str, np.ndarray]) -> str:
+    limit = "" if time_limit == FIRST_TIME_LIMIT else f" {time_limit}"
+    total = hashlib.sha256(f"{sweep} {first}{limit}".encode())
     for name in VARIABLES:
         column = np.ascontiguousarray(columns[name])
         total.update(f"{name} {column.dtype.str} {column.shape}".encode())
@@ -177,7 +188,7 @@ class Store:
         self.folder = Path(folder)
         self.configuration, self.versions, self.hash = read_manifest(self.folder)
         self._on_damage = on_damage
-        self._sound: dict[Path, bool] = {}
+        self._inspected: dict[Path, Inspection] = {}
         self._chunks = list_chunks(self.folder)
 
     def have(self, wanted: np.ndarray) -> np.ndarray:
@@ -217,29 +228,44 @@ class Store:
 
     def listed(self) -> int:
         """Return the number of seeds in all files but those that are known to be damaged."""
-        held = (chunk for chunk in self._chunks if self._sound.get(chunk.path, True))
+        held = (chunk for chunk in self._chunks if not self._known_damage(chunk))
         return sum(chunk.stop - chunk.first for chunk in held)
 
-    def add(self, chunk: Chunk) -> None:
+    def unfinished(
+        self, wanted: np.ndarray, limit: float
+    ) -> Iterator[tuple[Chunk, EndStates, float]]:
+        """Yield chunks of which some starts had not converged by a time limit below `limit`, with their end
+        states and their limit. A chunk is wanted if its first seed is."""
+        for chunk in self._chunks:
+            wants = chunk.first < len(wanted) and wanted[chunk.first]
+            if wants and self._is_sound(chunk) and self._inspected[chunk.path].time_limit < limit:
+                ends = EndStates(*read_columns(chunk.path, EndStates._fields))
+                if (ends.outcome == NOT_CONVERGED).any():
+                    yield chunk, ends, self._inspected[chunk.path].time_limit
+
+    def add(self, chunk: Chunk, time_limit: float) -> None:
         """Enter a chunk that has just been written, and needs no check."""
-        self._sound[chunk.path] = True
+        self._inspected[chunk.path] = Inspection(None, time_limit)
         self._chunks = sorted({*self._chunks, chunk})
 
     def list_again(self) -> None:
         """Enter the chunks that other processes have added."""
         self._chunks = list_chunks(self.folder)
 
+    def _known_damage(self, chunk: Chunk) -> str | None:
+        return self._inspected.get(chunk.path, Inspection(None)).damage
+
     def _is_sound(self, chunk: Chunk) -> bool:
-        if chunk.path not in self._sound:
-            damage = find_damage(chunk, self.hash)
-            self._sound[chunk.path] = damage is None
+        if chunk.path not in self._inspected:
+            self._inspected[chunk.path] = inspect_chunk(chunk, self.hash)
+            damage = self._known_damage(chunk)
             if damage is not None:
                 warnings.warn(
                     f"{str(chunk.path)!r} is damaged ({damage}): its {chunk.stop - chunk.first} seeds "
                     f"{self._on_damage(chunk)}",
                     stacklevel=5,
                 )
-        return self._sound[chunk.path]
+        return self._known_damage(chunk) is None
 
 
 # --- writing ----------------------------------------------------------------------------------------
@@ -254,7 +280,8 @@ class StoreWriter:
     """
 
     def __init__(self, folder: str | os.PathLike, configuration: dict):
-        self.folder = Path(folder)
+        self.folder, self.configuration = Path(folder), configuration
+        self.time_limit: float = configuration["end"]
         try:
             # A folder that cannot be written to is refused before anything is computed.
             check_writable(self.folder)
@@ -268,7 +295,14 @@ class StoreWriter:
                 "the name of a new one, where files can be written"
             ) from None
         self.store = Store(folder, _set_aside)
-        differing = difference(self.store.configuration, configuration)
+        there = self.store.configuration
+        self._raised = self.time_limit > there.get("end", FIRST_TIME_LIMIT)
+        if not self._raised and self.time_limit < there.get("end", FIRST_TIME_LIMIT):
+            raise UserError(
+                f"time_limit must be at least that of the sweep in {str(folder)!r}, {there['end']:g}, or be "
+                f"kept in another folder; got {self.time_limit:g}"
+            )
+        differing = difference({**there, "end": self.time_limit}, configuration)
         if differing:
             raise UserError(
                 f"the folder {str(folder)!r} holds another sweep ({differing}): name another folder, or "
@@ -305,6 +339,9 @@ class StoreWriter:
                 for unfinished in self.folder.glob(".seeds-*"):
                     with suppress(OSError):
                         unfinished.unlink()
+            if self._raised:
+                with self._reporting():
+                    write_manifest(self.folder, self.configuration, replace=True)
             self.store.list_again()  # whoever held it before may have added some
             yield
 
@@ -314,15 +351,20 @@ class StoreWriter:
         Raises StoreError if that is not possible: then no file of that name has come to be.
         """
         chunk = chunk_of(self.folder, first, first + len(ends.loss))
-        try:
-            write_chunk(chunk, self.store.hash, ends)
-        except OSError as error:
-            raise StoreError(self._unwritable(error)) from None
-        self.store.add(chunk)
+        with self._reporting():
+            write_chunk(chunk, self.store.hash, ends, self.time_limit)
+        self.store.add(chunk, self.time_limit)
 
     def have(self, wanted: np.ndarray) -> np.ndarray:
         """Return which of the `wanted` seeds, (N,) whether each is, are in files that pass their checksum."""
         return self.store.have(wanted)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(self._unwritable(error)) from None
 
     def _unwritable(self, error: OSError) -> str:
         advice = {

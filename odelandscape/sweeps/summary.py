@@ -73,9 +73,11 @@ class Summary(NamedTuple):
     title: str
     outcomes: dict[str, dict]
     families: list[FamilyRow]
+    unfinished: str = ""  # what is known of starts that have not converged
 
     def __str__(self) -> str:
-        return f"{self.title}\n\n{text_table(_HEAD, self._rows(), _LEFT)}"
+        remark = f"\n\n{self.unfinished}" if self.unfinished else ""
+        return f"{self.title}\n\n{text_table(_HEAD, self._rows(), _LEFT)}{remark}"
 
     def __repr__(self) -> str:
         lines = str(self).splitlines()
@@ -116,11 +118,37 @@ def count_outcomes(outcome: np.ndarray) -> np.ndarray:
     return np.array([np.sum(outcome == name) for name in outcomes.OUTCOMES])
 
 
+def describe_unfinished(
+    loss: np.ndarray, gradient_norm: np.ndarray, rate: np.ndarray, exponent: np.ndarray
+) -> str:
+    """Return in words where starts are that have not converged, and how their losses fall (each (n,))."""
+    if not len(loss):
+        return ""
+    words = (
+        f"not converged ({len(loss)}): loss {_range(loss)}, gradient norm {_range(gradient_norm)}, "
+        f"relative rate of decay {_range(rate)}"
+    )
+    algebraic = exponent[exponent > 0]
+    if len(algebraic):
+        p = sorted({f"{algebraic.min():.2f}", f"{algebraic.max():.2f}"})
+        words += f"; {len(algebraic)} with L ~ t^(−p), p = {' – '.join(p)}"
+    return words + ". A larger time limit on the same store continues them"
+
+
+def _range(x: np.ndarray) -> str:
+    ends = dict.fromkeys((f"{x.min():.2g}", f"{x.max():.2g}"))
+    return " – ".join(ends)
+
+
 def summarise(
-    title: str, counts: np.ndarray, found: list[Family], branches: Sequence[str]
+    title: str,
+    counts: np.ndarray,
+    found: list[Family],
+    branches: Sequence[str],
+    unfinished: str = "",
 ) -> Summary:
     """Return the table of these counts (one for each of `outcomes.OUTCOMES`) and families, with the name of
-    the branch that each is on."""
+    the branch that each is on, and what `unfinished` starts are like."""
     total = int(counts.sum())
 
     def share(count: int) -> dict:
@@ -143,4 +171,4 @@ def summarise(
     shares = {
         name: share(int(count)) for name, count in zip(outcomes.OUTCOMES, counts, strict=True)
     }
-    return Summary(title, shares, rows)
+    return Summary(title, shares, rows, unfinished)

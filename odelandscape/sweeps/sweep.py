@@ -24,7 +24,7 @@ from .executors import in_flight
 from .result import InMemory, Sweep
 from .starts import kept_coordinates
 from .store import StoreWriter
-from .tasks import CHUNK, Task, chunk_size, run_local, run_on_executor, seed_ranges
+from .tasks import CHUNK, Task, chunk_size, run_local, run_on_executor, run_unfinished, seed_ranges
 
 _WORKERS = 16  # assumed of an executor of unknown size
 
@@ -70,6 +70,13 @@ def _bar(total: int, missing: int, progress: bool) -> tqdm:
     )
 
 
+def _continue_unfinished(
+    task: Task, wanted: np.ndarray, target: StoreWriter, progress: bool
+) -> None:
+    with tqdm(unit="seed", desc="continuing", disable=not progress, delay=1) as bar:
+        run_unfinished(task, wanted, target, bar)
+
+
 def sweep(
     problem: Problem,
     flow: AbstractFlow,
@@ -96,9 +103,9 @@ def sweep(
     - `store`: a folder. Finished seeds are kept there, and the same sweep resumes there. `open_sweep`
       opens it.
     - `progress`: a bar with rate and remaining time on standard error.
-    - `time_limit`: flow time after which a start that has not converged is reported where it is, with its loss,
-      the norm of its rates and how its loss falls (`Sweep.decay`). A larger one on the same store continues
-      these starts from there.
+    - `time_limit`: flow time after which a start that has not converged is reported where it is, with its
+      loss, the norm of its rates and how its loss falls (`Sweep.decay`). A larger one on the same store
+      continues these starts from there.
 
     Raises UserError, before anything is computed, for bad numbers, for orthonormal students with
     K > d, for a folder that cannot be written, holds another sweep or is in use by another process, and
@@ -122,6 +129,8 @@ def sweep(
             else:
                 chunk = chunk_size(task.stop, in_flight(executor) or _WORKERS)
                 run_on_executor(task, seed_ranges(missing, chunk), target.put, bar, executor)
+        if isinstance(target, StoreWriter):
+            _continue_unfinished(task, np.ones(task.stop, bool), target, progress)
     return Sweep(
         problem=problem,
         flow=flow,
@@ -165,4 +174,5 @@ def sweep_share(
         missing = wanted & ~target.have(wanted)
         with _bar(int(wanted.sum()), int(missing.sum()), progress) as bar:
             run_local(task, seed_ranges(missing, chunk), target.put, bar)
+        _continue_unfinished(task, wanted, target, progress)
     return int(missing.sum())
