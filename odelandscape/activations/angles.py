@@ -6,6 +6,14 @@ minima are. In the *weights* nothing is infinite there: $\partial c$ itself vani
 $\sin\theta$, and where $1/\sin\theta$ survives it multiplies a difference of directions that
 vanishes too. So setting the derivative to 0 at $\sin\theta = 0$ gives the exact limit of the first
 and second derivatives of the loss in the weights, where the chain rule alone gives 0/0.
+
+Derivatives of any order, in any nesting of forward and reverse mode, are finite: every function here whose
+derivative the chain rule cannot give has a rule made of functions of this file, $1/\sin\theta$ included,
+whose own rule is $\partial(1/\sin\theta) = c/\sin^3\theta\,\partial c$, and 0 where that is infinite.
+From the third order on, derivatives of ReLU's loss do not exist where two units have one direction, or
+opposite ones: there the part that is not smooth is odd along every line, and 0 is the mean of its limits from
+both sides. Near such a point, at an angle θ > 6e-8, rounding of c leaves an error of some 1e-16/θ² in the
+third; closer units count as coincident.
 """
 
 import jax
@@ -38,9 +46,24 @@ def sine(c: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.sqrt(jnp.maximum((1 - c) * (1 + c), 0))
 
 
+_LARGEST_COSECANT = 2.0**24
+"""Cosines that are 1 but for a few units in the last place, as a unit's with itself, have larger ones."""
+
+
+@jax.custom_jvp
 def _safe_cosecant(c: Float[Array, "..."]) -> Float[Array, "..."]:
+    r"""Return $1/\sin\theta$, and 0 where that is infinite."""
     s = sine(c)
     return jnp.where(s > 0, 1 / jnp.where(s > 0, s, 1), 0)
+
+
+@_safe_cosecant.defjvp
+def _safe_cosecant_jvp(primals, tangents):
+    # Reverse mode would multiply the infinite slope of the root by the 0 that `where` hands to it.
+    (c,), (dc,) = primals, tangents
+    inverse = _safe_cosecant(c)
+    slope = jnp.where(inverse < _LARGEST_COSECANT, c * inverse * inverse * inverse, 0)
+    return inverse, slope * dc
 
 
 @jax.custom_jvp
@@ -72,7 +95,7 @@ def sine_with_slope(c: Float[Array, "..."]) -> Float[Array, "..."]:
 @sine_with_slope.defjvp
 def _sine_jvp(primals, tangents):
     (c,), (dc,) = primals, tangents
-    return sine(c), -c * _safe_cosecant(c) * dc
+    return sine_with_slope(c), -c * _safe_cosecant(c) * dc
 
 
 @jax.custom_jvp
@@ -103,8 +126,20 @@ def _arccos_remainder_slope(h: Float[Array, "..."]) -> Float[Array, "..."]:
 @_arccos_remainder_slope.defjvp
 def _arccos_remainder_slope_jvp(primals, tangents):
     (h,), (dh,) = primals, tangents
+    return _arccos_remainder_slope(h), -_safe_cosecant_of_versine(h) * dh
+
+
+@jax.custom_jvp
+def _safe_cosecant_of_versine(h: Float[Array, "..."]) -> Float[Array, "..."]:
     s = jnp.sqrt(jnp.maximum(h * (2 - h), 0))
-    return _arccos_remainder_slope(h), jnp.where(s > 0, -1 / jnp.where(s > 0, s, 1), 0) * dh
+    return jnp.where(s > 0, 1 / jnp.where(s > 0, s, 1), 0)
+
+
+@_safe_cosecant_of_versine.defjvp
+def _safe_cosecant_of_versine_jvp(primals, tangents):
+    (h,), (dh,) = primals, tangents
+    inverse = _safe_cosecant_of_versine(h)
+    return inverse, -(1 - h) * inverse * inverse * inverse * dh
 
 
 @jax.custom_jvp

@@ -17,6 +17,7 @@ activation has a closed form.
 
 import abc
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -24,9 +25,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..runtime.errors import UserError
 from . import regularity
 from .grouped_units import GroupedUnits
 from .quadrature_rules import fourth_moment
+
+
+def check_continuous(activation: "AbstractActivation") -> None:
+    """Raise UserError, naming the argument, for an activation that jumps."""
+    if not activation.continuous:
+        raise UserError(
+            "activation must be continuous: the loss of a σ that jumps has cones where units coincide, which "
+            f"no Hessian classifies; got {activation!r}"
+        )
 
 
 class AbstractActivation(eqx.Module):
@@ -63,8 +74,18 @@ class AbstractActivation(eqx.Module):
         """Whether σ is twice differentiable at 0: then the loss has a Hessian where units have length 0."""
         return self.smooth or self._shows(regularity.is_twice_differentiable_at_zero)
 
-    def _shows(self, property_of: Callable[[Callable], bool]) -> bool:
-        return regularity.is_concrete(self) and property_of(self)
+    @property
+    def continuous(self) -> bool:
+        """Whether σ has no jump: where it has one the loss has cones at units that coincide, and no gradient.
+
+        Decided from values near 0 unless overridden: a class with a jump elsewhere must override it.
+        """
+        return self.smooth_at_zero or not self._shows(
+            partial(regularity.has_jumps, points=np.zeros(1))
+        )
+
+    def _shows(self, property_of: Callable[[regularity.Values], bool]) -> bool:
+        return regularity.is_concrete(self) and property_of(partial(regularity.evaluate, self))
 
     @property
     def smooth(self) -> bool:

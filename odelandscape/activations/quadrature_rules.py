@@ -7,94 +7,134 @@ such as an activation with a traced slope.
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .angles import arcsine, cosine, norm
-
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(48)
-
-
-# ∫₀^∞ f(r) r e^{-r²/2} dr by Gauss–Legendre on [0, 9], beyond which e^{-r²/2} < 3e-18.
-_RADII = 4.5 * (_NODES + 1)
-_RADIUS_WEIGHTS = 4.5 * _NODE_WEIGHTS * _RADII * np.exp(-(_RADII**2) / 2)
-_ANGLES, _ANGLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
+from .angles import cosine, norm
+from .plane_nodes import REACH, line_nodes, plane_nodes
 
 
-def _expectation(f: Callable, n1, c, n2):
-    """Return E[f(z, u, w)] for u = n1 z, w of norm n2 and correlation c with u.
+class Sigma(NamedTuple):
+    """A scalar function and where it is not smooth; static, and equal to itself alone."""
 
-    In polar coordinates of the plane of u and w, f is smooth in the angle on each of the four sectors
-    between the lines u = 0 and w = 0 even if it has kinks at 0, so Gauss–Legendre converges fast.
-    """
-    right = np.pi / 2
-    theta = right - arcsine(c)
-    total = jnp.zeros_like(theta)
-    for low, width in (
-        (-right, theta),
-        (theta - right, np.pi - theta),
-        (right, theta),
-        (theta + right, np.pi - theta),
-    ):
-        angle = low + width * ((_ANGLES + 1) / 2)
-        z = _RADII[:, None] * jnp.cos(angle)[None, :]
-        y = _RADII[:, None] * jnp.cos(angle - theta)[None, :]
-        total += width / 2 * (_RADIUS_WEIGHTS @ f(z, n1 * z, n2 * y) @ _ANGLE_WEIGHTS)
-    return total / (2 * np.pi)
+    function: Callable
+    breaks: tuple[float, ...]
+    """Points other than 0 where it jumps or has a kink."""
+    smooth: bool
+    """Whether derivatives of all orders that are asked for are functions, without jumps, at 0 too."""
+    jumps: bool
 
 
-def _derivative(sigma: Callable, order: int) -> Callable:
+def _derivative(function: Callable, order: int) -> Callable:
     for _ in range(order):
-        sigma = jax.grad(sigma)
-    return jnp.vectorize(sigma)
+        function = jax.grad(function)
+    return jnp.vectorize(function)
 
 
-def _mixing_by_nodes(sigma: Callable, c11, c12, c22):
-    values, slopes, bends = (_derivative(sigma, order) for order in range(3))
+def _product(sigma: Sigma, i: int, j: int, n1, c, n2):
+    """Return E[σ⁽ⁱ⁾(u) σ⁽ʲ⁾(w)], derivatives without what jumps and kinks add."""
+    weights, _, u, w = plane_nodes(sigma.breaks, n1, c, n2)
+    f, g = _derivative(sigma.function, i), _derivative(sigma.function, j)
+    return jnp.sum(weights * f(u) * g(w))
+
+
+def _of_one_unit(sigma: Sigma, order: int, n):
+    """Return E[σ⁽ᵏ⁾(n z)], with what jumps and kinks away from 0 add: E[σ(n z) He_k(z)]/nᵏ."""
+    z, weights = line_nodes(sigma.breaks, n)
+    derivative = jnp.sum(weights * _derivative(sigma.function, order)(n * z))
+    if not sigma.breaks:
+        return derivative
+    hermite = (1.0 + 0 * z, z, z**2 - 1, z**3 - 3 * z, z**4 - 6 * z**2 + 3)[order]
+    far = n * REACH > min(map(abs, sigma.breaks))
+    by_parts = jnp.sum(weights * jnp.vectorize(sigma.function)(n * z) * hermite)
+    return jnp.where(far, by_parts / jnp.where(far, n, 1) ** order, derivative)
+
+
+_APART = 1e-9
+"""Derivatives are taken at lengths that differ by this, so that no lines of u and w are the same."""
+
+
+def _mixing_by_nodes(sigma: Sigma, c11, c12, c22):
     n1, n2 = norm(c11), norm(c22)
     c = cosine(c12, n1, n2)
-    s = _expectation(lambda z, u, w: slopes(u) * slopes(w), n1, c, n2)
+    angle = n1 * n2 > 0
+    if sigma.jumps:
+        # The lines of a jump carry weight: it is in the derivative of I2, whose nodes move with them. Where
+        # lines of u and w are the same, this is the mean of the derivatives on both sides.
+        def moment(n1, c):
+            both = (_product(sigma, 0, 0, n1, c, n2 * (1 + apart)) for apart in (_APART, -_APART))
+            return sum(both) / 2
+
+        stretch, by_cosine = jax.grad(moment, argnums=(0, 1))(n1, c)
+        s = by_cosine / jnp.where(angle, n1 * n2, 1)
+    else:
+        weights, z, u, w = plane_nodes(sigma.breaks, n1, c, n2)
+        slope = _derivative(sigma.function, 1)
+        s = jnp.sum(weights * slope(u) * slope(w))
+        stretch = jnp.sum(weights * slope(u) * z * jnp.vectorize(sigma.function)(w))
+    if sigma.breaks:
+        s = jnp.where(angle, s, _of_one_unit(sigma, 1, n1) * _of_one_unit(sigma, 1, n2))
     # E[σ'(u) z σ(w)] = p n1 + s c n2 (Stein); at n1 = 0, p = σ''(0) E[σ(w)].
-    stretch = _expectation(lambda z, u, w: slopes(u) * z * values(w), n1, c, n2)
-    at_zero = bends(jnp.zeros_like(n1)) * _expectation(lambda z, u, w: values(w), n1, c, n2)
+    at_zero = _derivative(sigma.function, 2)(jnp.zeros_like(n1)) * _of_one_unit(sigma, 0, n2)
     positive = n1 > 0
     p = jnp.where(positive, (stretch - s * c * n2) / jnp.where(positive, n1, 1), at_zero)
     return p, s
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def mixing_scalars(sigma: Callable, c11, c12, c22):
+def mixing_scalars(sigma: Sigma, c11, c12, c22):
     """Return (p, s) of `AbstractActivation.mixing_scalars` for scalars."""
     return _mixing_by_nodes(sigma, c11, c12, c22)
 
 
+def _by_price(moment: Callable, i: int, j: int, tangents):
+    """Return the differential of E[σ⁽ⁱ⁾(u) σ⁽ʲ⁾(w)] in the covariance (Price)."""
+    d11, d12, d22 = tangents
+    return moment(i + 2, j) * d11 / 2 + moment(i + 1, j + 1) * d12 + moment(i, j + 2) * d22 / 2
+
+
 @mixing_scalars.defjvp
 def _mixing_scalars_jvp(sigma, primals, tangents):
-    rule = partial(_mixing_by_nodes, sigma)
-    values, (dp, ds) = jax.jvp(rule, primals, tangents)
-    # At a unit of norm 0 the angle is not differentiable: there the derivatives are those of Price's theorem.
-    (c11, c12, c22), (d11, d12, d22) = primals, tangents
+    c11, c12, c22 = primals
+    if sigma.smooth:
+        moment = lambda i, j: derivative_moment(sigma, i, j, *primals)  # noqa: E731
+        orders = ((2, 0), (1, 1))
+        values = mixing_scalars(sigma, *primals)
+        return values, tuple(_by_price(moment, i, j, tangents) for i, j in orders)
+    values = mixing_scalars(sigma, *primals)
+    apart = _APART if sigma.breaks and not sigma.jumps else 0.0  # of jumps it is done already
+    shifted = (c11, c12 * (1 + apart), c22 * (1 + apart) ** 2)
+    _, (dp, ds) = jax.jvp(partial(_mixing_by_nodes, sigma), shifted, tangents)
+    # At a unit of norm 0 the angle is not differentiable: there both are products.
     n1, n2 = norm(c11), norm(c22)
-    order = [_derivative(sigma, k) for k in range(5)]
-
-    def moment(i, j):
-        return _expectation(lambda z, u, w: order[i](u) * order[j](w), n1, cosine(c12, n1, n2), n2)
-
-    dp_zero = moment(4, 0) * d11 / 2 + moment(3, 1) * d12 + moment(2, 2) * d22 / 2
-    ds_zero = moment(3, 1) * d11 / 2 + moment(2, 2) * d12 + moment(1, 3) * d22 / 2
+    moment = lambda i, j: _of_one_unit(sigma, i, n1) * _of_one_unit(sigma, j, n2)  # noqa: E731
+    dp_zero, ds_zero = (_by_price(moment, i, j, tangents) for i, j in ((2, 0), (1, 1)))
     angle = n1 * n2 > 0
     return values, (jnp.where(angle, dp, dp_zero), jnp.where(angle, ds, ds_zero))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def second_moment(sigma: Callable, c11, c12, c22):
-    """Return I2 of `AbstractActivation.second_moment` for scalars."""
-    values = jnp.vectorize(sigma)
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def derivative_moment(sigma: Sigma, i: int, j: int, c11, c12, c22):
+    """Return E[σ⁽ⁱ⁾(u) σ⁽ʲ⁾(w)] of a smooth σ, for scalars."""
     n1, n2 = norm(c11), norm(c22)
-    return _expectation(lambda z, u, w: values(u) * values(w), n1, cosine(c12, n1, n2), n2)
+    return _product(sigma, i, j, n1, cosine(c12, n1, n2), n2)
+
+
+@derivative_moment.defjvp
+def _derivative_moment_jvp(sigma, i, j, primals, tangents):
+    moment = lambda i, j: derivative_moment(sigma, i, j, *primals)  # noqa: E731
+    return moment(i, j), _by_price(moment, i, j, tangents)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def second_moment(sigma: Sigma, c11, c12, c22):
+    """Return I2 of `AbstractActivation.second_moment` for scalars."""
+    n1, n2 = norm(c11), norm(c22)
+    return _product(sigma, 0, 0, n1, cosine(c12, n1, n2), n2)
 
 
 @second_moment.defjvp

@@ -15,20 +15,24 @@ PARITY_POINTS = 0.0013 * 2.0 ** (np.arange(60) / 4)
 _PARITY_TOLERANCE = 64  # in units of the last place of the largest |σ| up to that point
 
 
+Values = Callable[[np.ndarray], np.ndarray]
+"""The values of σ at points, as numbers."""
+
+
 def is_concrete(tree: object) -> bool:
     """Return whether a pytree holds numbers alone, and no tracer of `jit`, `vmap` or `grad`."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def values(function: Callable, points: np.ndarray) -> np.ndarray:
+def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     """Return the values of an elementwise JAX function at points, as numbers inside `jit`, too."""
     with jax.ensure_compile_time_eval():
         return np.asarray(function(jnp.asarray(points)))
 
 
-def _has_parity(function: Callable, sign: int) -> bool:
+def _has_parity(values: Values, sign: int) -> bool:
     x = PARITY_POINTS
-    right, left = np.split(values(function, np.concatenate([x, -x])), 2)
+    right, left = np.split(values(np.concatenate([x, -x])), 2)
     if not (np.isfinite(right).all() and np.isfinite(left).all()):
         return False
     scale = np.maximum.accumulate(np.maximum(np.abs(right), np.abs(left)))
@@ -36,17 +40,17 @@ def _has_parity(function: Callable, sign: int) -> bool:
     return bool((np.abs(right - sign * left) <= rounding).all())
 
 
-def is_even(function: Callable) -> bool:
+def is_even(values: Values) -> bool:
     """Return whether σ(−x) = σ(x) at 60 points, to rounding."""
-    return _has_parity(function, 1)
+    return _has_parity(values, 1)
 
 
-def is_odd(function: Callable) -> bool:
+def is_odd(values: Values) -> bool:
     """Return whether σ(−x) = −σ(x) at 60 points, to rounding."""
-    return _has_parity(function, -1)
+    return _has_parity(values, -1)
 
 
-def is_twice_differentiable_at_zero(function: Callable) -> bool:
+def is_twice_differentiable_at_zero(values: Values) -> bool:
     """Return whether difference quotients from both sides agree, to second order, as the step goes to 0.
 
     With e = σ(h) + σ(−h) − 2σ(0) and o = σ(h) − σ(−h), e/h² converges and (o(h) − 2 o(h/2))/h² goes to 0. Of
@@ -55,7 +59,7 @@ def is_twice_differentiable_at_zero(function: Callable) -> bool:
     """
     last = np.finfo(jnp.result_type(float)).eps ** 0.25
     h = last * np.array([16.0, 8, 4, 2, 1, 0.5])
-    at_zero, *sides = np.split(values(function, np.concatenate([[0.0], h, -h])), [1, 1 + len(h)])
+    at_zero, *sides = np.split(values(np.concatenate([[0.0], h, -h])), [1, 1 + len(h)])
     right, left = sides
     if not np.isfinite([right, left]).all() or not np.isfinite(at_zero).all():
         return False
@@ -65,3 +69,25 @@ def is_twice_differentiable_at_zero(function: Callable) -> bool:
     defect = np.abs(bend[:-1] - bend[1:]) + np.abs(lean)  # O(h) of three derivatives
     rounding = 64 * np.finfo(right.dtype).eps * np.max(np.abs([right, left])) / h[-1] ** 2
     return bool(defect[-1] <= max(rounding, defect[0] / 2))
+
+
+def has_jumps(values: Values, points: np.ndarray) -> bool:
+    """Return whether σ jumps at one of the points: its values on both sides, extrapolated from h and 2h."""
+    h = 1e-8 * (1 + np.abs(points))
+    right, right2, left, left2 = values(
+        np.stack([points + h, points + 2 * h, points - h, points - 2 * h])
+    )
+    jump = (2 * right - right2) - (2 * left - left2)
+    return bool(np.any(np.abs(jump) > 1e-11 * (1 + np.abs(right) + np.abs(left))))
+
+
+def is_analytic_near_zero(values: Values) -> bool:
+    """Return whether a polynomial of degree 12 has the values of σ in [−1/8, 1/8], to 1e-12 of the largest.
+
+    No derivative, of any order that matters, then has a jump at 0.
+    """
+    x = np.cos(np.pi * (np.arange(64) + 0.5) / 64)
+    sigma = values(x / 8)
+    fit = np.polynomial.chebyshev.chebfit(x, sigma, 12)
+    residual = np.abs(np.polynomial.chebyshev.chebval(x, fit) - sigma)
+    return bool(residual.max() <= 1e-12 * np.abs(sigma).max())

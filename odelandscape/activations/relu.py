@@ -1,5 +1,7 @@
 """ReLU and leaky ReLU."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..runtime.compiler import materialize
+from ..runtime.errors import UserError
 from . import homogeneous
 from .angles import (
     ARCCOS_REMAINDER_AT_ONE,
@@ -47,6 +50,10 @@ class ReLU(AbstractActivation):
     @property
     def odd(self) -> bool:
         return False
+
+    @property
+    def continuous(self) -> bool:
+        return True
 
     @property
     def smooth_at_zero(self) -> bool:
@@ -106,17 +113,27 @@ class ReLU(AbstractActivation):
         return bent / (2 * np.pi) + units.total / 4
 
 
+def _checked_slope(slope: Any) -> Any:
+    if np.shape(slope) == ():
+        if not is_concrete(slope):
+            return slope
+        number = np.asarray(slope)
+        if number.dtype.kind in "iuf" and np.isfinite(number):
+            return slope if number.dtype.kind == "f" else float(slope)
+    raise UserError(f"slope must be one finite number; got {slope!r}")
+
+
 class LeakyReLU(AbstractActivation):
     r"""$\sigma(x) = a x + (1-a) \max(x, 0)$ with slope $a$: 0 is ReLU, 1 the linear network.
 
     Its moments are sums of those of x and of ReLU: $I_2 = a\,c_{12} + (1-a)^2 I_2^{ReLU}$, and likewise p and
     s (paper, Appendix E.1).
     The slope is a number, not a part of the program: it may be an array, traced and differentiated.
+
+    Raises UserError unless it is one finite number.
     """
 
-    slope: float | Float[Array, ""] = eqx.field(
-        converter=lambda slope: float(slope) if isinstance(slope, int) else slope, default=0.1
-    )
+    slope: float | Float[Array, ""] = eqx.field(converter=_checked_slope, default=0.1)
 
     def __call__(self, x):
         return self.slope * x + (1 - self.slope) * jax.nn.relu(x)
@@ -132,6 +149,10 @@ class LeakyReLU(AbstractActivation):
     @property
     def odd(self) -> bool:
         return is_concrete(self) and float(self.slope) == 1
+
+    @property
+    def continuous(self) -> bool:
+        return True
 
     @property
     def smooth_at_zero(self) -> bool:

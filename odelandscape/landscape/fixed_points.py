@@ -13,6 +13,7 @@ import optimistix as optx
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ..activations.base import check_continuous
 from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of, check_parameter_count
 from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks
 from ..ansatz.padding import padded
@@ -128,6 +129,7 @@ def solve(ansatz: BlockAnsatz, z: Float[Array, " P"], name: str = "") -> FixedPo
     `name`: of its family. Raises UserError unless JAX is in float64.
     """
     check_float64("fixed points are solved to a gradient norm of 1e-12")
+    check_continuous(ansatz.activation)
     padding = padded(ansatz)
     z, loss, residual, steps = _root(padding.blocks, padding.pad(z))
     return FixedPoint(AnsatzPoint(ansatz, padding.strip(z), name), loss, residual, steps)

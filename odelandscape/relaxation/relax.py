@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ..activations.base import check_continuous
 from ..flows.base import AbstractFlow
 from ..model.problem import Problem
 from ..model.state import Weights
@@ -100,6 +101,7 @@ def relax(
     Raises UserError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
     """
     check_float64("end states are certified to a gradient norm of 1e-10")
+    check_continuous(problem.activation)
     if batch is None:
         batch = 64 if jax.default_backend() == "cpu" else 2048
     check_positive_number("time_limit", time_limit)

@@ -55,7 +55,9 @@ def class_name(x: object) -> str:
 
 
 def _fields_to_json(module: eqx.Module) -> dict:
-    return {f.name: _to_json(getattr(module, f.name)) for f in dataclasses.fields(module)}
+    # Private fields follow from the others.
+    names = [f.name for f in dataclasses.fields(module) if not f.name.startswith("_")]
+    return {name: _to_json(getattr(module, name)) for name in names}
 
 
 def _to_json(x: object):

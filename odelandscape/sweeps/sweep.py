@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from ..activations.base import check_continuous
 from ..flows.base import AbstractFlow
 from ..model.problem import Problem, check_dimension
 from ..model.state import random_weights
@@ -49,6 +50,7 @@ def _check(
     problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension, time_limit: float
 ) -> Task:
     check_float64("end states are certified to a gradient norm of 1e-10")
+    check_continuous(problem.activation)
     stop = check_whole_number("seeds", seeds, 1)
     seed = check_whole_number("seed", seed, 0)
     d = check_dimension(problem, dimension)
