@@ -131,7 +131,7 @@ def _no_device(error: Exception) -> str:
     settings = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("JAX_")]
     given = ", ".join(settings) or "no variable JAX_… is set"
     return (
-        f"jax cannot be used as it is set up ({given}): {error or 'there is no such device'}; "
+        f"jax cannot be used as it is set up ({given}): {str(error) or 'there is no such device'}; "
         "JAX_PLATFORMS=cpu computes without a GPU, for which jax needs a plugin of its own"
     )
 

@@ -84,10 +84,13 @@ def read_manifest(folder: Path) -> Manifest:
             f"that made it ({abbreviated(versions)})"
         )
     configuration = content.get("configuration")
-    if not (isinstance(configuration, dict) and isinstance(versions, dict)):
+    if not (isinstance(configuration, dict) and isinstance(versions, dict)) or not isinstance(
+        configuration.get("end", FIRST_TIME_LIMIT), float | int
+    ):
         raise UserError(damaged_manifest(path.parent, "it has no configuration or no versions"))
     name = configuration_hash(configuration)
-    if content.get("hash") != name:
+    whole = content.get("sha256", _checksum(configuration))
+    if content.get("hash") != name or whole != _checksum(configuration):
         raise UserError(damaged_manifest(path.parent, "its hash is not that of its configuration"))
     return Manifest(configuration, versions, name)
 
@@ -134,6 +137,7 @@ def write_manifest(folder: Path, configuration: dict, replace: bool = False) -> 
         "format": FORMAT,
         "configuration": configuration,
         "hash": configuration_hash(configuration),
+        "sha256": _checksum(configuration),
         "versions": library_versions(),
         "variables": {name: variable._asdict() for name, variable in VARIABLES.items()},
     }
@@ -147,7 +151,11 @@ def configuration_hash(configuration: dict) -> str:
     The time limit (`end`) may be raised and is no part of what a sweep is: all hash like the first one.
     """
     end = {"end": FIRST_TIME_LIMIT} if "end" in configuration else {}
-    text = json.dumps({**configuration, **end}, sort_keys=True)
+    return _checksum({**configuration, **end})
+
+
+def _checksum(configuration: dict) -> str:
+    text = json.dumps(configuration, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

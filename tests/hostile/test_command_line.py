@@ -32,11 +32,12 @@ from odelandscape.sweeps.store import StoreWriter
 
 MODULE = [sys.executable, "-m", "odelandscape"]
 HUGE = "1" * 400
+LEAKY = "--activation leaky-relu --slope 0 --quiet"
 SMALL = {
-    "minima": "minima -K 3 -M 3 --anti-aligned 0 --quiet",
+    "minima": f"minima -K 3 -M 3 --anti-aligned 0 {LEAKY}",
     "sweep": "sweep -K 1 -M 1 --seeds 20 --quiet",
-    "trajectory": "trajectory -K 1 -M 1 --points 3 --time 1 --quiet",
-    "prove": "prove -K 3 -M 3 --anti-aligned 0 --quiet",
+    "trajectory": f"trajectory -K 1 -M 1 --points 3 --time 1 {LEAKY}",
+    "prove": f"prove -K 3 -M 3 --anti-aligned 0 {LEAKY}",
 }
 
 
@@ -192,7 +193,7 @@ def test_every_option_that_changes_the_numbers_is_in_the_folder_s_name(command, 
 def test_the_slope_is_in_every_report(tmp_path):
     """0, too, which is no missing number; of `sweep` the report is made of a store's problem."""
     pytest.importorskip("flint")
-    more = ["--activation", "leaky-relu", "--slope", "0", "--json"]
+    more = ["--json"]
     for command in ("minima", "trajectory"):
         done = answer(*SMALL[command].split(), *more, "--out", str(tmp_path / command))
         assert done.code == 0

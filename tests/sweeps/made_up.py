@@ -12,6 +12,7 @@ CONFIGURATION = {
     "flow": {"name": "GradientFlow"},
     "seed": 0,
     "slope": 0.1,
+    "end": 20_000.0,
 }
 
 

@@ -82,7 +82,7 @@ def test_files_need_no_pickle_and_say_what_they_are(tmp_path):
     with np.load(tmp_path / "seeds-00000000-00000004.npz", allow_pickle=False) as file:
         assert set(file) == {"seed", *EndStates._fields, "about"}
         assert file["outcome"][1] == "local_minimum"
-        assert {"sweep", "versions", "sha256"} == set(json.loads(str(file["about"])))
+        assert {"sweep", "time_limit", "versions", "sha256"} == set(json.loads(str(file["about"])))
     manifest = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["configuration"] == CONFIGURATION
     assert manifest["variables"]["weights"]["dimensions"] == ["seed", "student", "coordinate"]
