@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import activations, flows
 from ..activations.base import AbstractActivation
-from ..ansatz.detection import block_structure, describe
+from ..ansatz.detection import describe
 from ..flows.base import AbstractFlow
 from ..landscape.decay import Decay, decay
+from ..landscape.named_families import block_structure
 from ..model.problem import Problem, check_dimension
 from ..model.state import Weights
 from ..model.title import in_words, title_of
