@@ -39,6 +39,10 @@ class ReLU(AbstractActivation):
     def positively_homogeneous(self) -> bool:
         return True
 
+    @property
+    def leak(self):
+        return 0.0
+
     def second_moment(self, c11, c12, c22):
         n1, n2 = norm(c11), norm(c22)
         return c12 / 4 + n1 * n2 * (1 + arccos_remainder(cosine(c12, n1, n2))) / (2 * np.pi)
@@ -112,6 +116,10 @@ class LeakyReLU(AbstractActivation):
     def positively_homogeneous(self) -> bool:
         return True
 
+    @property
+    def leak(self):
+        return self.slope
+
     def second_moment(self, c11, c12, c22):
         return self.slope * c12 + (1 - self.slope) ** 2 * ReLU().second_moment(c11, c12, c22)
 
@@ -141,6 +149,4 @@ class LeakyReLU(AbstractActivation):
 
 def as_leaky_relu(activation: AbstractActivation) -> LeakyReLU | None:
     """Return the same function as a LeakyReLU, of slope 0 for ReLU; None if it is none."""
-    if isinstance(activation, ReLU):
-        return LeakyReLU(slope=0.0)
-    return activation if isinstance(activation, LeakyReLU) else None
+    return None if activation.leak is None else LeakyReLU(activation.leak)

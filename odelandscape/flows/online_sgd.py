@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from ..model.problem import Problem, is_concrete
 from ..model.state import OrderParameters, Weights
-from ..runtime.arguments import check_positive_number
+from ..runtime.arguments import check_instance, check_positive_number
 from ..runtime.errors import UserError
 from .base import AbstractFlow, Mixing
 from .gradient import gradient_mixing
@@ -48,6 +48,7 @@ class OnlineSGD(AbstractFlow):
     def __check_init__(self):
         if is_concrete(self.learning_rate):
             check_positive_number("learning_rate", self.learning_rate)
+        check_instance("train_readout", self.train_readout, bool, "True or False")
         check_positive_number("tolerance", self.tolerance)
 
     @property

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ..runtime.arguments import check_key, check_memory
 from .problem import Problem, check_dimension
 
 
@@ -21,6 +22,8 @@ def random_teacher(
     singular.
     """
     K = teachers if students is None else students
+    check_key("key", key)
     d = check_dimension(Problem(K, teachers), dimension)
+    check_memory("teachers and dimension", "their weights", 8 * teachers * (d + teachers))
     rows = jax.random.normal(key, (teachers, d)) / np.sqrt(d)
     return Problem(K, teachers, activation, rows @ rows.T)

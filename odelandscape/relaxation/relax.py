@@ -22,9 +22,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..flows.base import AbstractFlow
+from ..flows.consistency import check_flow
 from ..model.problem import Problem
-from ..model.state import Weights
-from ..runtime.errors import UserError
+from ..model.state import Weights, check_starts
+from ..runtime.arguments import check_instance, check_positive_number, check_whole_number
 from ..runtime.precision import check_float64
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
@@ -73,7 +74,8 @@ def relax(
     - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
       Of 4,096 starts, all at K = M = 10 and 99.7 % at K = M = 17 (at 1e-5, 99.98 %) end as with rtol 1e-6.
     - `time_limit`: flow time after which a start that has not converged is classified by where it is.
-    - `catalogue`: of minima known from other calls for this problem and flow; minima found here are added.
+    - `catalogue`: of minima known from other calls for this problem, flow and dimension; minima found here
+      are added.
     - `progress`: called with the number of starts done since the last call.
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
@@ -90,14 +92,24 @@ def relax(
 
     All cores that the process may use work on it, or all of its other devices.
 
-    Raises UserError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
+    Raises UserError if `starts` has the wrong shape, `batch` < 1, a tolerance or the time is not above 0, the
+    flow contradicts itself (`check_flow`), `catalogue` is another problem's, or JAX is not in float64.
     """
     check_float64("end states are certified to a gradient norm of 1e-10")
     if batch is None:
         batch = 64 if jax.default_backend() == "cpu" else 2048
-    _check_starts(problem, starts, batch)
+    check_flow(problem, flow, autonomous=True)
+    starts = check_starts(problem, starts)
+    batch = check_whole_number("batch", batch, 1)
+    check_instance(
+        "progress", progress, (Callable, type(None)), "a function of one number, or None"
+    )
+    for name, number in {"rtol": rtol, "time_limit": time_limit}.items():
+        check_positive_number(name, number)
     # Numbers become arrays, so that other numbers run the same program.
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
+    catalogue = Catalogue(problem, flow) if catalogue is None else catalogue
+    check_instance("catalogue", catalogue, Catalogue, "a Catalogue(problem, flow) or None")
     devices = _pool_devices()
     if flow.stochastic:
         return stationary_states(problem, flow, starts, time_limit, progress, len(devices))
@@ -106,23 +118,10 @@ def relax(
         flow=flow,
         tolerances=Tolerances(rtol, 0.1 * rtol, time_limit),
         batch=LANE_MULTIPLE * -(-batch // LANE_MULTIPLE),
-        catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
+        catalogue=catalogue.of(problem, flow, starts.W.shape[2]),
         progress=progress,
     )
     return _relax_on(devices[: max(1, len(starts.W) // (2 * job.batch))], job, starts)
-
-
-def _check_starts(problem: Problem, starts: Weights, batch: int) -> None:
-    if starts.W.ndim != 3 or starts.W.shape[1] != problem.students:
-        raise UserError(
-            f"starts must hold weights (N, K = {problem.students}, d); got shape {starts.W.shape}"
-        )
-    if starts.W.shape[2] < problem.teachers:
-        raise UserError(
-            f"starts must have dimension d ≥ M = {problem.teachers}; got {starts.W.shape[2]}"
-        )
-    if len(starts.W) < 1 or batch < 1:
-        raise UserError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
 
 
 def _relax_on(devices: list[jax.Device], job: Job, starts: Weights) -> EndStates:

@@ -24,6 +24,8 @@ from ..runtime.errors import OperationError
 T, R = TypeVar("T"), TypeVar("R")
 ATTEMPTS = 3
 """How often a task is tried before it is given up."""
+MAX_WORKERS = 4096
+"""Most processes on one machine."""
 
 
 class WorkersLostError(OperationError):
@@ -116,11 +118,11 @@ class Workers(Executor):
     They are spawned, so call it under `if __name__ == "__main__":` in a script. They end when this process
     does, however it ends, and at once when the `with` block is left by an error or an interruption.
 
-    Raises UserError if `count` is below 1.
+    Raises UserError if `count` is below 1 or above `MAX_WORKERS`.
     """
 
     def __init__(self, count: int):
-        check_whole_number("count", count, 1)
+        check_whole_number("count", count, 1, MAX_WORKERS)
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         self._cores = [cores[i % len(cores)] for i in range(count)]
         self._context = multiprocessing.get_context("spawn")
