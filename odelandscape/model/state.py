@@ -85,9 +85,7 @@ def random_weights(key: PRNGKeyArray, problem: Problem, dimension: int | None = 
     """
     check_key("key", key)
     d = check_dimension(problem, dimension)
-    check_memory(
-        "students and dimension", f"{problem.students} × {d} weights", 8 * problem.students * d
-    )
+    check_memory("students and dimension", "the weights", 8 * problem.students * d)
     W = jax.random.normal(key, (problem.students, d)) / np.sqrt(d)
     return Weights(W, jnp.ones(problem.students))
 

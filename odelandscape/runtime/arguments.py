@@ -77,6 +77,11 @@ def check_positive_number(name: str, value: object) -> None:
         raise UserError(f"{name} must be {allowed}; got {shown(value)}")
 
 
+def whole_as_float(value: object) -> object:
+    """Return an int as the float that it is, and anything else, to be checked later, as it is."""
+    return float(value) if type(value) is int and abs(value) < 2**1000 else value
+
+
 def check_key(name: str, key: object) -> None:
     """Raise UserError unless `key` is one random key of JAX, as `jax.random.key` or `PRNGKey` makes it."""
     dtype, shape = str(getattr(key, "dtype", "")), getattr(key, "shape", None)

@@ -71,11 +71,14 @@ def _check(problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimensio
 
 
 def _check_share(share: tuple[int, int]) -> tuple[int, int]:
-    allowed = "(i, n), two whole numbers with 1 ≤ i ≤ n"
-    if not isinstance(share, tuple | list) or len(share) != 2:
-        raise UserError(f"share must be {allowed}; got {shown(share)}")
-    n = check_whole_number("n of share (i, n)", share[1], 1)
-    return check_whole_number("i of share (i, n)", share[0], 1, n), n
+    try:
+        i, n = share
+        n = check_whole_number("n", n, 1)
+        return check_whole_number("i", i, 1, n), n
+    except (TypeError, ValueError):  # also of what is no pair
+        raise UserError(
+            f"share must be (i, n), two whole numbers with 1 ≤ i ≤ n; got {shown(share)}"
+        ) from None
 
 
 def _bar(total: int, missing: int, progress: bool) -> tqdm:
@@ -115,9 +118,9 @@ def sweep(
     - `progress`: a bar with rate and remaining time on standard error.
 
     Raises UserError, before anything is computed, for bad arguments, for sizes and seeds that need more
-    memory than there is, for a user's flow that contradicts itself, for orthonormal students with K > d, for a
-    folder that cannot be written, holds another sweep or is in use by another process, and
-    unless JAX is in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
+    memory than there is, for a user's flow that contradicts itself, for orthonormal students with K > d, for
+    a folder that cannot be written, holds another sweep or is in use by another process, and unless JAX is
+    in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
     executor breaks down or no chunk succeeds. Seeds that are in the store by then are kept.
     """
     task = _check(problem, flow, seeds, seed, dimension)
@@ -126,7 +129,9 @@ def sweep(
         check_instance("executor", executor, Executor, "a concurrent.futures.Executor or None")
     if store is None:
         shape = task.stop, problem.students, kept_coordinates(problem, flow, task.dimension)
-        check_memory("seeds", "their end states without a store", 8 * math.prod(shape))
+        check_memory(
+            "seeds", "their end states without a store", 8 * (16 * task.stop + math.prod(shape))
+        )
         target = source = InMemory(blank(*shape))
         holding = nullcontext()
     else:
