@@ -12,6 +12,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -215,13 +216,13 @@ def train_network(
 def step_length(
     flow: AbstractFlow | optax.GradientTransformation, dimension: int, step: float
 ) -> float | Float[Array, ""]:
-    """Return the time that one step of a network takes. Raises UserError unless it is above 0."""
+    """Return the time that one step of a network takes. Raises UserError unless it is a finite number."""
     if isinstance(flow, optax.GradientTransformation):
         return 1 / dimension
     if not flow.stochastic:
         return step
     length = flow.sample_step(dimension)
-    if is_concrete(length):
+    if is_concrete(length) and float(length) != 0:  # 0 is a tiny number over the dimension
         check_positive_number(f"sample_step of {type(flow).__name__}", length)
     return length
 
@@ -233,7 +234,8 @@ def check_cost(
     draw more than `MAX_NUMBERS` random numbers."""
     if not is_concrete(length):
         return
-    steps, allowed = float(end) / float(length), min(MAX_STEPS, MAX_NUMBERS / dimension)
+    steps = float(end) / float(length) if float(length) else np.inf
+    allowed = min(MAX_STEPS, MAX_NUMBERS / dimension)
     if not steps <= allowed:
         raise UserError(
             f"{name} must end by {allowed * float(length):.3g}, after {allowed:.1e} steps of "
