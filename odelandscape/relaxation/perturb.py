@@ -34,7 +34,7 @@ from ..runtime.arguments import (
 from ..runtime.errors import UserError
 from ..runtime.tables import text_table
 from .outcomes import LEVEL_WIDTH, OUTCOMES
-from .relax import relax
+from .relax import TIME_LIMIT, relax
 
 ZERO, SPLIT = "zero", "split"
 _CONSTRAINT_TOLERANCE = 1e-9  # how far a point may lie off the flow's constraint
@@ -104,6 +104,7 @@ def perturb(
     key: PRNGKeyArray,
     embedding: str | None = None,
     student: int | None = None,
+    time_limit: float = TIME_LIMIT,
 ) -> Perturbation:
     """Add Gaussian noise to a fixed point's weights, and relax them along the flow (paper, Appendix D).
 
@@ -113,6 +114,7 @@ def perturb(
     - `embedding`: None; `zero`, one more student of length 0 (the paper's inactive neuron); or `split`, a
       student w becomes two of w/2. Neither changes the network.
     - `student`: which one is split, from 0; the most anti-aligned one unless given.
+    - `time_limit`: flow time after which a start that has not converged is reported where it is.
 
     Readouts are not perturbed; a new student has readout 1, or that of the student it is split from. The flow
     is followed at `sigma` = 0 too: rounding takes it off a saddle, and the kink of the loss at a student of
@@ -139,9 +141,10 @@ def perturb(
         raise UserError(f"embedding needs a flow that leaves students any length; got {flow!r}")
     if not _on_constraint(flow, weights):
         raise UserError(f"point must satisfy the constraint of the flow, {flow!r}")
-    starts = 8 * len(levels) * repeats * weights.W.size
-    check_memory("repeats", "the weights of all of them", starts)
-    ends = relax(problem, flow, _noisy(weights, key, jnp.asarray(levels), int(repeats)))
+    size = 8 * len(levels) * repeats * weights.W.size
+    check_memory("repeats", "the weights of all of them", size)
+    starts = _noisy(weights, key, jnp.asarray(levels), repeats)
+    ends = relax(problem, flow, starts, time_limit=time_limit)
     loss = float(population_loss(problem, weights))
     shape = (len(levels), repeats)
     return Perturbation(levels, loss, ends.loss.reshape(shape) - loss, ends.outcome.reshape(shape))

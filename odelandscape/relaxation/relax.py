@@ -32,6 +32,7 @@ from .catalogue import Catalogue
 from .outcomes import EndStates
 from .pool import LANE_MULTIPLE, Job, relax_pool
 from .stationary import stationary_states
+from .units import in_natural_units, natural_units, original_ends, readout_units
 
 RTOL = 2e-4
 """Error per step of a sweep."""
@@ -80,12 +81,17 @@ def relax(
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had stopped; the smallest eigenvalue of the
-    exact Hessian there distinguishes minima from saddles. Of starts that end in one point, but for the order
+    exact Hessian there distinguishes minima from saddles, and one that is 0 to 1e-8 leaves it `marginal`. Of
+    starts that end in one point, but for the order
     of students and teachers, one is certified for all (`catalogue`). Where students are more than teachers,
     the global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that
-    has not converged is reported where the last Newton finish left it, which need not be on its path. A start
+    has not converged is reported where the flow has come to (`landscape.decay` has the rate at which the loss
+    still falls there). A start
     whose numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and
     its weights 0, so that no NaN reaches a table.
+
+    All these tolerances are in units of the problem's own (`units`), which are 1 for teachers of unit length
+    and readout: a problem and starts that are scaled together end alike.
 
     A flow with noise (`OnlineSGD`) is followed start by start to its stationary states, with the columns that
     `stationary_states` describes; `batch`, `rtol` and `catalogue` are ignored.
@@ -101,15 +107,38 @@ def relax(
     check_flow(problem, flow, autonomous=True)
     starts = check_starts(problem, starts)
     batch = check_whole_number("batch", batch, 1)
-    check_instance(
-        "progress", progress, (Callable, type(None)), "a function of one number, or None"
-    )
     for name, number in {"rtol": rtol, "time_limit": time_limit}.items():
         check_positive_number(name, number)
+    called = Callable, type(None)
+    check_instance("progress", progress, called, "a function of one number, or None")
+    if catalogue is not None:
+        check_instance("catalogue", catalogue, Catalogue, "a Catalogue(problem, flow) or None")
+        catalogue.of(problem, flow, starts.W.shape[2])
+    batch = LANE_MULTIPLE * -(-batch // LANE_MULTIPLE)
+    one_unit = readout_units(np.asarray(starts.v))
+    parts = []
+    for readout in np.unique(one_unit):
+        index = np.flatnonzero(one_unit == readout)
+        some = jax.tree.map(lambda x, index=index: x[index], starts)
+        units = natural_units(problem, flow, float(readout))
+        parts.append((index, units, in_natural_units(problem, flow, some, units)))
+    ends = []
+    for _, units, scaled in parts:
+        # In other units minima are other ones.
+        known = catalogue if units.trivial or not (catalogue and catalogue.enabled) else None
+        limit = time_limit * units.rate
+        found = _relax_scaled(*scaled, batch, rtol, limit, known, progress)
+        ends.append(original_ends(found, units))
+    place = np.argsort(np.concatenate([index for index, *_ in parts]))
+    return EndStates(*(np.concatenate(column)[place] for column in zip(*ends, strict=True)))
+
+
+def _relax_scaled(
+    problem, flow, starts: Weights, batch, rtol, time_limit, catalogue, progress
+) -> EndStates:
+    """End states of starts in the units that tolerances are made for."""
     # Numbers become arrays, so that other numbers run the same program.
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
-    catalogue = Catalogue(problem, flow) if catalogue is None else catalogue
-    check_instance("catalogue", catalogue, Catalogue, "a Catalogue(problem, flow) or None")
     devices = _pool_devices()
     if flow.stochastic:
         return stationary_states(problem, flow, starts, time_limit, progress, len(devices))
@@ -117,8 +146,8 @@ def relax(
         problem=problem,
         flow=flow,
         tolerances=Tolerances(rtol, 0.1 * rtol, time_limit),
-        batch=LANE_MULTIPLE * -(-batch // LANE_MULTIPLE),
-        catalogue=catalogue.of(problem, flow, starts.W.shape[2]),
+        batch=batch,
+        catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
         progress=progress,
     )
     return _relax_on(devices[: max(1, len(starts.W) // (2 * job.batch))], job, starts)

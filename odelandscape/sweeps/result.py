@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import activations, flows
 from ..flows.base import AbstractFlow
+from ..landscape.decay import Decay, decay
 from ..model.problem import Problem
 from ..model.state import Weights
 from ..relaxation import outcomes
@@ -56,7 +57,8 @@ class Sweep:
     """The end states of N seeds, as NumPy arrays in the order of the seeds.
 
     `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
-    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good. `seeds` (N,) are their numbers in
+    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good or, of starts that have not converged
+    by `time_limit`, until they were stopped. `seeds` (N,) are their numbers in
     the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which `seconds_compiling` went to
     tracing and compiling programs in this process (workers compile theirs unseen); of a sweep that was read
     both are None.
@@ -69,6 +71,7 @@ class Sweep:
     flow: AbstractFlow
     seed: int
     dimension: int
+    time_limit: float
     seeds: np.ndarray | range
     seconds: float | None
     seconds_compiling: float | None
@@ -111,6 +114,18 @@ class Sweep:
     def evaluations(self) -> np.ndarray:
         """Return the evaluations of the rates (N,) until then."""
         return self._column("evaluations")
+
+    @cached_property
+    def decay(self) -> Decay:
+        """Return how the loss still falls, `rate` and `exponent` (N,), of starts that have not converged; 0 of
+        others and where noise drives the flow."""
+        rate, exponent = np.zeros((2, len(self)))
+        unfinished = np.flatnonzero(self.outcome == outcomes.NOT_CONVERGED)
+        if len(unfinished) and not self.flow.stochastic:
+            weights = self.weights_of(np.asarray(self.seeds)[unfinished])
+            found = decay(self.problem, self.flow, weights, self.time[unfinished])
+            rate[unfinished], exponent[unfinished] = found
+        return Decay(rate, exponent)
 
     @property
     def weights(self) -> Weights:
@@ -214,6 +229,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
         flow=rebuilt(flows.BY_NAME, recorded["flow"]),
         seed=recorded["seed"],
         dimension=recorded["dimension"],
+        time_limit=recorded["end"],
         seeds=store.seeds(),
         seconds=None,
         seconds_compiling=None,

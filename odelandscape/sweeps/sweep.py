@@ -17,10 +17,12 @@ from ..flows.consistency import check_flow
 from ..model.problem import PROBLEM, Problem, check_dimension
 from ..model.state import random_weights
 from ..relaxation.outcomes import blank
+from ..relaxation.relax import TIME_LIMIT
 from ..runtime.arguments import (
     check_folder,
     check_instance,
     check_memory,
+    check_positive_number,
     check_whole_number,
     shown,
 )
@@ -52,13 +54,16 @@ def _compile_clock() -> Iterator[list[float]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def _check(problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension) -> Task:
+def _check(
+    problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension, time_limit: float
+) -> Task:
     check_float64("end states are certified to a gradient norm of 1e-10")
     check_instance("problem", problem, Problem, PROBLEM)
     check_instance("flow", flow, AbstractFlow, "a flow such as ol.GradientFlow()")
     stop = check_whole_number("seeds", seeds, 1, 2**32)  # indices that a key can be folded with
     seed = check_whole_number("seed", seed, 0, 2**63 - 1)  # what a key is made of
     d = check_dimension(problem, dimension)
+    check_positive_number("time_limit", time_limit)
     numbers = problem.students * (kept_coordinates(problem, flow, d) + 1)
     check_memory("students, teachers and dimension", "the Hessian of a network", 16 * numbers**2)
     check_memory("dimension", "the starts", 8 * problem.students * d)
@@ -67,7 +72,7 @@ def _check(problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimensio
     eqx.filter_eval_shape(
         lambda: flow.project_initial(random_weights(jax.random.key(0), problem, d))
     )
-    return Task(problem, flow, seed, d, 0, stop)
+    return Task(problem, flow, seed, d, float(time_limit), 0, stop)
 
 
 def _check_share(share: tuple[int, int]) -> tuple[int, int]:
@@ -100,6 +105,7 @@ def sweep(
     executor: Executor | None = None,
     store: str | os.PathLike | None = None,
     progress: bool = True,
+    time_limit: float = TIME_LIMIT,
 ) -> Sweep:
     """Relax random starts 0 … `seeds` − 1, certify and classify their end states.
 
@@ -116,6 +122,9 @@ def sweep(
     - `store`: a folder. Finished seeds are kept there, and the same sweep resumes there. `open_sweep`
       opens it.
     - `progress`: a bar with rate and remaining time on standard error.
+    - `time_limit`: flow time after which a start that has not converged is reported where it is, with its loss,
+      the norm of its rates and how its loss falls (`Sweep.decay`). A larger one on the same store continues
+      these starts from there.
 
     Raises UserError, before anything is computed, for bad arguments, for sizes and seeds that need more
     memory than there is, for a user's flow that contradicts itself, for orthonormal students with K > d, for
@@ -123,7 +132,7 @@ def sweep(
     in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
     executor breaks down or no chunk succeeds. Seeds that are in the store by then are kept.
     """
-    task = _check(problem, flow, seeds, seed, dimension)
+    task = _check(problem, flow, seeds, seed, dimension, time_limit)
     check_instance("progress", progress, bool, "True or False")
     if executor is not None:
         check_instance("executor", executor, Executor, "a concurrent.futures.Executor or None")
@@ -135,7 +144,7 @@ def sweep(
         target = source = InMemory(blank(*shape))
         holding = nullcontext()
     else:
-        target = StoreWriter(check_folder("store", store), configuration(*task[:4]))
+        target = StoreWriter(check_folder("store", store), configuration(*task[:5]))
         source, holding = target.store, target.hold()
     began = time.perf_counter()
     with _compile_clock() as compiling, holding:
@@ -151,6 +160,7 @@ def sweep(
         flow=flow,
         seed=task.seed,
         dimension=task.dimension,
+        time_limit=task.time_limit,
         seeds=range(task.stop),
         seconds=time.perf_counter() - began,
         seconds_compiling=compiling[0],
@@ -167,6 +177,7 @@ def sweep_share(
     seed: int = 0,
     dimension: int | None = None,
     progress: bool = True,
+    time_limit: float = TIME_LIMIT,
 ) -> int:
     """Relax share i of n, `share` = (i, n) with 1 ≤ i ≤ n, of a sweep into a folder that others write to.
 
@@ -176,10 +187,10 @@ def sweep_share(
 
     Returns how many seeds it relaxed. Raises what `sweep` raises.
     """
-    task = _check(problem, flow, seeds, seed, dimension)
+    task = _check(problem, flow, seeds, seed, dimension, time_limit)
     i, n = _check_share(share)
     check_instance("progress", progress, bool, "True or False")
-    target = StoreWriter(check_folder("store", store), configuration(*task[:4]))
+    target = StoreWriter(check_folder("store", store), configuration(*task[:5]))
     chunk = chunk_size(task.stop, n)
     with target.hold(shared=True):
         wanted = np.arange(task.stop) // chunk % n == i - 1
