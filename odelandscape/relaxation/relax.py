@@ -25,7 +25,13 @@ from ..flows.base import AbstractFlow
 from ..flows.consistency import check_flow
 from ..model.problem import Problem
 from ..model.state import Weights, check_starts
-from ..runtime.arguments import check_instance, check_positive_number, check_whole_number
+from ..runtime.arguments import (
+    check_instance,
+    check_positive_number,
+    check_whole_number,
+    shown,
+)
+from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
@@ -109,8 +115,8 @@ def relax(
     batch = check_whole_number("batch", batch, 1)
     for name, number in {"rtol": rtol, "time_limit": time_limit}.items():
         check_positive_number(name, number)
-    called = Callable, type(None)
-    check_instance("progress", progress, called, "a function of one number, or None")
+    if progress is not None and not callable(progress):
+        raise UserError(f"progress must be a function of a number, or None; got {shown(progress)}")
     if catalogue is not None:
         check_instance("catalogue", catalogue, Catalogue, "a Catalogue(problem, flow) or None")
         catalogue.of(problem, flow, starts.W.shape[2])

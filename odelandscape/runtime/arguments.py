@@ -6,7 +6,7 @@ type and a shape, and no numbers to check.
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def check_positive_number(name: str, value: object) -> None:
         raise UserError(f"{name} must be {allowed}; got {shown(value)}")
 
 
-def whole_as_float(value: object) -> object:
+def whole_as_float(value: Any) -> Any:
     """Return an int as the float that it is, and anything else, to be checked later, as it is."""
     return float(value) if type(value) is int and abs(value) < 2**1000 else value
 
