@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import odelandscape as ol
 
@@ -20,13 +21,18 @@ from .options import (
     add_dimension,
     add_output,
     add_problem,
-    check_writable,
+    check_folder,
     number,
     output_folder,
     remark,
+    report,
+    slope_of,
+    unless,
     whole,
-    write_results,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EXAMPLES = """\
 examples:
@@ -128,14 +134,15 @@ def _counts(found: int, shown: int) -> str:
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
     from ..model.problem import check_dimension
+    from ..model.title import title_of
 
     began = time.perf_counter()
     T = _correlated(args.teachers, args.correlation)
     activation = activation_of(args)
     problem = ol.Problem(args.students, args.teachers, activation, T)
     check_dimension(problem, args.dimension)
-    folder = output_folder(args, "", alpha=args.anti_aligned, c=args.correlation)
-    check_writable(folder, "minima.txt")
+    folder = _folder(args)
+    check_folder(folder)
     points = find_families(args, problem, blocks=args.blocks, starts=args.starts)
     spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
     rows = [
@@ -143,32 +150,40 @@ def run(args: argparse.Namespace) -> None:
         for point, spectrum in zip(points, spectra, strict=True)
         if args.all or is_reported(point, spectrum)
     ]
-    title = (
-        f"K = {args.students} students, M = {args.teachers} teachers, "
-        f"{type(activation).__name__}: {_counts(len(points), len(rows))}"
-    )
-    report = {
+    dimension = args.dimension or args.teachers
+    title = f"{title_of(problem, f'd = {dimension}')}: {_counts(len(points), len(rows))}"
+    found = {
         "students": args.students,
         "teachers": args.teachers,
         "activation": args.activation,
+        "slope": slope_of(activation),
         "correlation": args.correlation,
-        "dimension": args.dimension or args.teachers,
+        "dimension": dimension,
         "families": [_family_as_json(point, spectrum) for point, spectrum in rows],
         "seconds": time.perf_counter() - began,
     }
-    as_json = json.dumps(report, indent=1, allow_nan=False)
+    as_json = json.dumps(found, indent=1, allow_nan=False)
     table = _table(title, rows)
 
-    def draw(file: Path) -> None:
+    def draw() -> Figure:
         from ..plots.families import families_figure
 
-        families_figure(rows, title).savefig(file, dpi=150)
+        return families_figure(rows, title)
 
-    write_results(
-        folder, {"minima.json": as_json + "\n", "minima.txt": table + "\n"}, "minima.png", draw
-    )
-    print(as_json if args.json else table)
+    texts = {"minima.json": as_json + "\n", "minima.txt": table + "\n"}
+    report(folder, texts, as_json if args.json else table, ("minima.png", draw))
     remark(args, "figure, table and spectra", folder)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    return output_folder(
+        args,
+        "all" if args.all else "",
+        alpha=args.anti_aligned,
+        c=unless(0.0, args.correlation),
+        starts=unless(64, args.starts),
+        blocks=args.blocks,
+    )
 
 
 def _family_as_json(point: ol.FixedPoint, spectrum: ol.Spectrum) -> dict:

@@ -33,8 +33,9 @@ from ..runtime.arguments import (
 )
 from ..runtime.errors import UserError
 from ..runtime.tables import text_table
-from .outcomes import LEVEL_WIDTH, OUTCOMES
+from .outcomes import OUTCOMES
 from .relax import TIME_LIMIT, relax
+from .units import level_width
 
 ZERO, SPLIT = "zero", "split"
 _CONSTRAINT_TOLERANCE = 1e-9  # how far a point may lie off the flow's constraint
@@ -44,16 +45,18 @@ class Perturbation(NamedTuple):
     """End states of a perturbed fixed point, for each strength of the noise; `str()` gives the table.
 
     - `sigma` (S,): standard deviations of the noise. `loss`: of the point.
+    - `level_width`: distance of losses up to which they are one level.
     - `gaps` (S, N): final loss − `loss` of each repeat, inf where it failed.
     - `outcomes` (S, N): names from outcomes.OUTCOMES.
     - `mean`, `std` (S,): mean and standard deviation of the gaps that are finite, inf if none is.
-    - `returned` (S,): fraction that ended within 1e-7 of the point's loss.
+    - `returned` (S,): fraction that ended at the point's loss.
     """
 
     sigma: np.ndarray
     loss: float
     gaps: np.ndarray
     outcomes: np.ndarray
+    level_width: float
 
     @property
     def mean(self) -> np.ndarray:
@@ -68,7 +71,7 @@ class Perturbation(NamedTuple):
     @property
     def returned(self) -> np.ndarray:
         """Fraction at each noise that ended at the point's loss."""
-        return (np.abs(self.gaps) <= LEVEL_WIDTH).mean(axis=1)
+        return (np.abs(self.gaps) <= self.level_width).mean(axis=1)
 
     def __str__(self) -> str:
         title = f"loss {self.loss:.9f}; {self.gaps.shape[1]} repeats of each noise"
@@ -147,7 +150,8 @@ def perturb(
     ends = relax(problem, flow, starts, time_limit=time_limit)
     loss = float(population_loss(problem, weights))
     shape = (len(levels), repeats)
-    return Perturbation(levels, loss, ends.loss.reshape(shape) - loss, ends.outcome.reshape(shape))
+    gaps, outcome = ends.loss.reshape(shape) - loss, ends.outcome.reshape(shape)
+    return Perturbation(levels, loss, gaps, outcome, level_width(problem))
 
 
 def _on_constraint(flow: AbstractFlow, weights: Weights) -> bool:

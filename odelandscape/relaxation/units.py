@@ -20,22 +20,25 @@ from ..flows.base import AbstractFlow, Mixing
 from ..model.problem import Problem
 from ..model.state import OrderParameters, State, Weights
 from .batched_rkc import SHORTEST
-from .outcomes import EndStates
+from .outcomes import LEVEL_WIDTH, EndStates
 
 _IDENTITY_TOLERANCE = 1e-14  # within which a rescaled teacher is the orthonormal one
+
+
+_Number = float | Float[Array, ""]
 
 
 class Units(NamedTuple):
     """Sizes of one unit. All are 1 for a teacher of unit vectors and unit readouts."""
 
-    length: float  # ℓ of students
-    readout: float  # r of students
-    teacher_length: float  # τ
-    teacher_readout: float  # ϱ
-    output: float  # a
+    length: _Number  # ℓ of students
+    readout: _Number  # r of students
+    teacher_length: _Number  # τ
+    teacher_readout: _Number  # ϱ
+    output: _Number  # a
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> _Number:
         """a²/ℓ², one over the unit of time, and the unit of the Hessian."""
         return (self.output / self.length) ** 2
 
@@ -87,11 +90,16 @@ def readout_units(v: Float[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
     return np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)
 
 
+def level_width(problem: Problem) -> float:
+    """Return the distance of losses up to which they are one level."""
+    return LEVEL_WIDTH * _output(problem) ** 2
+
+
 def _output(problem: Problem) -> float:
     """Root mean square of the teachers' readouts, each times the size of σ at its length over that at 1."""
+    q = jnp.append(jnp.diagonal(problem.T), 1.0)
+    *sizes, unit = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
     with np.errstate(all="ignore"):
-        q = np.append(np.diagonal(np.asarray(problem.T)), 1.0)
-        *sizes, unit = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
         output = float(
             np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2))
         )
@@ -148,8 +156,8 @@ class RescaledActivation(AbstractActivation):
     """σ'(x) = σ(ℓ x)/h: the activation of students in units of length ℓ, with outputs in units of h."""
 
     activation: AbstractActivation
-    length: float
-    height: float
+    length: _Number
+    height: _Number
 
     def __call__(self, x):
         return self.activation(self.length * x) / self.height

@@ -148,7 +148,7 @@ REFUSED = [
     *[(teacher, {"dimension": x}, "dimension") for x in (1, 2.5, "2", 10**30)],
     *[(path, {"max_steps": x}, "max_steps must") for x in (0, 1.5, "1", None, HUGE)],
     *[(relax, {"batch": x}, "batch must") for x in (0, 1.5, "1", HUGE - HUGE)],
-    *[(ol.Workers, {"count": x}, "count must") for x in (0, 1.5, "2", None, 10**9)],
+    *[(ol.Workers, {"count": x}, "count must") for x in (0, 1.5, "2", None)],
     # shares
     *[
         (share, {"share": x}, r"share must be \(i, n\)")
