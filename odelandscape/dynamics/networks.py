@@ -5,7 +5,6 @@ and an optax optimiser moves the students by the gradient of $\frac12\Delta^2$ o
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import diffrax
@@ -48,8 +47,20 @@ def _sample_gradient(problem: Problem, dimension: int) -> Callable:
     return gradient
 
 
-def _report(progress: Callable[[int], object], inputs: Array) -> None:
-    progress(int(inputs))
+def _reports(progress: Callable[[int], object] | None, steps) -> Callable[[Array], None]:
+    """Return what is called with the number of each block: it reports inputs some `_REPORTS` times."""
+    if progress is None:
+        return lambda number: None
+    between = jnp.maximum(steps // (_BLOCK * _REPORTS), 1)  # blocks, from one report to the next
+
+    def call(inputs) -> None:
+        progress(int(inputs))
+
+    return lambda number: jax.lax.cond(
+        number % between == between - 1,
+        lambda: jax.debug.callback(call, between * _BLOCK),
+        lambda: None,
+    )
 
 
 def _train_on_samples(
@@ -88,19 +99,7 @@ def _train_on_samples(
         inputs = inputs.astype(start.W.dtype)
         return jax.lax.fori_loop(first, last, lambda i, c: step(c[0], c[1], inputs[i]), carry)
 
-    between = jnp.maximum(
-        counts[-1] // (_BLOCK * _REPORTS), 1
-    )  # blocks, from one report to the next
-
-    def report(number):
-        if progress is None:
-            return
-        call = partial(_report, progress)
-        jax.lax.cond(
-            number % between == between - 1,
-            lambda: jax.debug.callback(call, between * _BLOCK),
-            lambda: None,
-        )
+    report = _reports(progress, counts[-1])
 
     def until(carry, count):
         (weights, memory), done = carry

@@ -182,10 +182,13 @@ def difference(there: dict, wanted: dict) -> str:
 
 
 def _in_words(key: str, there: dict, wanted: dict) -> str:
-    part = _CODE.get(key)
-    if part and key in there and key in wanted and not _differs(there.get(part), wanted[part]):
-        return f"{key} differ: the code of {wanted[part]['name']} has changed"
-    return f"{key} is {abbreviated(there.get(key))} there and {abbreviated(wanted.get(key))} here"
+    part, old, new = _CODE.get(key), there.get(key), wanted.get(key)
+    if part and old and new and not _differs(there.get(part), wanted[part]):
+        code = f"the code of {wanted[part]['name']}"
+        if len(old) != len(new):
+            return f"{key} are of another version of odelandscape, or {code} has changed"
+        return f"{key} differ: {code} has changed"
+    return f"{key} is {abbreviated(old)} there and {abbreviated(new)} here"
 
 
 def _differs(a: object, b: object) -> bool:
