@@ -89,7 +89,7 @@ def test_a_changed_flow_of_the_same_name_is_another_sweep(change, module, tmp_pa
     after = module(FLOW.format(parent="GradientFlow", body=CHANGES[change]))
     with pytest.raises(ol.UserError, match=r"flow_values .*the code of its_code:Mine has changed"):
         StoreWriter(tmp_path / "store", configuration(P, after, 0, 3))
-    with pytest.raises(ol.UserError, match="made by other code .*its_code:Mine has changed"):
+    with pytest.raises(ol.UserError, match=r"made by other code .*its_code:Mine has changed"):
         ol.read_sweep(tmp_path / "store")
 
 
