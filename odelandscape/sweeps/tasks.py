@@ -140,8 +140,8 @@ def run_local(sweep: Task, ranges: list[SeedRange], put: Callable, bar: tqdm) ->
 def run_unfinished(sweep: Task, wanted: np.ndarray, target: StoreWriter, bar: tqdm) -> None:
     """Continue starts that had not converged by a lower time limit, from where they had come to.
 
-    The result does not depend on when the limit was raised but for the last digits: a start begins anew with
-    a step of its own.
+    The result does not depend on when the limit was raised but for the last digits and for `time`, which is no
+    less than when a start was stopped: it begins anew, with a step of its own.
     """
     catalogue = Catalogue(sweep.problem, sweep.flow)
     for chunk, ends, limit in target.store.unfinished(wanted, sweep.time_limit):

@@ -52,4 +52,5 @@ def test_at_a_fixed_point_nothing_decays(unchecked):
         ol.Weights(np.eye(2)[None], np.ones((1, 2))),
         np.ones(1),
     )
-    assert found.rate[0] == pytest.approx(0, abs=1e-12) and found.exponent[0] == 0
+    assert found.rate[0] == pytest.approx(0, abs=1e-12)
+    assert found.exponent[0] == 0
