@@ -26,9 +26,24 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..runtime.errors import UserError
+from ..runtime.registry import restore_defaults
 from . import regularity
 from .grouped_units import GroupedUnits
 from .quadrature_rules import fourth_moment
+
+_MOMENTS = ("__call__", "second_moment", "mixing_scalars")
+_PROPERTIES = ("positively_homogeneous", "even", "odd", "smooth", "smooth_at_zero", "leak")
+_DERIVED = {
+    "second_moment": ("__call__",),
+    "mixing_scalars": ("__call__", "second_moment"),
+    "quadratic_form": ("second_moment",),
+    "grouped_quadratic_form": ("second_moment",),
+    "I4": ("__call__",),
+    "slope_products": ("__call__", "I4"),
+    **dict.fromkeys(_PROPERTIES, _MOMENTS),
+}
+"""What each method follows from: a subclass that overrides the latter does not inherit the former's closed
+form, but has the default of `AbstractActivation`."""
 
 
 def check_continuous(activation: "AbstractActivation") -> None:
@@ -41,7 +56,15 @@ def check_continuous(activation: "AbstractActivation") -> None:
 
 
 class AbstractActivation(eqx.Module):
-    """The Gaussian integrals of one scalar function σ. Source: paper, Appendices A and E."""
+    """The Gaussian integrals of one scalar function σ. Source: paper, Appendices A and E.
+
+    A subclass of another activation that overrides one of its methods has what follows from it by default,
+    and not the closed forms of the other activation.
+    """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        restore_defaults(cls, AbstractActivation, _DERIVED)
 
     @abc.abstractmethod
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -93,17 +116,30 @@ class AbstractActivation(eqx.Module):
         at coincident units and at units of length 0, too."""
         return False
 
+    @property
+    def leak(self) -> float | Float[Array, ""] | None:
+        """The slope a for which σ(x) = a x + (1 − a) max(x, 0), 0 for ReLU; None unless overridden: for any
+        other function."""
+        return None
+
     @abc.abstractmethod
     def second_moment(
         self, c11: Float[Array, "..."], c12: Float[Array, "..."], c22: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         """Return I2 = E[σ(u) σ(w)] elementwise, for covariances that broadcast against each other."""
 
-    @abc.abstractmethod
     def mixing_scalars(
         self, c11: Float[Array, "..."], c12: Float[Array, "..."], c22: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Return (p, s) elementwise; where `c11` is 0, p is finite (it multiplies a weight that is 0)."""
+        """Return (p, s) elementwise; where `c11` is 0, p is finite (it multiplies a weight that is 0).
+
+        Unless an activation overrides it, the derivatives of `second_moment` (Price's theorem).
+        """
+        c11, c12, c22 = jnp.broadcast_arrays(c11, c12, c22)
+        one = jnp.ones_like(c11)
+        _, half_p = jax.jvp(lambda c: self.second_moment(c, c12, c22), (c11,), (one,))
+        _, s = jax.jvp(lambda c: self.second_moment(c11, c, c22), (c12,), (one,))
+        return 2 * half_p, s
 
     def quadratic_form(
         self, a: Float[Array, " n"], covariance: Float[Array, "n n"]

@@ -44,6 +44,10 @@ class ReLU(AbstractActivation):
         return True
 
     @property
+    def leak(self):
+        return 0.0
+
+    @property
     def even(self) -> bool:
         return False
 
@@ -143,6 +147,10 @@ class LeakyReLU(AbstractActivation):
         return True
 
     @property
+    def leak(self):
+        return self.slope
+
+    @property
     def even(self) -> bool:
         return is_concrete(self) and float(self.slope) == -1
 
@@ -188,6 +196,4 @@ class LeakyReLU(AbstractActivation):
 
 def as_leaky_relu(activation: AbstractActivation) -> LeakyReLU | None:
     """Return the same function as a LeakyReLU, of slope 0 for ReLU; None if it is none."""
-    if isinstance(activation, ReLU):
-        return LeakyReLU(slope=0.0)
-    return activation if isinstance(activation, LeakyReLU) else None
+    return None if activation.leak is None else LeakyReLU(activation.leak)

@@ -13,7 +13,7 @@ from ..flows.base import AbstractFlow
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
 from ..runtime.errors import UserError
-from .networks import train_network
+from .networks import check_cost, step_length, train_network
 from .trajectory import Trajectory, trajectory
 
 _BATCH = (
@@ -92,9 +92,10 @@ def times_until(time: float, points: int) -> np.ndarray:
 def whole_steps(times: np.ndarray, flow: AbstractFlow, dimension: int) -> np.ndarray:
     """Return the times of whole steps of a stochastic flow nearest to `times`, without repetitions.
 
-    Raises UserError if the last of `times` is shorter than a step.
+    Raises UserError if the last of `times` is shorter than a step, or more steps away than networks can take.
     """
-    length = float(flow.sample_step(dimension))
+    length = float(step_length(flow, dimension, 1.0))
+    check_cost(times[-1], length, dimension, "argument --time")
     if times[-1] < length:
         raise UserError(
             f"argument --time: must be at least one step of the networks, η/d = {length:g}; "
@@ -135,18 +136,23 @@ def _train(
 ) -> Trajectory:
     """Train one network for each key; all arrays but the times have the networks along their first axis."""
     batch = next(n for n in range(_BATCH, 0, -1) if len(keys) % n == 0)
-    run = jax.vmap(lambda key: train_network(problem, flow, start, times, key=key))
-    steps = round(times[-1] / float(flow.sample_step(start.W.shape[1])))
+    steps = round(times[-1] / float(step_length(flow, start.W.shape[1], 1.0)))
     found = []
     with tqdm(
-        total=len(keys),
-        unit="network",
-        desc=f"training, {steps:,} steps each",
+        total=steps * len(keys) // batch,
+        unit="step",
+        unit_scale=True,
+        desc=f"training {len(keys)} networks, {steps:,} steps each, {batch} at a time",
         disable=not progress,
     ) as bar:
+        report = bar.update if progress else None
+        run = jax.vmap(
+            lambda key: train_network(problem, flow, start, times, key=key, progress=report)
+        )
         for first in range(0, len(keys), batch):
             found.append(jax.block_until_ready(run(keys[first : first + batch])))
-            bar.update(batch)
+            jax.effects_barrier()
+            bar.update(steps * (first // batch + 1) - bar.n)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 
@@ -185,7 +191,7 @@ def run_ensemble(
             f"keys must be None with {type(flow).__name__}, whose networks draw no inputs; "
             f"got {len(keys)} keys"
         )
-    path = trajectory(problem, flow, start, times)
+    path = trajectory(problem, flow, start, times, progress=progress)
     reached = int(np.isfinite(path.loss).sum())
     end = jax.tree.map(lambda x: x[reached - 1], path.states)
     teacher = np.abs(_cosines(problem, end)).argmax(axis=1)

@@ -11,18 +11,25 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..flows.base import AbstractFlow
+from ..flows.consistency import check_flow
 from ..model.loss import population_loss
-from ..model.problem import Problem
+from ..model.problem import Problem, is_concrete
 from ..model.state import Weights, check_weights, overlaps
-from ..runtime.arguments import check_positive_number
+from ..runtime.arguments import check_instance, check_key, check_positive_number
 from ..runtime.errors import UserError
 from .trajectory import Trajectory, check_times
 
 _BLOCK = 64  # inputs that are drawn at once
+MAX_STEPS = 10**9
+"""Most steps of a network: hours."""
+MAX_NUMBERS = 10**12
+"""Most random numbers of a network's inputs, steps times dimension: hours."""
+_REPORTS = 200  # of the progress
 
 
 def _sample_gradient(problem: Problem, dimension: int) -> Callable:
@@ -40,6 +47,22 @@ def _sample_gradient(problem: Problem, dimension: int) -> Callable:
     return gradient
 
 
+def _reports(progress: Callable[[int], object] | None, steps) -> Callable[[Array], None]:
+    """Return what is called with the number of each block: it reports inputs some `_REPORTS` times."""
+    if progress is None:
+        return lambda number: None
+    between = jnp.maximum(steps // (_BLOCK * _REPORTS), 1)  # blocks, from one report to the next
+
+    def call(inputs) -> None:
+        progress(int(inputs))
+
+    return lambda number: jax.lax.cond(
+        number % between == between - 1,
+        lambda: jax.debug.callback(call, between * _BLOCK),
+        lambda: None,
+    )
+
+
 def _train_on_samples(
     problem: Problem,
     optimiser: optax.GradientTransformation,
@@ -47,6 +70,7 @@ def _train_on_samples(
     counts,
     key: PRNGKeyArray,
     train_readout: bool,
+    progress: Callable[[int], object] | None,
 ) -> Weights:
     """Return the weights after each number of steps of `counts`, which increase.
 
@@ -75,10 +99,13 @@ def _train_on_samples(
         inputs = inputs.astype(start.W.dtype)
         return jax.lax.fori_loop(first, last, lambda i, c: step(c[0], c[1], inputs[i]), carry)
 
+    report = _reports(progress, counts[-1])
+
     def until(carry, count):
         (weights, memory), done = carry
 
         def one(number, carry):
+            report(number)
             first = jnp.clip(done - number * _BLOCK, 0, _BLOCK)
             last = jnp.clip(count - number * _BLOCK, 0, _BLOCK)
             return block(carry, number, first, last)
@@ -95,8 +122,8 @@ def _train_on_samples(
 def _descend(problem: Problem, flow: AbstractFlow, start: Weights, counts, step) -> Weights:
     """Return the weights after each number of steps of gradient descent on the population loss."""
 
-    def one(_, weights: Weights) -> Weights:
-        rates = flow(0.0, weights, problem)
+    def one(number, weights: Weights) -> Weights:
+        rates = flow(number.astype(weights.W.dtype) * step, weights, problem)
         return flow.retract(jax.tree.map(lambda w, rate: w + step * rate, weights, rates))
 
     def until(carry, count):
@@ -108,12 +135,13 @@ def _descend(problem: Problem, flow: AbstractFlow, start: Weights, counts, step)
 
 
 @eqx.filter_jit
-def _train(problem, flow, weights, counts, key, step, train_readout: bool) -> tuple:
+def _train(problem, flow, weights, counts, key, step, train_readout: bool, progress) -> tuple:
     if isinstance(flow, optax.GradientTransformation):
-        found = _train_on_samples(problem, flow, weights, counts, key, train_readout)
+        found = _train_on_samples(problem, flow, weights, counts, key, train_readout, progress)
     elif flow.stochastic:
         optimiser = optax.sgd(flow.sample_step(weights.W.shape[1]))
-        found = _train_on_samples(problem, optimiser, weights, counts, key, flow.trains_readout)
+        start, readout = flow.project_initial(weights), flow.trains_readout
+        found = _train_on_samples(problem, optimiser, start, counts, key, readout, progress)
     else:
         found = _descend(problem, flow, weights, counts, step)
     states = jax.vmap(lambda w: overlaps(problem, w))(found)
@@ -129,6 +157,7 @@ def train_network(
     key: PRNGKeyArray | None = None,
     step: float = 0.01,
     train_readout: bool = False,
+    progress: Callable[[int], object] | None = None,
 ) -> Trajectory:
     r"""Train one network of dimension d = `weights.W.shape[1]` and return its order parameters at `times`.
 
@@ -144,22 +173,33 @@ def train_network(
     - `weights` (K, d): the initial weights, in the problem's basis (teacher W* = [L 0], T = L Lᵀ).
     - `key`: of the inputs, for the first two kinds. Many runs at once: `jax.vmap` over keys, weights or both.
     - `train_readout`: whether an optimiser trains the readout v too; a flow has `trains_readout` instead.
+    - `progress`: called, some 200 times, with the number of inputs since the last call, for the first two
+      kinds.
 
     Derivatives pass through it in forward mode (`jax.jvp`, `jax.jacfwd`) alone.
 
     The times of the result are those of whole steps nearest to `times`; a network that grows without bounds
     has order parameters of inf or nan from there on. Its loss is the exact population loss.
 
-    Raises UserError for weights of another shape than the problem's, times out of order, a step that isn't
-    positive, no key where inputs are drawn, and a `flow` that is neither a flow nor an optimiser.
+    Raises UserError for weights of another shape than the problem's, times out of order, more than 10⁹ steps
+    or 10¹² random numbers for their inputs, a step that isn't positive, no key where inputs are drawn, and a
+    `flow` that is neither a flow nor an optimiser, or does not say how its samples make steps
+    (`AbstractFlow.sample_step`).
     """
-    check_weights(problem, weights)
+    if not isinstance(flow, optax.GradientTransformation):
+        allowed = "a flow such as ol.GradientFlow() or an optax.GradientTransformation"
+        check_flow(problem, check_instance("flow", flow, AbstractFlow, allowed))
+    weights = check_weights(problem, weights, "weights")
     times = check_times(times)
     check_positive_number("step", step)
-    length = _step_length(flow, weights.W.shape[1], step)
     samples = isinstance(flow, optax.GradientTransformation) or flow.stochastic
+    length = step_length(flow, weights.W.shape[1], step)
+    check_cost(times[-1], length, weights.W.shape[1] if samples else 1)
     if samples and key is None:
         raise UserError("key must be given where inputs are drawn from it; got None")
+    if key is not None:
+        check_key("key", key)
+    check_instance("train_readout", train_readout, bool, "True or False")
     if train_readout and isinstance(flow, AbstractFlow) and not flow.trains_readout:
         raise UserError(
             f"train_readout must be False with {type(flow).__name__}, whose readout is fixed; got True"
@@ -168,17 +208,36 @@ def train_network(
     problem = jax.tree.map(jnp.asarray, problem)
     if isinstance(flow, AbstractFlow):
         flow = jax.tree.map(jnp.asarray, flow)
-    states, loss = _train(problem, flow, weights, counts, key, step, train_readout)
+    states, loss = _train(problem, flow, weights, counts, key, step, train_readout, progress)
     return Trajectory(counts.astype(float) * length, states, loss, diffrax.RESULTS.successful)
 
 
-def _step_length(flow, dimension: int, step: float) -> float | Float[Array, ""]:
-    """Return the time that one step takes."""
+def step_length(
+    flow: AbstractFlow | optax.GradientTransformation, dimension: int, step: float
+) -> float | Float[Array, ""]:
+    """Return the time that one step of a network takes. Raises UserError unless it is a finite number."""
     if isinstance(flow, optax.GradientTransformation):
         return 1 / dimension
-    if not isinstance(flow, AbstractFlow):
+    if not flow.stochastic:
+        return step
+    length = flow.sample_step(dimension)
+    if is_concrete(length) and float(length) != 0:  # 0 is a tiny number over the dimension
+        check_positive_number(f"sample_step of {type(flow).__name__}", length)
+    return length
+
+
+def check_cost(
+    end: float, length: float | Float[Array, ""], dimension: int, name: str = "times"
+) -> None:
+    """Raise UserError, naming the argument, if networks would take more steps than `MAX_STEPS` to a time, or
+    draw more than `MAX_NUMBERS` random numbers."""
+    if not is_concrete(length):
+        return
+    steps = float(end) / float(length) if float(length) else np.inf
+    allowed = min(MAX_STEPS, MAX_NUMBERS / dimension)
+    if not steps <= allowed:
         raise UserError(
-            "flow must be a flow such as ol.GradientFlow() or an optax.GradientTransformation; "
-            f"got {flow!r}"
+            f"{name} must end by {allowed * float(length):.3g}, after {allowed:.1e} steps of "
+            f"{float(length):.3g}: networks of {dimension} inputs take hours for these; got {end:.6g}, "
+            f"{steps:.1e} steps. Larger steps (a larger learning rate, or a smaller dimension) go further"
         )
-    return flow.sample_step(dimension) if flow.stochastic else step

@@ -8,9 +8,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows.base import AbstractFlow
+from ..flows.consistency import check_flow
 from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import OrderParameters, State, Weights, check_weights, overlaps, weights_of
+from ..runtime.arguments import (
+    check_positive_number,
+    check_real_numbers,
+    check_whole_number,
+    shown,
+)
 from ..runtime.errors import UserError
 from .projected_state import ProjectedState, diverged, stochastic_rates
 
@@ -43,7 +50,7 @@ def constrained_rates(t, weights: Weights, args) -> Weights:
 
 
 @eqx.filter_jit
-def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
+def _solve(problem, flow, weights, times, rtol, atol, max_steps, meter) -> Trajectory:
     start = flow.project_initial(weights)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(stochastic_rates if flow.stochastic else constrained_rates),
@@ -58,6 +65,7 @@ def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
         max_steps=max_steps,
         event=diffrax.Event(diverged) if flow.stochastic else None,
         throw=False,
+        progress_meter=meter,
     )
     if solution.ys is None:
         raise RuntimeError("diffrax returned no states, though SaveAt has times")
@@ -78,12 +86,28 @@ def _solve(problem, flow, weights, times, rtol, atol, max_steps) -> Trajectory:
 
 def check_times(times) -> np.ndarray:
     """Return the times as an array. Raises UserError unless they are finite, not negative and increase."""
-    ts = np.asarray(times, float)
+    ts = check_real_numbers("times", times, "a list of finite numbers")
     if ts.ndim != 1 or len(ts) == 0 or not np.isfinite(ts).all():
-        raise UserError(f"times must be a list of finite numbers; got {times!r}")
+        raise UserError(f"times must be a list of finite numbers; got {shown(times)}")
     if ts[0] < 0 or (np.diff(ts) <= 0).any():
-        raise UserError(f"times must start at 0 or later and increase; got {times!r}")
+        raise UserError(f"times must start at 0 or later and increase; got {shown(times)}")
     return ts
+
+
+def _check_tolerances(rtol: float, atol: float, max_steps: int, dtype) -> None:
+    for name, tolerance in {"rtol": rtol, "atol": atol}.items():
+        check_positive_number(name, tolerance)
+    check_whole_number("max_steps", max_steps, 1, 2**31 - 1)
+    least = 10 * float(jnp.finfo(dtype).eps)
+    if not rtol >= least:
+        raise UserError(
+            f"rtol must be at least {least:.1g} in {dtype}; got {rtol!r}"
+            + (
+                ""
+                if dtype == jnp.float64
+                else '; jax.config.update("jax_enable_x64", True) gives more'
+            )
+        )
 
 
 def trajectory(
@@ -95,6 +119,7 @@ def trajectory(
     rtol: float = 1e-8,
     atol: float = 1e-10,
     max_steps: int = 1_000_000,
+    progress: bool = False,
 ) -> Trajectory:
     """Integrate `flow` from `state` at time 0; return the order parameters and the loss at `times`.
 
@@ -105,30 +130,19 @@ def trajectory(
     - `rtol`, `atol`: error per step of the weights (Tsit5).
     - `max_steps`: after that many steps the remaining times hold inf, and `result` reports it.
 
-    Raises UserError for a state of another shape than the problem's, for order parameters that no
-    weights have, for times out of order, and for an `rtol` below what the dtype allows.
+    - `progress`: a bar on standard error.
+
+    Raises UserError for a state of another shape than the problem's or with infinite numbers, for order
+    parameters that no weights have, for times that are traced or out of order, for an `rtol` below what the
+    dtype allows, and for a user's flow that contradicts itself.
     """
-    K, M = problem.students, problem.teachers
+    check_flow(problem, flow)
     if isinstance(state, OrderParameters):
-        if state.Q.shape != (K, K) or state.R.shape != (K, M) or state.v.shape != (K,):
-            raise UserError(
-                f"state must have Q {(K, K)}, R {(K, M)} and v {(K,)}; "
-                f"got {state.Q.shape}, {state.R.shape} and {state.v.shape}"
-            )
         state = weights_of(problem, state)
-    check_weights(problem, state)
-    ts = check_times(times)
+    state, ts = check_weights(problem, state), check_times(times)
     dtype = state.W.dtype
-    least = 10 * float(jnp.finfo(dtype).eps)
-    if not rtol >= least:
-        raise UserError(
-            f"rtol must be at least {least:.1g} in {dtype}; got {rtol!r}"
-            + (
-                ""
-                if dtype == jnp.float64
-                else '; jax.config.update("jax_enable_x64", True) gives more'
-            )
-        )
+    _check_tolerances(rtol, atol, max_steps, dtype)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
     ts, rtol_, atol_ = (jnp.asarray(x, dtype) for x in (ts, rtol, atol))
-    return _solve(problem, flow, state, ts, rtol_, atol_, max_steps)
+    meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
+    return _solve(problem, flow, state, ts, rtol_, atol_, max_steps, meter)

@@ -31,6 +31,7 @@ from ..model.state import (
     unpack,
 )
 from ..runtime.errors import UserError
+from ..runtime.registry import restore_defaults
 
 
 class Mixing(NamedTuple):
@@ -42,11 +43,27 @@ class Mixing(NamedTuple):
     noise: Float[Array, "K K"] | None = None
 
 
+_DERIVED = {
+    "__call__": ("mixing",),
+    "batched_rates": ("mixing", "__call__"),
+    "sample_step": ("mixing", "__call__"),
+}
+"""What each method follows from: a subclass that overrides the latter does not inherit the former, but has
+the default of `AbstractFlow`."""
+
+
 class AbstractFlow(eqx.Module):
     """A flow on the population loss; call it as `flow(t, state, problem)` for the rates.
 
     The signature is diffrax's, so `diffrax.ODETerm(flow)` works with the problem as `args`.
+
+    A subclass of another flow that overrides its mixing is what its own mixing says everywhere: the other
+    flow's arithmetic for many lanes, and its process of samples, are not inherited then.
     """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        restore_defaults(cls, AbstractFlow, _DERIVED)
 
     @property
     def stochastic(self) -> bool:
@@ -60,12 +77,14 @@ class AbstractFlow(eqx.Module):
         """Return the time of one step of the process in d dimensions whose limit d → ∞ a stochastic flow is.
 
         The step moves the trained weights by minus that time times the gradient of ½Δ² on one fresh input.
-        A stochastic flow whose networks `train_network` can train overrides it.
+        A stochastic flow whose networks `train_network` can train overrides it, and so does a subclass of one
+        with another mixing (or other noise), if it is the limit of the same steps.
 
         Raises UserError unless overridden.
         """
         raise UserError(
-            f"flow must define sample_step for networks of dimension {dimension}; got {type(self).__name__}"
+            f"flow must define sample_step, together with its mixing, for networks of dimension {dimension} "
+            f"to be trained by its steps; got {type(self).__name__}"
         )
 
     @property
@@ -115,12 +134,12 @@ class AbstractFlow(eqx.Module):
 
         Unless overridden, those of a flow without a constraint: the readout's where it is not trained; where
         it is, the rescalings (w_i, v_i) → (a w_i, v_i / a) for a positively homogeneous activation, and none
-        for another.
+        for another or where norms are preserved.
         """
         if not self.trains_readout:
             return readout_directions(*weights.W.shape)
         K, d = weights.W.shape
-        if not problem.activation.positively_homogeneous:
+        if self.preserves_norms or not problem.activation.positively_homogeneous:
             return jnp.zeros((0, K, d + 1))
         rescaled = jnp.concatenate([weights.W, -weights.v[:, None]], axis=1)
         return jnp.eye(K)[:, :, None] * rescaled[None, :, :]

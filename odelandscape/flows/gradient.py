@@ -39,9 +39,7 @@ class GradientFlow(AbstractFlow):
         W, v = weights.W, weights.v
         K, d, _ = W.shape
         M = problem.teachers
-        # What follows is the mixing of this class: a subclass with another one has the rates of that.
-        inherited = type(self).mixing is GradientFlow.mixing
-        if not inherited or max(K, d) > _MAX_BATCHED_WIDTH or problem.teacher_overlaps is not None:
+        if max(K, d) > _MAX_BATCHED_WIDTH or problem.teacher_overlaps is not None:
             return super().batched_rates(weights, problem)
         # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes on its last axis. A product
         # of matrices is a sum over the first axis, which XLA's CPU compiler turns into one loop.

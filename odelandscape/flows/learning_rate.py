@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..model.loss import population_loss
-from ..model.problem import Problem
-from ..model.state import OrderParameters, Weights, overlaps
+from ..model.problem import PROBLEM, Problem
+from ..model.state import OrderParameters, Weights, check_weights, overlaps
+from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
 from .gradient import gradient_mixing
 from .online_sgd import OnlineSGD
@@ -56,6 +57,7 @@ def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> f
 
 
 def _checked(problem: Problem, weights: Weights | None) -> Weights:
+    check_instance("problem", problem, Problem, PROBLEM)
     K, M = problem.students, problem.teachers
     if weights is None:
         if K != M:
@@ -63,6 +65,7 @@ def _checked(problem: Problem, weights: Weights | None) -> Weights:
                 f"weights must be given where students and teachers differ in number; K = {K}, M = {M}"
             )
         weights = Weights(problem.teacher_weights(M), problem.readout)
+    weights = check_weights(problem, weights, "weights")
     loss, scale = (
         float(population_loss(problem, Weights(weights.W * size, weights.v))) for size in (1, 0)
     )

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
-from .base import AbstractFlow, Mixing, readout_directions
+from .base import AbstractFlow, Mixing
 from .gradient import gradient_mixing
 
 
@@ -43,4 +43,4 @@ class NormalisedFlow(AbstractFlow):
         K = problem.students
         rows = jnp.pad(weights.W, ((0, 0), (0, 1)))
         radial = jnp.eye(K)[:, :, None] * rows[None, :, :]
-        return jnp.concatenate([radial, readout_directions(*weights.W.shape)])
+        return jnp.concatenate([radial, super().neutral_directions(weights, problem)])

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from ..model.problem import Problem, is_concrete
 from ..model.state import OrderParameters, Weights
-from ..runtime.arguments import check_positive_number
+from ..runtime.arguments import check_instance, check_positive_number, whole_as_float
 from ..runtime.errors import UserError
 from .base import AbstractFlow, Mixing
 from .gradient import gradient_mixing
@@ -39,15 +39,14 @@ class OnlineSGD(AbstractFlow):
     `Weights`.
     """
 
-    learning_rate: float | Float[Array, ""] = eqx.field(
-        converter=lambda rate: float(rate) if isinstance(rate, int) else rate, default=0.1
-    )
+    learning_rate: float | Float[Array, ""] = eqx.field(converter=whole_as_float, default=0.1)
     train_readout: bool = eqx.field(static=True, default=False)
     tolerance: float = eqx.field(static=True, default=1e-10)
 
     def __check_init__(self):
         if is_concrete(self.learning_rate):
             check_positive_number("learning_rate", self.learning_rate)
+        check_instance("train_readout", self.train_readout, bool, "True or False")
         check_positive_number("tolerance", self.tolerance)
 
     @property

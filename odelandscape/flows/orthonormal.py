@@ -6,8 +6,9 @@ import numpy as np
 
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
+from ..runtime.arguments import shown
 from ..runtime.errors import UserError
-from .base import AbstractFlow, Mixing, readout_directions
+from .base import AbstractFlow, Mixing
 from .gradient import gradient_mixing
 
 
@@ -28,8 +29,8 @@ class OrthonormalFlow(AbstractFlow):
     metric: str = eqx.field(static=True, default="euclidean")
 
     def __check_init__(self):
-        if self.metric not in ("euclidean", "canonical"):
-            raise UserError(f'metric must be "euclidean" or "canonical"; got {self.metric!r}')
+        if not isinstance(self.metric, str) or self.metric not in ("euclidean", "canonical"):
+            raise UserError(f'metric must be "euclidean" or "canonical"; got {shown(self.metric)}')
 
     @property
     def preserves_norms(self) -> bool:
@@ -62,4 +63,4 @@ class OrthonormalFlow(AbstractFlow):
         S = jnp.zeros((n, K, K)).at[jnp.arange(n), i, j].set(1.0)
         S = S.at[jnp.arange(n), j, i].set(1.0)
         normals = jnp.pad(S @ weights.W, ((0, 0), (0, 0), (0, 1)))
-        return jnp.concatenate([normals, readout_directions(*weights.W.shape)])
+        return jnp.concatenate([normals, super().neutral_directions(weights, problem)])

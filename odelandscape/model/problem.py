@@ -11,6 +11,7 @@ first M coordinates span the teacher, the others are its complement.
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -18,23 +19,34 @@ from jaxtyping import Array, Float
 
 from ..activations.base import AbstractActivation
 from ..activations.relu import ReLU
-from ..runtime.arguments import check_whole_number
+from ..runtime.arguments import check_instance, check_real_numbers, check_whole_number, shown
 from ..runtime.errors import UserError
+
+PROBLEM = "a problem such as ol.Problem(3, 3)"
+"""What messages say that an argument must be."""
 
 
 def is_concrete(x: object) -> bool:
-    """Return whether x holds numbers, and not a tracer of `jit`, `vmap` or `grad`."""
-    return not isinstance(x, Tracer)
+    """Return whether x, of whichever structure, holds no tracer of `jit`, `vmap` or `grad`."""
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(x))
+
+
+def _real_array(name: str, x: Any) -> Array:
+    if is_concrete(x):
+        x = check_real_numbers(name, x, "an array of real numbers")
+    return jnp.asarray(x, dtype=float)
 
 
 def _checked_overlaps(T: Any, M: int) -> Float[Array, "M M"]:
-    T = jnp.asarray(T, dtype=float)
+    T = _real_array("teacher_overlaps", T)
     if T.shape != (M, M):
         raise UserError(f"teacher_overlaps must have shape {(M, M)}; got {T.shape}")
     if is_concrete(T):
         t = np.asarray(T)
         if not np.isfinite(t).all() or np.abs(t - t.T).max() > 1e-6 * np.abs(t).max():
-            raise UserError(f"teacher_overlaps must be finite and symmetric; got {t}")
+            raise UserError(
+                f"teacher_overlaps must be finite and symmetric; got {shown(t.tolist())}"
+            )
         least = np.linalg.eigvalsh(t)[0]
         if least <= 0:
             raise UserError(
@@ -45,11 +57,11 @@ def _checked_overlaps(T: Any, M: int) -> Float[Array, "M M"]:
 
 
 def _checked_readout(v: Any, M: int) -> Float[Array, " M"]:
-    v = jnp.asarray(v, dtype=float)
+    v = _real_array("teacher_readout", v)
     if v.shape != (M,):
         raise UserError(f"teacher_readout must have shape {(M,)}; got {v.shape}")
     if is_concrete(v) and not np.isfinite(np.asarray(v)).all():
-        raise UserError(f"teacher_readout must be finite; got {v}")
+        raise UserError(f"teacher_readout must be finite; got {shown(np.asarray(v).tolist())}")
     return v
 
 
@@ -80,10 +92,8 @@ class Problem(eqx.Module):
         self.students = check_whole_number("students", students, 1)
         self.teachers = check_whole_number("teachers", teachers, 1)
         self.activation = ReLU() if activation is None else activation
-        if not isinstance(self.activation, AbstractActivation):
-            raise UserError(
-                f"activation must be an activation such as ol.ReLU(); got {activation!r}"
-            )
+        allowed = "an activation such as ol.ReLU()"
+        check_instance("activation", self.activation, AbstractActivation, allowed)
         T, v, M = teacher_overlaps, teacher_readout, self.teachers
         self.teacher_overlaps = None if T is None else _checked_overlaps(T, M)
         self.teacher_readout = None if v is None else _checked_readout(v, M)
@@ -110,6 +120,7 @@ class Problem(eqx.Module):
 
 def check_dimension(problem: Problem, dimension: int | None) -> int:
     """Return the input dimension d, M unless given. Raises UserError unless it is a whole number ≥ M."""
+    check_instance("problem", problem, Problem, PROBLEM)
     if dimension is None:
         return problem.teachers
     d = check_whole_number("dimension", dimension, 1)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ..runtime.arguments import check_key, check_memory, check_whole_number
 from .problem import Problem, check_dimension
 
 
@@ -20,7 +21,10 @@ def random_teacher(
     Raises UserError for counts below 1, and for a dimension below the number of teachers, in which T would be
     singular.
     """
+    check_key("key", key)
+    check_whole_number("teachers", teachers, 1)
     K = teachers if students is None else students
     d = check_dimension(Problem(K, teachers), dimension)
+    check_memory("teachers and dimension", "their weights", 8 * teachers * (d + teachers))
     rows = jax.random.normal(key, (teachers, d)) / np.sqrt(d)
     return Problem(K, teachers, activation, rows @ rows.T)

@@ -1,14 +1,16 @@
 """The state of a network in weights and in order parameters, and conversions between the two."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..runtime.arguments import check_instance
+from ..runtime.arguments import check_instance, check_key, check_memory, check_real_numbers, shown
 from ..runtime.errors import UserError
-from .problem import Problem, check_dimension, is_concrete
+from .problem import PROBLEM, Problem, check_dimension, is_concrete
 
 
 class OrderParameters(eqx.Module):
@@ -51,6 +53,7 @@ def overlaps(problem: Problem, weights: Weights) -> OrderParameters:
 
 def realisability(problem: Problem, state: OrderParameters) -> Float[Array, ""]:
     """Return the smallest eigenvalue of Q − R T⁻¹ Rᵀ: weights with these overlaps exist iff it is ≥ 0."""
+    state = check_order_parameters(problem, state)
     span = state.R @ jnp.linalg.solve(problem.T, state.R.T)
     return jnp.linalg.eigvalsh((state.Q - span + (state.Q - span).T) / 2)[0]
 
@@ -60,9 +63,12 @@ def weights_of(problem: Problem, state: OrderParameters) -> Weights:
 
     Raises UserError, outside `jit`, if no weights have these overlaps.
     """
+    state = check_order_parameters(problem, state)
     if is_concrete(state.Q):
         least = float(realisability(problem, state))
         scale = float(jnp.max(jnp.abs(state.Q)))
+        if not np.isfinite(least):
+            raise UserError("state must have finite order parameters; got some that are not")
         if not least >= -np.sqrt(np.finfo(state.Q.dtype).eps) * max(scale, 1e-30):
             raise UserError(
                 "state must be realisable, Q − R T⁻¹ Rᵀ positive semidefinite; its smallest eigenvalue is "
@@ -79,21 +85,87 @@ def weights_of(problem: Problem, state: OrderParameters) -> Weights:
 def random_weights(key: PRNGKeyArray, problem: Problem, dimension: int | None = None) -> Weights:
     """Return initial weights: rows w_i ~ N(0, I_d / d), readouts 1; d = M unless given (paper, Sec. 3.1).
 
-    Raises UserError for a dimension below M.
+    Raises UserError for a dimension below M, and for weights that need more memory than there is.
     """
+    check_key("key", key)
     d = check_dimension(problem, dimension)
+    check_memory("students and dimension", "the weights", 8 * problem.students * d)
     W = jax.random.normal(key, (problem.students, d)) / np.sqrt(d)
     return Weights(W, jnp.ones(problem.students))
 
 
-def check_weights(problem: Problem, weights: Weights) -> None:
-    """Raise UserError for weights of another shape than the problem's, and for d < M."""
+def check_order_parameters(problem: Problem, state: OrderParameters) -> OrderParameters:
+    """Return order parameters with arrays of floats. Raises UserError, naming `state`, for anything else, and
+    for other shapes than the problem's."""
+    check_instance("problem", problem, Problem, PROBLEM)
+    check_instance("state", state, OrderParameters, "OrderParameters or Weights")
     K, M = problem.students, problem.teachers
-    W, v = weights.W, weights.v
-    if W.ndim != 2 or len(W) != K or W.shape[1] < M or v.shape != (K,):
+    Q, R, v = float_arrays("state", state)
+    if (Q.shape, R.shape, v.shape) != ((K, K), (K, M), (K,)):
         raise UserError(
-            f"state must have weights W (K = {K}, d ≥ {M}) and v ({K},); got {W.shape} and {v.shape}"
+            f"state must have Q {(K, K)}, R {(K, M)} and v {(K,)}; got {Q.shape}, {R.shape} and {v.shape}"
         )
+    return OrderParameters(Q, R, v)
+
+
+def check_weights(
+    problem: Problem, weights: Weights, name: str = "state", finite: bool = True
+) -> Weights:
+    """Return weights of one network with arrays of floats. Of traced ones the numbers are not checked.
+
+    Raises UserError, naming the argument, for anything but Weights of the problem's shape, with d ≥ M, and
+    with finite numbers (`finite`).
+    """
+    return _check(problem, weights, name, (), finite)
+
+
+def check_starts(problem: Problem, starts: Weights) -> Weights:
+    """Return Weights with N ≥ 1 in front, with arrays of floats; numbers may be infinite or undefined.
+
+    Raises UserError for anything else.
+    """
+    return _check(problem, starts, "starts", ("N",), False)
+
+
+def _check(problem: Problem, weights: Weights, name: str, leading: tuple, finite: bool) -> Weights:
+    check_instance("problem", problem, Problem, PROBLEM)
+    check_instance(name, weights, Weights, "Weights such as ol.random_weights(key, problem)")
+    K, M = problem.students, problem.teachers
+    W, v = float_arrays(name, weights)
+    front = W.shape[: len(leading)]
+    if W.ndim != 2 + len(leading) or W.shape[-2] != K or W.shape[-1] < M or 0 in front:
+        v_shape = None
+    else:
+        v_shape = (*front, K)
+    if v.shape != v_shape:
+        sizes = ", ".join((*leading, f"K = {K}"))
+        raise UserError(
+            f"{name} must have weights W ({sizes}, d ≥ {M}) and v ({sizes})"
+            f"{', with N ≥ 1' if leading else ''}; got {W.shape} and {v.shape}"
+        )
+    if finite and is_concrete(W) and is_concrete(v):
+        numbers = np.concatenate([np.ravel(W), np.ravel(v)])
+        if not np.isfinite(numbers).all():
+            raise UserError(
+                f"{name} must have finite weights; got {numbers[~np.isfinite(numbers)][0]}"
+            )
+    return eqx.tree_at(lambda w: (w.W, w.v), weights, (W, v))
+
+
+def float_arrays(name: str, state: State) -> list[Array]:
+    """Return the real numbers of a state, which may be traced, as arrays of JAX's default floats.
+
+    Raises UserError, naming the argument, for anything else.
+    """
+    found = []
+    for field in dataclasses.fields(state):
+        x = getattr(state, field.name)
+        if not isinstance(x, jax.Array):
+            x = check_real_numbers(name, x, "made of arrays of real numbers")
+        elif x.dtype.kind not in "iuf":
+            raise UserError(f"{name} must be made of arrays of real numbers; got {shown(x)}")
+        found.append(jnp.asarray(x, float))
+    return found
 
 
 def pack(weights: Weights) -> Float[Array, "K D *lanes"]:
@@ -111,7 +183,7 @@ def check_shapes(problem: Problem, state: State, name: str = "state") -> None:
 
     Shapes are known inside `jit`, `vmap` and `grad`, too, and nothing is computed.
     """
-    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    check_instance("problem", problem, Problem, PROBLEM)
     kinds = "Weights, such as ol.Weights(W, v) or the .weights of a point, or OrderParameters"
     check_instance(name, state, (Weights, OrderParameters), kinds)
     K, M = problem.students, problem.teachers

@@ -14,12 +14,15 @@ With more students than teachers, the global minima are sets, and known in close
 import threading
 from typing import NamedTuple, final
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..flows.base import AbstractFlow
 from ..model.alignment import align
 from ..model.problem import Problem
+from ..runtime.arguments import shown
+from ..runtime.errors import UserError
 
 BASIN_FRACTION = 0.1
 """Distance over smallest eigenvalue below which a point belongs to a minimum."""
@@ -92,21 +95,50 @@ def merge_equal_entries(y: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "K D"]
     return (np.bincount(run, values) / np.bincount(run))[run][places].reshape(y.shape)
 
 
+def _equal(a: object, b: object) -> bool:
+    """Return whether two pytrees have the same structure and numbers, in whichever arrays."""
+    (x, one), (y, other) = jax.tree.flatten(a), jax.tree.flatten(b)
+    return one == other and all(map(np.array_equal, x, y))
+
+
 @final
 class Catalogue:
-    """The known minima of one problem and one flow. Threads may share it.
+    """The known minima of one problem, one flow and one dimension. Threads may share it.
 
+    - `problem`, `flow`: whose minima. `dimension`: of the first starts that it is used for, None until then.
     - `enabled`: whether minima are looked up and entered (`shares_minima`).
     - `closed_form`: whether those of surplus students are used as well (`closed_form_minima`).
     - `minima`: those entered so far. Enter others with `lock` held.
     """
 
     def __init__(self, problem: Problem, flow: AbstractFlow):
+        self.problem, self.flow = problem, flow
+        self.dimension: int | None = None
         self.teachers = problem.teachers
         self.minima: list[KnownMinimum] = []
         self.lock = threading.Lock()
         self.enabled = shares_minima(problem, flow)
         self.closed_form = closed_form_minima(problem, flow)
+
+    def of(self, problem: Problem, flow: AbstractFlow, dimension: int) -> "Catalogue":
+        """Return this catalogue, for starts of this dimension.
+
+        Raises UserError if it is that of another problem or flow, or has been used in another dimension.
+        """
+        with self.lock:
+            known = self.dimension or dimension
+            for what, own, given in (
+                ("problem", self.problem, problem),
+                ("flow", self.flow, flow),
+                ("dimension", known, dimension),
+            ):
+                if not _equal(own, given):
+                    raise UserError(
+                        f"catalogue must be one of the same {what}: its own is {shown(own)}, and minima of "
+                        f"{shown(given)} are sought; give a new one, Catalogue(problem, flow), or none"
+                    )
+            self.dimension = known
+        return self
 
     def order(self, y: Float[np.ndarray, "n K D"]) -> Order:
         """Return the order of each point: teachers by the overlap with the student that `align` gives them,

@@ -17,11 +17,20 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..flows.base import AbstractFlow
+from ..flows.consistency import check_flow
 from ..landscape.fixed_points import FixedPoint
 from ..model.alignment import align
 from ..model.loss import population_loss
 from ..model.problem import Problem
-from ..model.state import Weights, overlaps
+from ..model.state import Weights, check_weights, float_arrays, overlaps
+from ..runtime.arguments import (
+    check_instance,
+    check_key,
+    check_memory,
+    check_real_numbers,
+    check_whole_number,
+    shown,
+)
 from ..runtime.errors import UserError
 from ..runtime.tables import text_table
 from .outcomes import OUTCOMES
@@ -120,19 +129,24 @@ def perturb(
     flow that fixes the students' lengths, a `student` that does not exist, and a point that doesn't fit the
     problem or the flow's constraint.
     """
-    levels = np.atleast_1d(np.asarray(sigma, dtype=float))
+    check_flow(problem, flow, autonomous=True)
+    check_key("key", key)
+    levels = np.atleast_1d(check_real_numbers("sigma", sigma, "one or more numbers of at least 0"))
     if levels.ndim != 1 or not levels.size or not (np.isfinite(levels) & (levels >= 0)).all():
-        raise UserError(f"sigma must be one or more numbers of at least 0; got {sigma!r}")
-    if isinstance(repeats, bool) or not isinstance(repeats, int | np.integer) or repeats < 1:
-        raise UserError(f"repeats must be a whole number of at least 1; got {repeats!r}")
-    if embedding not in (None, ZERO, SPLIT):
-        raise UserError(f"embedding must be None, {ZERO!r} or {SPLIT!r}; got {embedding!r}")
+        raise UserError(f"sigma must be one or more numbers of at least 0; got {shown(sigma)}")
+    repeats = check_whole_number("repeats", repeats, 1)
+    if embedding is not None and not (isinstance(embedding, str) and embedding in (ZERO, SPLIT)):
+        raise UserError(f"embedding must be None, {ZERO!r} or {SPLIT!r}; got {shown(embedding)}")
+    if student is not None:
+        student = check_whole_number("student", student, 0)
     problem, weights = _embedded(problem, point, embedding, student)
     if embedding is not None and not _on_constraint(flow, Weights(weights.W / 2, weights.v)):
         raise UserError(f"embedding needs a flow that leaves students any length; got {flow!r}")
     if not _on_constraint(flow, weights):
         raise UserError(f"point must satisfy the constraint of the flow, {flow!r}")
-    starts = _noisy(weights, key, jnp.asarray(levels), int(repeats))
+    size = 8 * len(levels) * repeats * weights.W.size
+    check_memory("repeats", "the weights of all of them", size)
+    starts = _noisy(weights, key, jnp.asarray(levels), repeats)
     ends = relax(problem, flow, starts, time_limit=time_limit)
     loss = float(population_loss(problem, weights))
     shape = (len(levels), repeats)
@@ -151,14 +165,19 @@ def _embedded(
     problem: Problem, point: FixedPoint | Weights, embedding: str | None, student: int | None
 ) -> tuple[Problem, Weights]:
     """The problem with as many students as the embedded point has, and its weights."""
+    check_instance("point", point, (FixedPoint, Weights), "a FixedPoint or Weights")
     weights = point.weights if isinstance(point, FixedPoint) else point
-    K, d = weights.W.shape
-    if problem.students not in ((K,) if embedding is None else (K, K + 1)) or d < problem.teachers:
+    W, _ = float_arrays("point", weights)
+    K, M = problem.students, problem.teachers
+    allowed = (K,) if embedding is None else (K, K - 1)
+    if W.ndim != 2 or len(W) not in allowed or W.shape[1] < M:
         raise UserError(
-            f"point must have the problem's K = {problem.students} students"
-            f"{'' if embedding is None else ', or one less,'} in d ≥ M = {problem.teachers}; got {(K, d)}"
+            f"point must have the problem's K = {K} students"
+            f"{'' if embedding is None else ', or one less,'} in d ≥ M = {M}; got {W.shape}"
         )
+    K, d = W.shape
     problem = replace(problem, students=K)
+    weights = check_weights(problem, weights, "point")
     if isinstance(point, FixedPoint):
         point.ansatz.of(problem)  # raises UserError for another number of teachers
     if student is not None and embedding != SPLIT:

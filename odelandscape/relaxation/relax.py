@@ -23,9 +23,15 @@ from threadpoolctl import threadpool_limits
 
 from ..activations.base import check_continuous
 from ..flows.base import AbstractFlow
+from ..flows.consistency import check_flow
 from ..model.problem import Problem
-from ..model.state import Weights
-from ..runtime.arguments import check_positive_number
+from ..model.state import Weights, check_starts
+from ..runtime.arguments import (
+    check_instance,
+    check_positive_number,
+    check_whole_number,
+    shown,
+)
 from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .batched_rkc import Tolerances
@@ -76,7 +82,8 @@ def relax(
     - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
       Of 4,096 starts, all at K = M = 10 and 99.7 % at K = M = 17 (at 1e-5, 99.98 %) end as with rtol 1e-6.
     - `time_limit`: flow time after which a start that has not converged is classified by where it is.
-    - `catalogue`: of minima known from other calls for this problem and flow; minima found here are added.
+    - `catalogue`: of minima known from other calls for this problem, flow and dimension; minima found here
+      are added.
     - `progress`: called with the number of starts done since the last call.
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
@@ -98,14 +105,23 @@ def relax(
 
     All cores that the process may use work on it, or all of its other devices.
 
-    Raises UserError if `starts` has the wrong shape, `batch` < 1, or JAX is not in float64.
+    Raises UserError if `starts` has the wrong shape, `batch` < 1, a tolerance or the time is not above 0, the
+    flow contradicts itself (`check_flow`), `catalogue` is another problem's, or JAX is not in float64.
     """
     check_float64("end states are certified to a gradient norm of 1e-10")
     check_continuous(problem.activation)
     if batch is None:
         batch = 64 if jax.default_backend() == "cpu" else 2048
-    check_positive_number("time_limit", time_limit)
-    _check_starts(problem, starts, batch)
+    check_flow(problem, flow, autonomous=True)
+    starts = check_starts(problem, starts)
+    batch = check_whole_number("batch", batch, 1)
+    for name, number in {"rtol": rtol, "time_limit": time_limit}.items():
+        check_positive_number(name, number)
+    if progress is not None and not callable(progress):
+        raise UserError(f"progress must be a function of a number, or None; got {shown(progress)}")
+    if catalogue is not None:
+        check_instance("catalogue", catalogue, Catalogue, "a Catalogue(problem, flow) or None")
+        catalogue.of(problem, flow, starts.W.shape[2])
     batch = LANE_MULTIPLE * -(-batch // LANE_MULTIPLE)
     one_unit = readout_units(np.asarray(starts.v))
     parts = []
@@ -114,12 +130,13 @@ def relax(
         some = jax.tree.map(lambda x, index=index: x[index], starts)
         units = natural_units(problem, flow, float(readout))
         parts.append((index, units, in_natural_units(problem, flow, some, units)))
-    ends = [
-        original_ends(
-            _relax_scaled(*scaled, batch, rtol, time_limit * units.rate, catalogue, progress), units
-        )
-        for _, units, scaled in parts
-    ]
+    ends = []
+    for _, units, scaled in parts:
+        # In other units minima are other ones.
+        known = catalogue if units.trivial or not (catalogue and catalogue.enabled) else None
+        limit = time_limit * units.rate
+        found = _relax_scaled(*scaled, batch, rtol, limit, known, progress)
+        ends.append(original_ends(found, units))
     place = np.argsort(np.concatenate([index for index, *_ in parts]))
     return EndStates(*(np.concatenate(column)[place] for column in zip(*ends, strict=True)))
 
@@ -142,19 +159,6 @@ def _relax_scaled(
         progress=progress,
     )
     return _relax_on(devices[: max(1, len(starts.W) // (2 * job.batch))], job, starts)
-
-
-def _check_starts(problem: Problem, starts: Weights, batch: int) -> None:
-    if starts.W.ndim != 3 or starts.W.shape[1] != problem.students:
-        raise UserError(
-            f"starts must hold weights (N, K = {problem.students}, d); got shape {starts.W.shape}"
-        )
-    if starts.W.shape[2] < problem.teachers:
-        raise UserError(
-            f"starts must have dimension d ≥ M = {problem.teachers}; got {starts.W.shape[2]}"
-        )
-    if len(starts.W) < 1 or batch < 1:
-        raise UserError(f"starts and batch must be at least 1; got {len(starts.W)} and {batch}")
 
 
 def _relax_on(devices: list[jax.Device], job: Job, starts: Weights) -> EndStates:

@@ -1,7 +1,8 @@
-"""Objects named by a short name of a table, or by where they are: `module:object`.
+"""Classes of this package and of users: named by a short name of a table, or by where they are.
 
 A table is a dict name → `module:Class`, such as `activations.BY_NAME` and `flows.BY_NAME`: reading its names
-imports nothing. A user's own class or object is given by its place, and needs no entry.
+imports nothing. A user's own class or object is given by its place `module:object`, and needs no entry. How
+far what is written for a class, such as a closed form, holds for a subclass is said by `restore_defaults`.
 """
 
 import inspect
@@ -63,6 +64,32 @@ def name_in(table: dict[str, str], found: object) -> str | None:
 def place_of(found: object) -> str:
     """Return the place `module:Class` of the class of this instance."""
     return f"{type(found).__module__}:{type(found).__qualname__}"
+
+
+def is_from_this_package(found: object) -> bool:
+    """Return whether the class of this instance is one of this package, and not a user's."""
+    return type(found).__module__.startswith("odelandscape.")
+
+
+def restore_defaults(cls: type, base: type, derived: dict[str, tuple[str, ...]]) -> None:
+    """Give a class the defaults of `base` for methods whose sources it overrides, but not them.
+
+    - `derived`: for the name of a method or property, its sources: those that it follows from. A class that
+      overrides the method has written it for its own sources. For a subclass with other ones it says
+      something wrong; the method of `base` follows from whatever the sources are.
+
+    To be called where a subclass is made (`__init_subclass__`). Fields count like methods.
+    """
+
+    def definer(name: str) -> int:
+        """Return at which place of the order of inheritance a name is defined."""
+        where = enumerate(cls.__mro__)
+        return next(i for i, c in where if name in vars(c) or name in inspect.get_annotations(c))
+
+    for name, sources in derived.items():
+        inherited = cls.__mro__[definer(name)] is not base
+        if inherited and any(definer(source) < definer(name) for source in sources):
+            setattr(cls, name, vars(base)[name])
 
 
 def resolve(

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..activations.base import AbstractActivation
 from ..flows.base import AbstractFlow
+from ..flows.consistency import flow_values
 from ..model.problem import Problem
-from ..model.state import Weights, overlaps
 from ..relaxation.relax import RTOL, TIME_LIMIT
-from ..runtime.registry import place_of
+from ..runtime.registry import is_from_this_package, place_of
 
 
 def configuration(
@@ -22,7 +22,7 @@ def configuration(
     return {
         **_fields_to_json(problem),
         "activation_values": activation_values(problem.activation),
-        **_own_flow(problem, flow),
+        **code_values(problem, flow),
         "flow": _to_json(flow),
         "seed": seed,
         "dimension": dimension,
@@ -37,21 +37,62 @@ def activation_values(activation: AbstractActivation) -> list[float]:
     return np.asarray(activation(jnp.array([-2.0, -1.0, -0.3, 0.3, 1.0, 2.0]))).tolist()
 
 
-def _own_flow(problem: Problem, flow: AbstractFlow) -> dict[str, list[float]]:
-    """Return the mixing of a flow from outside this package at one state: its code may change."""
-    if class_name(flow) == type(flow).__name__:
-        return {}
-    small = Problem(2, 2, problem.activation)
-    W = jnp.array([[0.6, -0.3], [0.2, 0.9]])
-    mixing = flow.mixing(overlaps(small, Weights(W, jnp.array([1.0, 0.8]))), small)
-    return {"flow_values": np.concatenate([np.ravel(x) for x in jax.tree.leaves(mixing)]).tolist()}
+def code_values(problem: Problem, flow: AbstractFlow) -> dict[str, list[float]]:
+    """Return what code from outside this package gives at fixed states of this problem: it may change.
+
+    `activation_code` of a user's activation or function, `flow_values` of a user's flow.
+    """
+    found = {}
+    if _has_code_from_outside(problem.activation):
+        found["activation_code"] = _condensed(_moments(problem.activation, flow.stochastic))
+    if _has_code_from_outside(flow):
+        declared = flow.stochastic, flow.trains_readout, flow.preserves_norms
+        found["flow_values"] = [
+            *map(float, (*declared, flow.permutation_equivariant)),
+            *_condensed(flow_values(flow, problem)),
+        ]
+    return found
+
+
+def _has_code_from_outside(module: eqx.Module) -> bool:
+    fields = (getattr(module, field.name) for field in dataclasses.fields(module))
+    return not is_from_this_package(module) or any(map(callable, fields))
+
+
+def _moments(activation: AbstractActivation, fourth: bool) -> tuple:
+    """Return σ on both sides of 0, near and far; for a class from outside the moments of pairs of units, too,
+    and with `fourth` those of the noise of online SGD."""
+    values = activation(jnp.linspace(-6.0, 6.0, 193))
+    if is_from_this_package(activation):
+        return (values,)
+    A = np.random.RandomState(0).standard_normal((4, 5)) * np.array([[0.1], [0.7], [1.0], [2.0]])
+    # Among the units: one of length 0, two that coincide, two that are opposite.
+    units = jnp.asarray(np.concatenate([A, 0 * A[:1], A[:1], -A[1:2]]))
+    C, a = units @ units.T, jnp.array([1.0, -0.5, 1.5, -1.0, 0.7, 1.0, -2.0])
+    q = jnp.diagonal(C)
+    declared = activation.positively_homogeneous, activation.even, activation.odd, activation.smooth
+    return (
+        values,
+        activation.second_moment(q[:, None], C, q[None, :]),
+        activation.mixing_scalars(q[:, None], C, q[None, :]),
+        activation.quadratic_form(a, C),
+        jnp.asarray(declared, float),
+        activation.slope_products(a[:3], C[:3, :3], 2, 1e-10) if fourth else (),
+    )
+
+
+def _condensed(values: object) -> list[float]:
+    """Return a number for each array: a sum of terms that are not negative, so that no digits are lost by
+    cancellation and other machines have the same number but for rounding."""
+    arrays = [np.ravel(np.asarray(x)) for x in jax.tree.leaves(values)]
+    weights = (1.5 + np.cos(np.arange(x.size) ** 2) for x in arrays)
+    return [float(w @ (2 * np.abs(x) + x)) for w, x in zip(weights, arrays, strict=True)]
 
 
 def class_name(x: object) -> str:
     """Return the name of the class of an activation or a flow: that of this package's own, the place
     `module:Class` of a user's."""
-    own = type(x).__module__.startswith("odelandscape.")
-    return type(x).__name__ if own else place_of(x)
+    return type(x).__name__ if is_from_this_package(x) else place_of(x)
 
 
 def _fields_to_json(module: eqx.Module) -> dict:

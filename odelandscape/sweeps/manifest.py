@@ -177,15 +177,26 @@ def abbreviated(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+_CODE = {"activation_code": "activation", "flow_values": "flow"}
+"""The part of a configuration whose code each of these is a record of."""
+
+
 def difference(there: dict, wanted: dict) -> str:
     """Return in words how two configurations differ; empty if they do not."""
     # As JSON has it: lists for tuples.
     wanted = json.loads(json.dumps(wanted))
-    return "; ".join(
-        f"{key} is {abbreviated(there.get(key))} there and {abbreviated(wanted.get(key))} here"
-        for key in {**wanted, **there}
-        if _differs(there.get(key), wanted.get(key))
-    )
+    differing = [key for key in {**wanted, **there} if _differs(there.get(key), wanted.get(key))]
+    return "; ".join(_in_words(key, there, wanted) for key in differing)
+
+
+def _in_words(key: str, there: dict, wanted: dict) -> str:
+    part, old, new = _CODE.get(key), there.get(key), wanted.get(key)
+    if part and old and new and not _differs(there.get(part), wanted[part]):
+        code = f"the code of {wanted[part]['name']}"
+        if len(old) != len(new):
+            return f"{key} are of another version of odelandscape, or {code} has changed"
+        return f"{key} differ: {code} has changed"
+    return f"{key} is {abbreviated(old)} there and {abbreviated(new)} here"
 
 
 def _differs(a: object, b: object) -> bool:

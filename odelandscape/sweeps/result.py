@@ -25,9 +25,9 @@ from ..relaxation.units import level_width
 from ..runtime.arguments import check_positive_number, check_whole_number
 from ..runtime.errors import UserError
 from ..runtime.registry import load, load_class
-from .configuration import activation_values
+from .configuration import activation_values, code_values
 from .levels import Family, group_by_level, merge_families
-from .manifest import damaged_manifest
+from .manifest import damaged_manifest, difference
 from .starts import kept_coordinates
 from .store import Store
 from .summary import Summary, count_outcomes, describe_unfinished, summarise
@@ -272,6 +272,12 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
         raise UserError(
             f"the sweep in {str(folder)!r} was made with another {recorded['activation']['name']} than the "
             "one that is here: their values differ"
+        )
+    changed = difference(recorded, {**recorded, **code_values(problem, flow)})
+    if changed:
+        raise UserError(
+            f"the sweep in {str(folder)!r} was made by other code ({changed}): restore it, or let open_sweep "
+            "read the numbers alone"
         )
     return Sweep(
         problem=problem,

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..relaxation.outcomes import NOT_CONVERGED, EndStates
+from ..runtime.arguments import check_folder
 from ..runtime.errors import StoreError, UserError
 from ..runtime.files import check_writable, write_whole
 from .manifest import (
@@ -185,7 +186,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike, on_damage: Callable[[Chunk], str] = _leave_out):
-        self.folder = Path(folder)
+        self.folder = check_folder("folder", folder)
         self.configuration, self.versions, self.hash = read_manifest(self.folder)
         self._on_damage = on_damage
         self._inspected: dict[Path, Inspection] = {}

@@ -1,5 +1,6 @@
 """Seeds to end states to a table of families, over any `concurrent.futures` executor."""
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -13,11 +14,19 @@ from tqdm import tqdm
 
 from ..activations.base import check_continuous
 from ..flows.base import AbstractFlow
-from ..model.problem import Problem, check_dimension
+from ..flows.consistency import check_flow
+from ..model.problem import PROBLEM, Problem, check_dimension
 from ..model.state import random_weights
 from ..relaxation.outcomes import blank
 from ..relaxation.relax import TIME_LIMIT
-from ..runtime.arguments import check_positive_number, check_whole_number
+from ..runtime.arguments import (
+    check_folder,
+    check_instance,
+    check_memory,
+    check_positive_number,
+    check_whole_number,
+    shown,
+)
 from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .configuration import configuration
@@ -50,16 +59,33 @@ def _check(
     problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension, time_limit: float
 ) -> Task:
     check_float64("end states are certified to a gradient norm of 1e-10")
+    check_instance("problem", problem, Problem, PROBLEM)
     check_continuous(problem.activation)
-    stop = check_whole_number("seeds", seeds, 1)
-    seed = check_whole_number("seed", seed, 0)
+    check_instance("flow", flow, AbstractFlow, "a flow such as ol.GradientFlow()")
+    stop = check_whole_number("seeds", seeds, 1, 2**32)  # indices that a key can be folded with
+    seed = check_whole_number("seed", seed, 0, 2**63 - 1)  # what a key is made of
     d = check_dimension(problem, dimension)
     check_positive_number("time_limit", time_limit)
+    numbers = problem.students * (kept_coordinates(problem, flow, d) + 1)
+    check_memory("students, teachers and dimension", "the Hessian of a network", 16 * numbers**2)
+    check_memory("dimension", "the starts", 8 * problem.students * d)
+    check_flow(problem, flow, autonomous=True)
     # What the flow refuses, it refuses here, from shapes alone.
     eqx.filter_eval_shape(
         lambda: flow.project_initial(random_weights(jax.random.key(0), problem, d))
     )
     return Task(problem, flow, seed, d, float(time_limit), 0, stop)
+
+
+def _check_share(share: tuple[int, int]) -> tuple[int, int]:
+    try:
+        i, n = share
+        n = check_whole_number("n", n, 1)
+        return check_whole_number("i", i, 1, n), n
+    except (TypeError, ValueError):  # also of what is no pair
+        raise UserError(
+            f"share must be (i, n), two whole numbers with 1 ≤ i ≤ n; got {shown(share)}"
+        ) from None
 
 
 def _bar(total: int, missing: int, progress: bool) -> tqdm:
@@ -109,18 +135,25 @@ def sweep(
       loss, the norm of its rates and how its loss falls (`Sweep.decay`). A larger one on the same store
       continues these starts from there.
 
-    Raises UserError, before anything is computed, for bad numbers, for orthonormal students with
-    K > d, for a folder that cannot be written, holds another sweep or is in use by another process, and
-    unless JAX is in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
+    Raises UserError, before anything is computed, for bad arguments, for sizes and seeds that need more
+    memory than there is, for a user's flow that contradicts itself, for orthonormal students with K > d, for
+    a folder that cannot be written, holds another sweep or is in use by another process, and unless JAX is
+    in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
     executor breaks down or no chunk succeeds. Seeds that are in the store by then are kept.
     """
     task = _check(problem, flow, seeds, seed, dimension, time_limit)
+    check_instance("progress", progress, bool, "True or False")
+    if executor is not None:
+        check_instance("executor", executor, Executor, "a concurrent.futures.Executor or None")
     if store is None:
         shape = task.stop, problem.students, kept_coordinates(problem, flow, task.dimension)
+        check_memory(
+            "seeds", "their end states without a store", 8 * (16 * task.stop + math.prod(shape))
+        )
         target = source = InMemory(blank(*shape))
         holding = nullcontext()
     else:
-        target = StoreWriter(store, configuration(*task[:5]))
+        target = StoreWriter(check_folder("store", store), configuration(*task[:5]))
         source, holding = target.store, target.hold()
     began = time.perf_counter()
     with _compile_clock() as compiling, holding:
@@ -166,10 +199,9 @@ def sweep_share(
     Returns how many seeds it relaxed. Raises what `sweep` raises.
     """
     task = _check(problem, flow, seeds, seed, dimension, time_limit)
-    i, n = share
-    if not 1 <= i <= n:
-        raise UserError(f"share must be (i, n) with 1 ≤ i ≤ n; got {share!r}")
-    target = StoreWriter(store, configuration(*task[:5]))
+    i, n = _check_share(share)
+    check_instance("progress", progress, bool, "True or False")
+    target = StoreWriter(check_folder("store", store), configuration(*task[:5]))
     chunk = chunk_size(task.stop, n)
     with target.hold(shared=True):
         wanted = np.arange(task.stop) // chunk % n == i - 1

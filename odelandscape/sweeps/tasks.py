@@ -91,7 +91,10 @@ def relax_task(task: Task) -> EndStates:
             jax.config.update("jax_enable_x64", True)
             keep_programs()
         seeds = np.arange(task.first, task.stop)
-        return _relax(task, seeds, _WORKER_CATALOGUE.of(task))
+        catalogue = _WORKER_CATALOGUE.of(task)
+        # Its problem and flow: functions in them that each task brings anew would compile anew.
+        task = task._replace(problem=catalogue.problem, flow=catalogue.flow)
+        return _relax(task, seeds, catalogue)
 
 
 def _portable(tree):

@@ -1,0 +1,199 @@
+"""A user's flow at a few fixed states: whether its methods agree, and which code it is.
+
+A flow says the same thing in several ways: by its mixing, its rates of weights and of many lanes, and its
+properties. Solvers use one or the other. What a user's class overrides is therefore compared before anything
+is computed with it; the flows of this package are compared by its tests.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..model.problem import PROBLEM, Problem, is_concrete
+from ..model.state import Weights, overlaps
+from ..runtime.arguments import check_instance, shown
+from ..runtime.errors import UserError
+from ..runtime.registry import is_from_this_package
+from .base import AbstractFlow, Mixing
+
+_STATES = 6
+_STATES_WITH_NOISE = 2  # whose fourth moments may take seconds
+
+
+class FlowValues(NamedTuple):
+    """What a flow gives at n fixed states of students of several lengths, n in front."""
+
+    start: Weights  # on the flow's constraint
+    start_again: Weights  # of the start
+    retracted: Weights
+    rates: Weights | None  # None of a stochastic flow, as all that follows but the last
+    permuted_rates: Weights | None  # of units in another order, and put back
+    later_rates: Weights | None  # at time 1
+    batched_rates: Weights | None  # None too where it is the default
+    neutral_directions: Array | None
+    mixing: Mixing | None  # of a stochastic flow
+
+
+def _fixed_states(problem: Problem, count: int) -> Weights:
+    """Return weights (n, K, M + K) with readouts of both signs, from short students to long ones."""
+    K, d = problem.students, problem.teachers + problem.students
+    rng = np.random.RandomState(0)  # whose numbers never change
+    W = rng.standard_normal((count, K, d)) * np.geomspace(0.1, 2, count)[:, None, None]
+    v = np.where(np.arange(count)[:, None] % 2, rng.standard_normal((count, K)), 1.0)
+    return jax.vmap(Weights)(jnp.asarray(W / np.sqrt(d), float), jnp.asarray(v, float))
+
+
+@eqx.filter_jit
+def _values(flow: AbstractFlow, problem: Problem, states: Weights) -> FlowValues:
+    start = jax.vmap(flow.project_initial)(states)
+    again, retracted = jax.vmap(flow.project_initial)(start), jax.vmap(flow.retract)(start)
+    if flow.stochastic:
+        mixing = jax.vmap(lambda w: flow.mixing(overlaps(problem, w), problem))(start)
+        return FlowValues(start, again, retracted, None, None, None, None, None, mixing)
+    equal_teachers = problem.teacher_overlaps is None and problem.teacher_readout is None
+    M = problem.teachers if equal_teachers else 0
+
+    def roll(weights, by):
+        W = jnp.roll(weights.W, by, axis=1)
+        W = jnp.concatenate([jnp.roll(W[..., :M], by, axis=2), W[..., M:]], axis=2)
+        return jax.vmap(Weights)(W, jnp.roll(weights.v, by, axis=1))
+
+    # All in one batch, which is one program.
+    n = len(start.W)
+    times = jnp.repeat(jnp.array([0.0, 0.0, 1.0]), n)
+    states = jax.tree.map(lambda *x: jnp.concatenate(x), start, roll(start, 1), start)
+    rates = jax.vmap(lambda t, w: flow(t, w, problem))(times, states)
+    now, permuted, later = (jax.tree.map(lambda x, i=i: x[i : i + n], rates) for i in (0, n, 2 * n))
+    batched = None
+    if type(flow).batched_rates is not AbstractFlow.batched_rates:
+        lanes = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), start)
+        batched = flow.batched_rates(lanes, problem)
+        batched = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), batched)
+    directions = jax.vmap(lambda w: flow.neutral_directions(w, problem))(start)
+    permuted = roll(permuted, -1)
+    return FlowValues(start, again, retracted, now, permuted, later, batched, directions, None)
+
+
+def flow_values(flow: AbstractFlow, problem: Problem) -> FlowValues:
+    """Return what a flow gives at fixed states of the problem's size. Raises what its methods raise."""
+    problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
+    count = _STATES_WITH_NOISE if flow.stochastic else _STATES
+    return _values(flow, problem, _fixed_states(problem, count))
+
+
+def check_flow(problem: Problem, flow: AbstractFlow, autonomous: bool = False) -> AbstractFlow:
+    """Return `flow`.
+
+    A class of this package is not evaluated; of a stochastic flow, and where numbers are traced, only the
+    form of the mixing is checked.
+
+    - `autonomous`: whether the rates may not depend on the time.
+
+    Raises UserError, naming the flow, if it is no flow, and if what a user's class overrides contradicts what
+    it inherits or declares.
+    """
+    check_instance("problem", problem, Problem, PROBLEM)
+    check_instance("flow", flow, AbstractFlow, "a flow such as ol.GradientFlow()")
+    if is_from_this_package(flow):
+        return flow
+    wrong = _lost_attribute(flow)
+    if wrong is None:
+        wrong = _wrong_form(flow, problem)
+    if wrong is None and not flow.stochastic:
+        wrong = _contradiction(flow, problem, autonomous)
+    if wrong is not None:
+        raise UserError(f"flow {type(flow).__name__} contradicts itself: {wrong}")
+    return flow
+
+
+def _lost_attribute(flow: AbstractFlow) -> str | None:
+    """Name an attribute of an instance that solvers would not see: no field, or no number."""
+    names = {field.name for field in dataclasses.fields(flow)}
+    for name in vars(flow).keys() - names:
+        return f"{name} is set on an instance and is no field of the class, so that solvers lose it"
+    for leaf in jax.tree.leaves(flow):
+        if not eqx.is_array_like(leaf):
+            return (
+                f"a field holds {shown(leaf)}: one that is no number must be eqx.field(static=True)"
+            )
+    return None
+
+
+def _wrong_form(flow: AbstractFlow, problem: Problem) -> str | None:
+    """Say which of a flow's results has another form than solvers expect."""
+    K, M = problem.students, problem.teachers
+    weights = jax.tree.map(lambda x: x[0], _fixed_states(problem, 1))
+    mixing = jax.eval_shape(lambda w: flow.mixing(overlaps(problem, w), problem), weights)
+    if not isinstance(mixing, Mixing):
+        return f"mixing must return ol.Mixing, and returns {shown(mixing)}"
+    wanted = {"X": (K, K), "Y": (K, M), "dv": (K,), "noise": (K, K) if flow.stochastic else None}
+    for name, shape in wanted.items():
+        found = getattr(mixing, name)
+        if (None if found is None else found.shape) != shape:
+            return (
+                f"{name} of its mixing must be {'None' if shape is None else f'of shape {shape}'} "
+                f"where stochastic is {flow.stochastic}; got {shown(found)}"
+            )
+    if flow.stochastic:
+        # Solvers follow coordinates and overlaps, of which only the mixing gives the rates.
+        for name in ("__call__", "retract"):
+            if getattr(type(flow), name) is not getattr(AbstractFlow, name):
+                return f"{name} must not be overridden where stochastic is True, only its mixing"
+        return None
+    rates = jax.eval_shape(lambda w: flow(0.0, w, problem), weights)
+    if not isinstance(rates, Weights) or jax.tree.map(jnp.shape, rates) != jax.tree.map(
+        jnp.shape, weights
+    ):
+        return f"its rates must be Weights of the shapes that it is given; got {shown(rates)}"
+    return None
+
+
+def _contradiction(flow: AbstractFlow, problem: Problem, autonomous: bool) -> str | None:
+    """Say which of a flow's methods or properties differ in what they say."""
+    if not is_concrete((problem, flow)):
+        return None
+    with jax.ensure_compile_time_eval():
+        values = flow_values(flow, problem)
+        start, rates = values.start, values.rates
+        if rates is None:
+            return None
+        along = jnp.sum(start.W * rates.W, axis=2)
+        size = jnp.linalg.norm(start.W, axis=2) * jnp.linalg.norm(rates.W, axis=2)
+        contradictions = {
+            "project_initial must leave what it has returned as it is": _differ(
+                values.start_again, start
+            ),
+            "retract must leave what project_initial returns as it is": _differ(
+                values.retracted, start
+            ),
+            "trains_readout must be True, as its rates move the readout": (
+                not flow.trains_readout and bool(jnp.any(rates.v != 0))
+            ),
+            "batched_rates must be the rates of each lane": (
+                values.batched_rates is not None and _differ(values.batched_rates, rates)
+            ),
+            "its rates must not depend on the time where end states are sought": (
+                autonomous and _differ(values.later_rates, rates)
+            ),
+            "permutation_equivariant must be False, as its rates depend on the index of a unit": (
+                flow.permutation_equivariant and _differ(values.permuted_rates, rates)
+            ),
+            "preserves_norms must be False, as its rates lengthen students": (
+                flow.preserves_norms and _differ(size + along, size)
+            ),
+        }
+    return next((what for what, found in contradictions.items() if found), None)
+
+
+def _differ(a, b) -> bool:
+    """Return whether two trees of numbers differ by more than rounding. Where one is NaN nothing is said."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return any(
+        bool(jnp.max(jnp.abs(x - y)) > 100 * jnp.finfo(y.dtype).eps ** 0.5 * jnp.max(jnp.abs(y)))
+        for x, y in pairs
+    )

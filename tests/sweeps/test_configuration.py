@@ -1,0 +1,155 @@
+"""A store knows the code of a user's flow and activation by values, and the package's own by name.
+
+The kind: two programs of one name are two programs.
+"""
+
+import importlib
+import sys
+
+import jax.numpy as jnp
+import pytest
+
+import odelandscape as ol
+from odelandscape.sweeps.configuration import configuration
+from odelandscape.sweeps.manifest import configuration_hash, difference
+from odelandscape.sweeps.store import StoreWriter
+
+P = ol.Problem(2, 3)
+
+FLOW = """
+import jax.numpy as jnp
+import odelandscape as ol
+from odelandscape.flows.gradient import gradient_mixing
+
+class Mine(ol.{parent}):
+{body}
+"""
+PLAIN = "    pass"
+CHANGES = {
+    "mixing": """
+    def mixing(self, state, problem):
+        m = super().mixing(state, problem)
+        return m._replace(X=m.X + 1e-3 * jnp.eye(problem.students))
+""",
+    "mixing at correlated students": """
+    def mixing(self, state, problem):
+        m = super().mixing(state, problem)
+        return m._replace(Y=m.Y * (1 + 1e-6 * state.Q[0, 1]))
+""",
+    "mixing at other readouts": """
+    def mixing(self, state, problem):
+        m = super().mixing(state, problem)
+        return m._replace(X=m.X * (1 + 1e-6 * (state.v[0] - 1)))
+""",
+    "call": """
+    def __call__(self, t, state, problem):
+        rates = super().__call__(t, state, problem)
+        return ol.Weights(1.001 * rates.W, rates.v)
+""",
+    "project_initial": """
+    def project_initial(self, weights):
+        return ol.Weights(jnp.minimum(weights.W, 0.9), weights.v)
+""",
+    "neutral_directions": """
+    def neutral_directions(self, weights, problem):
+        return super().neutral_directions(weights, problem)[:1]
+""",
+    "properties": """
+    @property
+    def permutation_equivariant(self):
+        return False
+""",
+}
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module `its_code` that is written anew, as a user edits a file."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(text):
+        (folder / "its_code.py").write_text(text)
+        sys.modules.pop("its_code", None)
+        importlib.invalidate_caches()
+        return importlib.import_module("its_code").Mine()
+
+    yield write
+    sys.modules.pop("its_code", None)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_flow_of_the_same_name_is_another_sweep(change, module, tmp_path):
+    before = module(FLOW.format(parent="GradientFlow", body=PLAIN))
+    StoreWriter(tmp_path / "store", configuration(P, before, 0, 3))
+    again = module(FLOW.format(parent="GradientFlow", body=PLAIN))
+    StoreWriter(tmp_path / "store", configuration(P, again, 0, 3))
+    after = module(FLOW.format(parent="GradientFlow", body=CHANGES[change]))
+    with pytest.raises(ol.UserError, match=r"flow_values .*the code of its_code:Mine has changed"):
+        StoreWriter(tmp_path / "store", configuration(P, after, 0, 3))
+    with pytest.raises(ol.UserError, match=r"made by other code .*its_code:Mine has changed"):
+        ol.read_sweep(tmp_path / "store")
+
+
+ACTIVATION = """
+import jax.numpy as jnp
+import odelandscape as ol
+
+class Mine(ol.AbstractActivation):
+    def __call__(self, x):
+        return {sigma}
+
+    def second_moment(self, c11, c12, c22):
+        return {I2}
+
+    def mixing_scalars(self, c11, c12, c22):
+        return {p}, 4 * c12
+
+    @property
+    def smooth(self):
+        return {smooth}
+"""
+SQUARE = {
+    "sigma": "x * x",
+    "I2": "c11 * c22 + 2 * c12 * c12",
+    "p": "2 * c22 + 0 * c11",
+    "smooth": "True",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sigma": "jnp.minimum(x * x, 30.0)"},
+        {"I2": "c11 * c22 + 2.000001 * c12 * c12"},
+        {"p": "2 * c22 + 1e-6 * c11"},
+        {"smooth": "False"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_changed_activation_of_the_same_name_is_another_sweep(change, module, tmp_path):
+    def recorded(text):
+        return configuration(ol.Problem(2, 3, module(text)), ol.GradientFlow(), 0, 3)
+
+    there = recorded(ACTIVATION.format(**SQUARE))
+    assert not difference(there, recorded(ACTIVATION.format(**SQUARE)))
+    differing = difference(there, recorded(ACTIVATION.format(**SQUARE | change)))
+    assert differing.startswith("activation_code differ: the code of its_code:Mine has changed")
+
+
+def test_functions_of_one_name_that_differ_far_out_are_two():
+    one, two = (ol.Quadrature(f) for f in (lambda x: x, lambda x: jnp.clip(x, -5, 5)))
+    a, b = (configuration(ol.Problem(1, 1, act), ol.GradientFlow(), 0, 1) for act in (one, two))
+    assert "activation_code differ" in difference(a, b)
+
+
+def test_stores_of_the_package_s_own_classes_keep_their_hash():
+    """What older versions have written can be resumed: these are their hashes."""
+    kept = {
+        "235b5d0931": (ol.Problem(3, 3), ol.GradientFlow()),
+        "7c6d5b43d3": (ol.Problem(3, 3, ol.Erf()), ol.OnlineSGD(0.1)),
+    }
+    for begins, (problem, flow) in kept.items():
+        assert configuration_hash(configuration(problem, flow, 0, 3)).startswith(begins)
