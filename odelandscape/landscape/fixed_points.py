@@ -14,9 +14,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of, check_parameter_count
-from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks
+from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, formal
 from ..ansatz.padding import padded
 from ..ansatz.reduced_loss import gradient_norm, parameter_lengths, reduced_loss
+from ..ansatz.scale import in_unit_scale
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
 from ..runtime.errors import UserError
@@ -90,9 +91,11 @@ class FixedPoint(eqx.Module):
     @property
     def tolerance(self) -> float:
         """What the residual may be: RESIDUAL, and what parameters near 1 rounded to their last digit
-        make of it (they are multiplied by curvatures of order K/4, √K at a time)."""
+        make of it (they are multiplied by curvatures of order K/4, √K at a time); times the scale of the
+        readouts."""
         K = float(jnp.sum(self.ansatz.student_sizes))
-        return RESIDUAL + np.finfo(float).eps * K**1.5
+        scale = float(in_unit_scale(formal(self.ansatz))[1].gradient)
+        return (RESIDUAL + np.finfo(float).eps * K**1.5) * scale
 
     @property
     def result(self) -> str:
@@ -128,9 +131,11 @@ def solve(ansatz: BlockAnsatz, z: Float[Array, " P"], name: str = "") -> FixedPo
     `name`: of its family. Raises UserError unless JAX is in float64.
     """
     check_float64("fixed points are solved to a gradient norm of 1e-12")
-    padding = padded(ansatz)
-    z, loss, residual, steps = _root(padding.blocks, padding.pad(z))
-    return FixedPoint(AnsatzPoint(ansatz, padding.strip(z), name), loss, residual, steps)
+    unit, scale = in_unit_scale(formal(ansatz))
+    padding = padded(unit)
+    z, loss, residual, steps = _root(padding.blocks, padding.pad(z / scale.weights))
+    point = AnsatzPoint(ansatz, padding.strip(z) * scale.weights, name)
+    return FixedPoint(point, loss * scale.loss, residual * scale.gradient, steps)
 
 
 def fixed_point(
