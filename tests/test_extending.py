@@ -82,9 +82,12 @@ def test_a_place_gives_an_instance_with_the_numbers_that_it_has_fields_for(modul
         flow("Square")
 
 
-def test_the_defaults_promise_nothing_and_are_those_of_gradient_flow(module, square):
+def test_defaults_follow_from_sigma_or_promise_nothing_and_are_those_of_gradient_flow(
+    module, square
+):
     flow = resolve(flows.BY_NAME, f"{module}:Fast", ol.AbstractFlow, "flow")
-    assert not any((square.positively_homogeneous, square.even, square.odd, square.smooth))
+    assert (square.even, square.smooth_at_zero) == (True, True)
+    assert not any((square.positively_homogeneous, square.odd, square.smooth))
     assert not any((flow.stochastic, flow.trains_readout, flow.preserves_norms))
     assert flow.permutation_equivariant
     problem = ol.Problem(2, 2, square)

@@ -16,6 +16,7 @@ activation has a closed form.
 """
 
 import abc
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from . import regularity
 from .grouped_units import GroupedUnits
 from .quadrature_rules import fourth_moment
 
@@ -38,19 +40,31 @@ class AbstractActivation(eqx.Module):
     def positively_homogeneous(self) -> bool:
         """Whether σ(a x) = a σ(x) for a > 0: then (w, v) → (a w, v / a) leaves the network unchanged.
 
-        False unless overridden, as are `even`, `odd` and `smooth`: False makes no claim.
+        False unless overridden, as is `smooth`: False makes no claim.
         """
         return False
 
     @property
     def even(self) -> bool:
-        """Whether σ(−x) = σ(x): then w → −w leaves the network unchanged."""
-        return False
+        """Whether σ(−x) = σ(x): then w → −w leaves the network unchanged.
+
+        Decided from values of σ unless overridden, as are `odd` and `smooth_at_zero` (`regularity`): a bool
+        inside `jit`, too. False, without a claim, where σ depends on traced numbers.
+        """
+        return self._shows(regularity.is_even)
 
     @property
     def odd(self) -> bool:
         """Whether σ(−x) = −σ(x): then (w, v) → (−w, −v) leaves the network unchanged."""
-        return False
+        return self._shows(regularity.is_odd)
+
+    @property
+    def smooth_at_zero(self) -> bool:
+        """Whether σ is twice differentiable at 0: then the loss has a Hessian where units have length 0."""
+        return self.smooth or self._shows(regularity.is_twice_differentiable_at_zero)
+
+    def _shows(self, property_of: Callable[[Callable], bool]) -> bool:
+        return regularity.is_concrete(self) and property_of(self)
 
     @property
     def smooth(self) -> bool:

@@ -19,6 +19,10 @@ class Erf(AbstractActivation):
         return jax.scipy.special.erf(x / np.sqrt(2))
 
     @property
+    def even(self) -> bool:
+        return False
+
+    @property
     def odd(self) -> bool:
         return True
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ..runtime.errors import UserError
-from . import quadrature_rules
+from . import quadrature_rules, regularity
 from .base import AbstractActivation
 
 
@@ -42,6 +42,14 @@ class Quadrature(AbstractActivation):
     @property
     def positively_homogeneous(self) -> bool:
         return self.homogeneous
+
+    @property
+    def smooth(self) -> bool:
+        return self.smooth_at_zero
+
+    @property
+    def smooth_at_zero(self) -> bool:
+        return self._shows(regularity.is_twice_differentiable_at_zero)
 
     def second_moment(self, c11, c12, c22):
         rule = partial(quadrature_rules.second_moment, self.function)

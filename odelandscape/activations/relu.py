@@ -20,6 +20,7 @@ from .angles import (
 )
 from .base import AbstractActivation
 from .grouped_units import GroupedUnits
+from .regularity import is_concrete
 
 
 class ReLU(AbstractActivation):
@@ -38,6 +39,18 @@ class ReLU(AbstractActivation):
     @property
     def positively_homogeneous(self) -> bool:
         return True
+
+    @property
+    def even(self) -> bool:
+        return False
+
+    @property
+    def odd(self) -> bool:
+        return False
+
+    @property
+    def smooth_at_zero(self) -> bool:
+        return False
 
     def second_moment(self, c11, c12, c22):
         n1, n2 = norm(c11), norm(c22)
@@ -111,6 +124,19 @@ class LeakyReLU(AbstractActivation):
     @property
     def positively_homogeneous(self) -> bool:
         return True
+
+    @property
+    def even(self) -> bool:
+        return is_concrete(self) and float(self.slope) == -1
+
+    @property
+    def odd(self) -> bool:
+        return is_concrete(self) and float(self.slope) == 1
+
+    @property
+    def smooth_at_zero(self) -> bool:
+        """False, at slope 1 too: the slope may be traced, and the answer may not."""
+        return False
 
     def second_moment(self, c11, c12, c22):
         return self.slope * c12 + (1 - self.slope) ** 2 * ReLU().second_moment(c11, c12, c22)

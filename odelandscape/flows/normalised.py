@@ -30,8 +30,11 @@ class NormalisedFlow(AbstractFlow):
         return Mixing(X - jnp.diag(share), Y, dv)
 
     def project_initial(self, weights: Weights) -> Weights:
-        n = jnp.linalg.norm(weights.W, axis=1, keepdims=True)
-        return Weights(weights.W / jnp.where(n > 0, n, 1), weights.v)
+        # Squares of lengths below 1e-154 would be 0.
+        largest = jnp.max(jnp.abs(weights.W), axis=1, keepdims=True)
+        W = weights.W / jnp.where((largest > 0) & (largest < 1e-140), largest, 1)
+        n = jnp.linalg.norm(W, axis=1, keepdims=True)
+        return Weights(W / jnp.where(n > 0, n, 1), weights.v)
 
     def retract(self, weights: Weights) -> Weights:
         return self.project_initial(weights)

@@ -1,8 +1,9 @@
 r"""The local geometry of the flow at a point: rates, loss, Hessian, and the escape rate of inactive students.
 
 Stability of a fixed point is decided by minus the Jacobian of the flow's rates, between directions that the
-flow can take. Where a student is *inactive* (of length 0) the loss has a kink in its weights and no Hessian;
-there the rates close by decide whether the flow leaves.
+flow can take. Where σ has a kink at 0 and a student is *inactive* (of length 0), the loss has a kink in its
+weights and no Hessian; there the rates close by decide whether the flow leaves (`escape`). A σ that is twice
+differentiable at 0 has no inactive students: a student of length 0 counts like any other.
 
 `local_geometry` evaluates all of it, and `projected_rates` the rates alone, which a Newton step needs more
 often. The linear algebra that follows is LAPACK's, called from here, where it needs no compiling and every
@@ -25,6 +26,7 @@ from ..model.alignment import INACTIVE_NORM
 from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import Weights, pack, unpack
+from .escape import escape_rate
 
 STABILITY_BAND = 1e-8
 """An eigenvalue between minus this and this decides nothing."""
@@ -35,13 +37,14 @@ STABILITY_BAND = 1e-8
 class LocalGeometry:
     """What the flow and the loss are at one point, as NumPy arrays.
 
-    - `point` (K, D): [W | v] on the flow's constraint, inactive students at 0.
+    - `point` (K, D): [W | v] on the flow's constraint, inactive students (where σ has a kink at 0) at 0.
     - `rates` (K, D): of the flow, 0 for inactive students.
     - `loss`: population loss.
     - `hessian` (K·D, K·D): that of `hessian` between directions that count; what it leaves out, and inactive
       students, are moved above everything else, so that its smallest eigenvalue is the one that counts (0
       where nothing is free to move).
     - `escape_rate`: the fastest rate at which the flow would lengthen an inactive student, −inf without one.
+    - `movable`: whether there is any direction that counts.
     """
 
     point: Float[np.ndarray, "K D"]
@@ -49,6 +52,7 @@ class LocalGeometry:
     loss: float
     hessian: Float[np.ndarray, "n n"]
     escape_rate: float
+    movable: bool
 
     @cached_property
     def speed(self) -> float:
@@ -83,24 +87,41 @@ def eigenpairs(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def local_geometry(
-    flow: AbstractFlow, problem: Problem, y: Float[np.ndarray, "K D"]
+    flow: AbstractFlow, problem: Problem, y: Float[np.ndarray, "K D"], kinked: bool | None = None
 ) -> LocalGeometry:
     """Return the local geometry at [W | v], projected onto the flow's constraint first.
 
     Point and rates are those of `projected_rates`, by the same program: a Newton step must not see other last
     bits of the rates than the point that it ends at.
+
+    - `kinked`: what `has_kink_at_zero` returns; asked of the activation unless given.
     """
-    point, rates = projected_rates(flow, problem, y)
-    loss, H, escape = _local_geometry(flow, problem, jnp.asarray(point))
-    return LocalGeometry(point, rates, float(loss), np.asarray(H), float(escape))
+    kinked = has_kink_at_zero(problem) if kinked is None else kinked
+    point, rates = projected_rates(flow, problem, y, kinked)
+    at = jnp.asarray(point)
+    loss, H, movable = _local_geometry(flow, problem, at, kinked)
+    inactive = np.linalg.norm(point[:, :-1], axis=1) == 0
+    escape = -np.inf
+    if kinked and inactive.any():
+        escape = escape_rate(flow, problem, unpack(at), inactive)
+    return LocalGeometry(point, rates, float(loss), np.asarray(H), escape, bool(movable))
 
 
 def projected_rates(
-    flow: AbstractFlow, problem: Problem, y: Float[np.ndarray, "K D"]
+    flow: AbstractFlow, problem: Problem, y: Float[np.ndarray, "K D"], kinked: bool | None = None
 ) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K D"]]:
     """Return `point` and `rates` of the local geometry at [W | v], without its Hessian."""
-    point, rates = _projected_rates(flow, problem, jnp.asarray(y))
+    kinked = has_kink_at_zero(problem) if kinked is None else kinked
+    point, rates = _projected_rates(flow, problem, jnp.asarray(y), kinked)
     return np.asarray(point), np.asarray(rates)
+
+
+def has_kink_at_zero(problem: Problem) -> bool:
+    """Return whether the loss has a kink where a student has length 0, so that such students are inactive.
+
+    It may take a millisecond: for a user's own σ it is decided from values of it.
+    """
+    return not problem.activation.smooth_at_zero
 
 
 @eqx.filter_jit
@@ -144,33 +165,33 @@ def hessian(
 
 
 @eqx.filter_jit
-def _local_geometry(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]):
+def _local_geometry(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"], kinked: bool):
     weights = unpack(y)
-    inactive = _inactive(weights)
-    return (
-        population_loss(problem, weights),
-        _active_hessian(flow, problem, weights, inactive),
-        _escape_rate(flow, problem, weights, inactive),
-    )
+    inactive = _inactive(weights, kinked)
+    return population_loss(problem, weights), *_active_hessian(flow, problem, weights, inactive)
 
 
 @eqx.filter_jit
-def _projected_rates(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"]):
-    weights, inactive = _project(flow, y)
+def _projected_rates(flow: AbstractFlow, problem: Problem, y: Float[Array, "K D"], kinked: bool):
+    weights, inactive = _project(flow, y, kinked)
     return pack(weights), _active_rates(flow, problem, weights, inactive)
 
 
-def _project(flow: AbstractFlow, y: Float[Array, "K D"]) -> tuple[Weights, Bool[Array, "K 1"]]:
+def _project(
+    flow: AbstractFlow, y: Float[Array, "K D"], kinked: bool
+) -> tuple[Weights, Bool[Array, "K 1"]]:
     """The point carried back onto the flow's constraint, inactive students put to 0, and which these are.
 
-    Close to 0 a student's curvature is rounding error divided by its length.
+    Close to a kink at 0 a student's curvature is rounding error divided by its length.
     """
     weights = flow.retract(unpack(y))
-    inactive = _inactive(weights)
+    inactive = _inactive(weights, kinked)
     return Weights(jnp.where(inactive, 0, weights.W), weights.v), inactive
 
 
-def _inactive(weights: Weights) -> Bool[Array, "K 1"]:
+def _inactive(weights: Weights, kinked: bool) -> Bool[Array, "K 1"]:
+    if not kinked:
+        return jnp.zeros((len(weights.W), 1), bool)
     return jnp.linalg.norm(weights.W, axis=1, keepdims=True) < INACTIVE_NORM
 
 
@@ -181,26 +202,13 @@ def _active_rates(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"])
 
 
 def _active_hessian(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"]):
-    """`hessian`, with inactive students and what it leaves out above its other eigenvalues."""
+    """`hessian`, with inactive students and what it leaves out above its other eigenvalues; and whether there
+    are any others."""
     H, P = hessian(flow, problem, weights)
     held = jnp.pad(jnp.broadcast_to(inactive, weights.W.shape), ((0, 0), (0, 1))).ravel()
     either = held[:, None] | held[None, :]
     H = jnp.where(either, 0, H)
     P = jnp.where(either, jnp.diag(held.astype(H.dtype)), P)
-    above = jnp.where(jnp.trace(P) < len(P) - 0.5, 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1, 0)
-    return H + above * P
-
-
-def _escape_rate(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"]):
-    """How fast the flow would lengthen inactive students put a little way along the teachers or the
-    students, either way: the largest of these rates, −inf where no student is inactive."""
-    W = jnp.concatenate([weights.W, problem.teacher_weights(weights.W.shape[1])])
-    length = jnp.linalg.norm(W, axis=1, keepdims=True)
-    W = jnp.where(length > 0, W / jnp.where(length > 0, length, 1), 0)
-
-    def along(direction):
-        moved = weights.W + jnp.where(inactive, INACTIVE_NORM * direction[None, :], 0)
-        out = flow(0.0, Weights(moved, weights.v), problem).W @ direction
-        return jnp.max(jnp.where(inactive[:, 0], out, -jnp.inf))
-
-    return jnp.max(jax.vmap(along)(jnp.concatenate([W, -W])))
+    movable = jnp.trace(P) < len(P) - 0.5
+    above = jnp.where(movable, 2 * jnp.max(jnp.sum(jnp.abs(H), axis=1)) + 1, 0)
+    return H + above * P, movable

@@ -23,6 +23,8 @@ from ..runtime.compiler import materialize, sum_in_chunks
 
 RATE_THRESHOLD = 1e-3
 """Norm of the rates below which a lane is near a fixed point."""
+SHORTEST = 1e-100
+"""Length of the shortest students: the squares of lengths below 1e-154 would be 0."""
 _FIRST_PROBES = 6  # of the spectral radius
 
 
@@ -131,7 +133,7 @@ def probe(flow: AbstractFlow, problem: Problem, lane: RKCState) -> RKCState:
     # Small students turn fast: each is moved by a little of its own length. That is a change of basis,
     # which leaves the spectrum as it is. One of length 0 has no direction to turn.
     length = jnp.sqrt(sum_in_chunks(base[:, :-1] ** 2, 1))[:, None]
-    length = jnp.where(length > 1e-30, length, 0)
+    length = jnp.where(length > SHORTEST / 2, length, 0)
     reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
     change = (
         materialize(packed_rates(flow, problem, materialize(base + reach * direction)))
@@ -202,7 +204,8 @@ def advance(
         converged=lane.converged | (end.accepted & (speed <= lane.target)),
         diverged=lane.diverged
         | ~jnp.isfinite(jnp.where(end.accepted, speed, 0))
-        | (end.step < 1e-14),
+        # At first steps may be as short as students that turn as fast as they are short.
+        | (end.step < 1e-14 * jnp.minimum(time, 1)),
     )
 
 

@@ -13,8 +13,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..flows.base import AbstractFlow
-from ..landscape.local_geometry import STABILITY_BAND, local_geometry, speeds_and_losses
-from ..model.loss import teacher_power
+from ..landscape.escape import ESCAPE_RATE_TOLERANCE
+from ..landscape.local_geometry import (
+    STABILITY_BAND,
+    LocalGeometry,
+    local_geometry,
+    speeds_and_losses,
+)
+from ..model.loss import reproduces_teacher, zero_loss
 from ..model.problem import Problem
 from . import outcomes
 from .catalogue import (
@@ -29,10 +35,8 @@ from .catalogue import (
 from .newton import GRADIENT_TOLERANCE, NEWTON_RADIUS, NewtonFinish, newton_finish
 from .outcomes import EndStates
 
-ESCAPE_RATE_TOLERANCE = 1e-5
-"""An inactive student that the flow would lengthen at a rate above this is not at a minimum."""
-ZERO_LOSS = 1e-10
-"""A loss below this fraction of the teacher's power ½E[f*²] is zero: the global minimum."""
+_TEACHER_DISTANCE = 1e-6
+"""Distance of students from teachers at which they are the teachers, where the loss is lost in rounding."""
 _POINTS_PER_CALL = 64  # whose rates are evaluated together
 
 
@@ -46,7 +50,7 @@ class _Classification(NamedTuple):
 
     outcome: str
     smallest_eigenvalue: float
-    minimum: bool  # and the Hessian was positive definite already where Newton's method began
+    final: bool  # no saddle, and none either where Newton's method began
     isolated: bool  # a minimum without another next to it, and without inactive students
 
 
@@ -60,7 +64,7 @@ class EndStateClassifier:
 
     def __init__(self, problem: Problem, flow: AbstractFlow, catalogue: Catalogue, ends: EndStates):
         self.problem, self.flow, self.catalogue, self.ends = problem, flow, catalogue, ends
-        self.zero_loss = ZERO_LOSS * float(teacher_power(problem))
+        self.zero_loss = zero_loss(problem)
 
     def recognise(
         self, index: Int[np.ndarray, " n"], y: Float[np.ndarray, "n K D"]
@@ -81,9 +85,8 @@ class EndStateClassifier:
         finish = newton_finish(self.flow, self.problem, y)
         failed = diverged or not finish.geometry.finite
         found = self._classify(finish, failed)
-        # Before the budget is exhausted only a minimum is final: anything else might be a saddle that the
-        # flow is about to leave.
-        if not (failed or budget_exhausted or found.minimum):
+        # Before the budget is exhausted a saddle is not final: the flow may be about to leave it.
+        if not (failed or budget_exhausted or found.final):
             return False
         self.ends.outcome[index] = found.outcome
         if not failed:  # a failed start keeps the numbers of `blank`
@@ -91,7 +94,8 @@ class EndStateClassifier:
         return True
 
     def _enter_finish(self, index: int, finish: NewtonFinish, found: _Classification) -> None:
-        end = finish.geometry
+        # What has not converged is where the flow has come to, not where Newton's method went from there.
+        end = finish.geometry if finish.converged else finish.start
         self._enter(index, end.point, end.loss, end.speed, found.smallest_eigenvalue)
         if found.isolated and self.catalogue.enabled:
             # All starts that end at one minimum get the same numbers, whichever of them was first.
@@ -136,7 +140,7 @@ class EndStateClassifier:
             padded = jnp.asarray(points[padded_indices(np.arange(len(part)), _POINTS_PER_CALL)])
             evaluated = speeds_and_losses(self.flow, self.problem, padded)
             speed, loss = (np.asarray(x)[: len(part)] for x in evaluated)
-            minimum = (speed <= GRADIENT_TOLERANCE) & (loss <= self.zero_loss)
+            minimum = (speed <= GRADIENT_TOLERANCE) & (loss <= self.zero_loss.zero)
             part, points = part[minimum], points[minimum]
             belongs[part] = True
             # The Hessian is positive semidefinite, as the loss is 0, and singular: one of two students on a
@@ -148,18 +152,34 @@ class EndStateClassifier:
     def _classify(self, finish: NewtonFinish, failed: bool) -> _Classification:
         if failed:
             return _Classification(outcomes.FAILED, np.inf, False, False)
+        if not finish.converged:
+            smallest = finish.start.smallest_eigenvalue
+            return _Classification(outcomes.NOT_CONVERGED, smallest, False, False)
         end = finish.geometry
         smallest = end.smallest_eigenvalue
-        if not finish.converged:
-            return _Classification(outcomes.NOT_CONVERGED, smallest, False, False)
-        zero = end.loss <= self.zero_loss
-        stable = smallest >= -STABILITY_BAND and end.escape_rate <= ESCAPE_RATE_TOLERANCE
-        outcome = outcomes.GLOBAL_MINIMUM if zero else outcomes.LOCAL_MINIMUM
-        minimum = zero or (stable and finish.definite_at_start)
-        isolated = minimum and smallest >= ISOLATED_EIGENVALUE and end.escape_rate == -np.inf
-        return _Classification(
-            outcome if zero or stable else outcomes.SADDLE, smallest, minimum, isolated
+        outcome = self._outcome(end)
+        minimum = outcome == outcomes.GLOBAL_MINIMUM or (
+            outcome in (outcomes.LOCAL_MINIMUM, outcomes.MARGINAL) and finish.definite_at_start
         )
+        isolated = minimum and smallest >= ISOLATED_EIGENVALUE and end.escape_rate == -np.inf
+        return _Classification(outcome, smallest, minimum, isolated)
+
+    def _outcome(self, end: LocalGeometry) -> str:
+        """The name of a fixed point."""
+        zero, rounding = self.zero_loss
+        if self.zero_loss.resolved:
+            learned = end.loss <= zero
+        else:
+            W, v = end.point[:, :-1], end.point[:, -1]
+            learned = reproduces_teacher(self.problem, W, v, _TEACHER_DISTANCE)
+        if learned:
+            return outcomes.GLOBAL_MINIMUM
+        smallest = end.smallest_eigenvalue if end.movable else np.inf
+        if smallest < -STABILITY_BAND or end.escape_rate > ESCAPE_RATE_TOLERANCE:
+            return outcomes.SADDLE
+        flat = smallest <= STABILITY_BAND or end.escape_rate >= -ESCAPE_RATE_TOLERANCE
+        unresolved = not self.zero_loss.resolved and end.loss <= rounding
+        return outcomes.MARGINAL if flat or unresolved else outcomes.LOCAL_MINIMUM
 
     def _known_minimum(self, y: np.ndarray) -> KnownMinimum | None:
         """The isolated minimum at y, which is in its own order: from the catalogue, or solved again from its

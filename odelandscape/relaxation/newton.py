@@ -15,6 +15,7 @@ from ..flows.base import AbstractFlow
 from ..landscape.local_geometry import (
     LocalGeometry,
     eigenpairs,
+    has_kink_at_zero,
     local_geometry,
     projected_rates,
 )
@@ -32,6 +33,7 @@ _PackedWeights = Float[np.ndarray, "K D"]
 class NewtonFinish(NamedTuple):
     """The end of Newton's method from one point."""
 
+    start: LocalGeometry  # where it began
     geometry: LocalGeometry  # where it ended
     definite_at_start: bool  # the Hessian was positive definite where Newton's method began
     distance: float  # from there, in [W | v]
@@ -50,13 +52,14 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: _PackedWeights) -> Ne
     $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
     directions without curvature (global minima of overparameterised students are not isolated).
     """
-    start = local_geometry(flow, problem, y)
+    kinked = has_kink_at_zero(problem)
+    start = local_geometry(flow, problem, y, kinked)
     if not start.finite:
-        return NewtonFinish(start, False, 0.0)
+        return NewtonFinish(start, start, False, 0.0)
     factor = _cholesky_factor(start.hessian)
     if factor is not None:
-        end = _chords(flow, problem, start, partial(cho_solve, (factor, True)))
-        finish = NewtonFinish(end, True, _distance(start, end))
+        end = _chords(flow, problem, start, partial(cho_solve, (factor, True)), kinked)
+        finish = NewtonFinish(start, end, True, _distance(start, end))
         if finish.converged:
             return finish
     end, definite = start, False
@@ -66,10 +69,10 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: _PackedWeights) -> Ne
         if step == 0:
             definite = bool(values[0] >= -1e-3)
         gain = values / (values**2 + before**2 + 1e-300)
-        end = _chords(flow, problem, end, partial(_regularised_solve, gain, vectors))
+        end = _chords(flow, problem, end, partial(_regularised_solve, gain, vectors), kinked)
         if not end.speed < 0.8 * before or end.speed <= GRADIENT_TOLERANCE / 10 or not end.finite:
             break
-    return NewtonFinish(end, definite, _distance(start, end))
+    return NewtonFinish(start, end, definite, _distance(start, end))
 
 
 def _distance(start: LocalGeometry, end: LocalGeometry) -> float:
@@ -94,13 +97,15 @@ def _chords(
     problem: Problem,
     start: LocalGeometry,
     solve: Callable[[np.ndarray], np.ndarray],
+    kinked: bool,
 ) -> LocalGeometry:
     """The local geometry after Newton steps with one Hessian, whole and half by turns (where students
     coincide without being kept together the curvature itself vanishes), as long as the rates fall."""
     y, rates = start.point, start.rates
     for i in range(_MAX_CHORD_STEPS):
         step = solve(rates.ravel()).reshape(y.shape)
-        trial, trial_rates = projected_rates(flow, problem, y + (1.0 if i % 2 == 0 else 0.5) * step)
+        part = 1.0 if i % 2 == 0 else 0.5
+        trial, trial_rates = projected_rates(flow, problem, y + part * step, kinked)
         if np.linalg.norm(trial_rates) < np.linalg.norm(rates):
             y, rates = trial, trial_rates
-    return local_geometry(flow, problem, y)
+    return local_geometry(flow, problem, y, kinked)

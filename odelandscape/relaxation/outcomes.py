@@ -11,10 +11,13 @@ import numpy as np
 
 GLOBAL_MINIMUM = "global_minimum"
 LOCAL_MINIMUM = "local_minimum"
+MARGINAL = "marginal"
 SADDLE = "saddle"
 NOT_CONVERGED = "not_converged"
 FAILED = "failed"
-OUTCOMES = (GLOBAL_MINIMUM, LOCAL_MINIMUM, SADDLE, NOT_CONVERGED, FAILED)
+OUTCOMES = (GLOBAL_MINIMUM, LOCAL_MINIMUM, MARGINAL, SADDLE, NOT_CONVERGED, FAILED)
+"""Of a fixed point of loss 0; of another one by its second-order information: positive, too close to 0 to
+decide, negative; of a start that has not come to one; of one whose numbers became infinite or undefined."""
 LEVEL_WIDTH = 1e-7
 """End states whose losses are closer than this are one level."""
 

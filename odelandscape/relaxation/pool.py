@@ -27,7 +27,7 @@ from .batched_rkc import (
 from .catalogue import Catalogue
 from .classify import EndStateClassifier, padded_indices
 from .newton import GRADIENT_TOLERANCE, NEWTON_RADIUS
-from .outcomes import EndStates, blank
+from .outcomes import NOT_CONVERGED, EndStates, blank
 
 # Of the norms of the rates at which a lane stops, RATE_THRESHOLD is the first: it may be recognised there.
 _NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
@@ -236,9 +236,9 @@ class _Pool:
     def end_states(self) -> EndStates:
         """Return the end states of all starts, with their times and anti-aligned students."""
         lanes = self.lanes
-        # Not when the lane was stopped: that depends on which minima were known by then.
+        # Not when the lane was stopped, if it has converged: that depends on which minima were known by then.
         since = np.asarray(lanes.time_below_threshold)
-        below = np.isfinite(since)
+        below = np.isfinite(since) & (self.classifier.ends.outcome != NOT_CONVERGED)
         evaluations = np.where(below, lanes.evaluations_below_threshold, lanes.evaluations)
         W = self.classifier.ends.weights[: self.count]
         teacher = np.asarray(self.job.problem.teacher_weights(W.shape[2]))

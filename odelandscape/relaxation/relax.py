@@ -31,6 +31,7 @@ from .catalogue import Catalogue
 from .outcomes import EndStates
 from .pool import LANE_MULTIPLE, Job, relax_pool
 from .stationary import stationary_states
+from .units import in_natural_units, natural_units, original_ends, readout_units
 
 RTOL = 2e-4
 """Error per step of a sweep."""
@@ -78,12 +79,17 @@ def relax(
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had stopped; the smallest eigenvalue of the
-    exact Hessian there distinguishes minima from saddles. Of starts that end in one point, but for the order
+    exact Hessian there distinguishes minima from saddles, and one that is 0 to 1e-8 leaves it `marginal`. Of
+    starts that end in one point, but for the order
     of students and teachers, one is certified for all (`catalogue`). Where students are more than teachers,
     the global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that
-    has not converged is reported where the last Newton finish left it, which need not be on its path. A start
+    has not converged is reported where the flow has come to (`landscape.decay` has the rate at which the loss
+    still falls there). A start
     whose numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and
     its weights 0, so that no NaN reaches a table.
+
+    All these tolerances are in units of the problem's own (`units`), which are 1 for teachers of unit length
+    and readout: a problem and starts that are scaled together end alike.
 
     A flow with noise (`OnlineSGD`) is followed start by start to its stationary states, with the columns that
     `stationary_states` describes; `batch`, `rtol` and `catalogue` are ignored.
@@ -96,6 +102,28 @@ def relax(
     if batch is None:
         batch = 64 if jax.default_backend() == "cpu" else 2048
     _check_starts(problem, starts, batch)
+    batch = LANE_MULTIPLE * -(-batch // LANE_MULTIPLE)
+    one_unit = readout_units(np.asarray(starts.v))
+    parts = []
+    for readout in np.unique(one_unit):
+        index = np.flatnonzero(one_unit == readout)
+        some = jax.tree.map(lambda x, index=index: x[index], starts)
+        units = natural_units(problem, flow, float(readout))
+        parts.append((index, units, in_natural_units(problem, flow, some, units)))
+    ends = [
+        original_ends(
+            _relax_scaled(*scaled, batch, rtol, time_limit * units.rate, catalogue, progress), units
+        )
+        for _, units, scaled in parts
+    ]
+    place = np.argsort(np.concatenate([index for index, *_ in parts]))
+    return EndStates(*(np.concatenate(column)[place] for column in zip(*ends, strict=True)))
+
+
+def _relax_scaled(
+    problem, flow, starts: Weights, batch, rtol, time_limit, catalogue, progress
+) -> EndStates:
+    """End states of starts in the units that tolerances are made for."""
     # Numbers become arrays, so that other numbers run the same program.
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
     devices = _pool_devices()
@@ -105,7 +133,7 @@ def relax(
         problem=problem,
         flow=flow,
         tolerances=Tolerances(rtol, 0.1 * rtol, time_limit),
-        batch=LANE_MULTIPLE * -(-batch // LANE_MULTIPLE),
+        batch=batch,
         catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
         progress=progress,
     )

@@ -23,11 +23,10 @@ from ..dynamics.projected_state import ProjectedState, diverged, stochastic_rate
 from ..dynamics.runge_kutta_chebyshev import RungeKuttaChebyshev
 from ..flows.base import AbstractFlow
 from ..model.alignment import count_anti_aligned
-from ..model.loss import population_loss, teacher_power
+from ..model.loss import population_loss, zero_loss
 from ..model.problem import Problem
 from ..model.state import Weights
 from . import outcomes
-from .classify import ZERO_LOSS
 from .outcomes import EndStates, blank
 
 STATIONARY_RATE = 1e-9
@@ -184,7 +183,7 @@ class _Relaxation:
         self.flow: AbstractFlow = flow
         self.starts, self.time_limit = starts, time_limit
         self.ends: EndStates = ends
-        self.zero_loss = ZERO_LOSS * teacher_power(problem)
+        self.zero_loss = jnp.asarray(zero_loss(problem).zero)
         self._progress: Callable[[int], None] | None = progress
         self._lock = threading.Lock()
 
