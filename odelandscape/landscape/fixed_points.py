@@ -15,9 +15,8 @@ from jaxtyping import Array, Float, Int
 
 from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of, check_parameter_count
 from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, formal
-from ..ansatz.padding import padded
+from ..ansatz.padding import in_unit_scale, padded
 from ..ansatz.reduced_loss import gradient_norm, parameter_lengths, reduced_loss
-from ..ansatz.scale import in_unit_scale
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
 from ..runtime.errors import UserError

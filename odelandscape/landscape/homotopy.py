@@ -18,9 +18,8 @@ from jaxtyping import Array, Bool, Float, Int
 from ..activations.relu import as_leaky_relu
 from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, FormalBlocks, formal
-from ..ansatz.padding import padded
+from ..ansatz.padding import in_unit_scale, padded
 from ..ansatz.reduced_loss import parameter_lengths, reduced_rates
-from ..ansatz.scale import in_unit_scale
 from ..runtime.errors import NoSuchFamilyError
 
 _CORRECTIONS = 6

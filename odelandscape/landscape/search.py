@@ -7,22 +7,26 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
 from ..ansatz.block_ansatz import BlockAnsatz, formal
 from ..ansatz.detection import block_structure, describe
 from ..ansatz.isotypic import hessian_spectrum
-from ..ansatz.padding import padded
-from ..ansatz.scale import in_unit_scale
+from ..ansatz.padding import in_unit_scale, padded
 from ..model.alignment import INACTIVE_NORM
 from ..model.problem import Problem
 from ..runtime.arguments import check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
-from .critical_points import critical_points, error_correlations
+from .exploration import (
+    MOST_TEACHERS,
+    critical_points,
+    error_correlations,
+    random_starts,
+    structures_up_to,
+)
 from .fixed_points import CONVERGED, FixedPoint, solve
 from .named_families import ZERO_LOSS, named_points, teacher_point
-from .structures import MOST_TEACHERS, structures_up_to
 
 _EQUAL_LOSSES = 1e-9  # all of these in units of the readouts
 _EQUAL_CORRELATIONS = 1e-7  # mean difference
@@ -48,8 +52,8 @@ _loss_and_correlations = eqx.filter_jit(error_correlations)
 
 
 class _Network(NamedTuple):
-    """What equal networks have in common, in units of the readouts: the loss, and how the error correlates with
-    teachers, of which there are `sizes`. `point` has the Hessian's spectrum."""
+    """What equal networks have in common, in units of the readouts: the loss, and the `correlations` of the
+    error with teachers, of which there are `sizes`. `point` is one with these."""
 
     loss: float
     correlations: np.ndarray
@@ -107,16 +111,17 @@ class _Collection:
     def is_new(self, network: _Network) -> bool:
         return not any(network.equals(one) for one in self._networks)
 
-    def ignore(self, network: _Network) -> None:
-        """Let no point of this network be new."""
+    def add(self, network: _Network, point: FixedPoint) -> None:
+        """Add a point of a network that is new."""
         self._networks.append(network)
+        self.points.append(point)
 
-    def add(self, point: FixedPoint) -> None:
-        """Add a point if it is new."""
-        network = _Network.of(point.ansatz_point)
-        if self.is_new(network):
-            self._networks.append(network)
-            self.points.append(point)
+    def add_all(self, points: Iterable[FixedPoint]) -> None:
+        """Add those points that are new."""
+        for point in points:
+            network = _Network.of(point.ansatz_point)
+            if self.is_new(network):
+                self.add(network, point)
 
     def sorted(self) -> list[FixedPoint]:
         """Return the points, lowest loss first."""
@@ -130,32 +135,8 @@ def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
     shares of students on one ray. The Hessian's index is the same for all points of a network.
     """
     collection = _Collection()
-    for point in points:
-        collection.add(point)
+    collection.add_all(points)
     return collection.sorted()
-
-
-def _random_starts(ansatz: BlockAnsatz, key: PRNGKeyArray, count: int) -> Float[np.ndarray, "n P"]:
-    """Return diagonals of order 1, and constants whose row on a block has a length of order 1 / 2.
-
-    In every other start some students coincide: what is symmetric stays so, so these are searches in smaller
-    ansätze, down to students that are all alike on all teachers. The first start is 0.
-    """
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    S, B = ansatz.own.shape
-    matched = len(ansatz.matched)
-    const = 0.7 / np.sqrt(np.asarray(ansatz.sizes)) * rng.standard_normal((count, S, B))
-    diagonal = rng.standard_normal((count, matched))
-    for n in range(1, count, 2):
-        if rng.random() < 0.5:  # alike on all teachers
-            const[n] = const[n].mean(axis=1, keepdims=True)
-        if rng.random() < 0.5:  # students of a matched block coincide
-            diagonal[n] = const[n, np.arange(matched), list(ansatz.matched)]
-        for s in range(1, S):  # each like one before it, or of its own
-            const[n, s] = const[n, rng.integers(s + 1)]
-    starts = np.concatenate([diagonal, const.reshape(count, -1)], axis=1)
-    starts[0] = 0
-    return starts
 
 
 def _explore(
@@ -170,20 +151,17 @@ def _explore(
     `shapes`."""
     scale = in_unit_scale(formal(ansatz))[1]
     sizes = np.asarray(ansatz.sizes)
-    for found in critical_points(ansatz, _random_starts(ansatz, key, starts)):
+    for found in critical_points(ansatz, random_starts(ansatz, key, starts)):
         for z, loss, correlations in zip(*found, strict=True):
             near = AnsatzPoint(ansatz, jnp.asarray(z), describe(ansatz))
             network = _Network(float(loss), correlations, sizes, near)
-            if not known.is_new(network):
+            if not known.is_new(network) or not _has_hessian(near, float(scale.weights)):
                 continue
-            known.ignore(network)
-            if not _has_hessian(near, float(scale.weights)):
-                continue
-            for blocks in (_coarser(problem, near, float(scale.weights), shapes), near):
+            for blocks in (_coarser(problem, network, float(scale.weights), shapes), near):
                 point = solve(blocks.ansatz, blocks.parameters, blocks.name)
                 moved = abs(float(point.loss / scale.loss) - network.loss) > _EQUAL_LOSSES
                 if point.result == CONVERGED and not moved:
-                    known.points.append(point)
+                    known.add(network, point)
                     break
 
 
@@ -192,11 +170,14 @@ def _shape(ansatz: BlockAnsatz) -> _Shape:
     return blocks.matched, blocks.free, blocks.sizes.shape[0]
 
 
-def _coarser(
-    problem: Problem, point: AnsatzPoint, scale: float, shapes: set[_Shape]
-) -> AnsatzPoint:
-    """Return a point in the coarsest blocks that have it, named by them, if that is a shorter description in
-    one of the `shapes`; else as it is."""
+def _coarser(problem: Problem, network: _Network, scale: float, shapes: set[_Shape]) -> AnsatzPoint:
+    """Return the point of a network in the coarsest blocks that have it, named by them, if they have fewer
+    parameters and one of the `shapes`; else as it is."""
+    point = network.point
+    apart = np.diff(np.sort(network.correlations))
+    ordered = problem.teacher_readout is not None and np.ptp(problem.readout) > 0
+    if ordered or not (apart <= _EQUAL_COEFFICIENTS).any():
+        return point  # teachers that can be exchanged have equal correlations
     found = block_structure(problem, point.weights, _EQUAL_COEFFICIENTS * scale).point
     if found.ansatz.count >= point.ansatz.count or _shape(found.ansatz) not in shapes:
         return point
@@ -205,7 +186,7 @@ def _coarser(
 
 def _has_hessian(point: AnsatzPoint, scale: float) -> bool:
     """Whether no student has length 0 where σ, and so the loss, has a kink."""
-    if point.ansatz.activation.smooth:
+    if point.ansatz.activation.smooth_at_zero:
         return True
     Q, _ = point.block_overlaps
     return bool(np.diagonal(np.asarray(Q.diagonal)).min() > (INACTIVE_NORM * scale) ** 2)
@@ -244,13 +225,14 @@ def search(
     starts: int = 256,
     seed: int = 0,
 ) -> Iterator[Found]:
-    """Yield what `families` has found, after the named families and after each ansatz. Arguments and errors are
-    those of `families`."""
+    """Yield what `families` has found, after the named families and after each ansatz.
+
+    Arguments and errors are those of `families`.
+    """
     M = problem.teachers
     _check(problem, anti_aligned, blocks, starts)
     known = _Collection()
-    for point in _teacher(problem):
-        known.add(point)
+    known.add_all(_teacher(problem))
     exact = anti_aligned is not None and problem.students == M
     if anti_aligned == 0 and known.points:
         yield Found(known.sorted(), 0, 0)
@@ -259,8 +241,7 @@ def search(
     most = M if M <= max(MOST_TEACHERS.values()) else _MOST_ANTI_ALIGNED
     alphas = range(1, most + 1) if anti_aligned is None or candidates else [anti_aligned]
     named, reasons = named_points(problem, alphas)
-    for point in named:
-        known.add(point)
+    known.add_all(named)
 
     def so_far(searched: int) -> Found:
         points = known.sorted()
@@ -275,7 +256,7 @@ def search(
         _explore(problem, ansatz, key, starts, known, shapes)
         yield so_far(index + 1)
     if anti_aligned is not None and not so_far(0).points:
-        raise NoSuchFamilyError(_none_found(problem, anti_aligned, known.points, reasons))
+        raise NoSuchFamilyError(_none_found(problem, anti_aligned, known.points, reasons, bool(candidates)))
 
 
 def families(
@@ -342,11 +323,15 @@ def _teacher(problem: Problem) -> list[FixedPoint]:
 
 
 def _none_found(
-    problem: Problem, anti_aligned: int, points: list[FixedPoint], reasons: list[str]
+    problem: Problem,
+    anti_aligned: int,
+    points: list[FixedPoint],
+    reasons: list[str],
+    searched: bool,
 ) -> str:
     K, M = problem.students, problem.teachers
-    if K == M and reasons:
+    if reasons and (K == M or not searched):
         return "; ".join(reasons)
     text = f"no family with anti_aligned = {anti_aligned} was found for K = {K}, M = {M}"
-    others = sorted({point.anti_aligned for point in points})
+    others = sorted({point.anti_aligned for point in points if point.anti_aligned is not None})
     return f"{text}; those found have {others}" if others else text

@@ -1,11 +1,11 @@
 """Alignment of students to teachers, and the number of anti-aligned students (paper, Appendix B.1).
 
-The number α compares directions, and means something where a student and its negative are different networks.
+The number α compares directions. It means something where a student and its negative are different networks.
 
-- Most activations: a student is anti-aligned if its overlap with its teacher is negative, whatever the readouts.
-- Odd σ: (w, v) and (−w, −v) are one student, so the overlap counts with the sign of v v*, as if all readouts
+- Odd σ: (w, v) and (−w, −v) are one student. So the overlap counts with the sign of v v*, as if all readouts
   were made positive.
 - Even σ: w and −w are one student, and α is not defined.
+- Any other σ: a student is anti-aligned if its overlap with its teacher is negative, whatever the readouts.
 """
 
 from typing import NamedTuple
@@ -59,8 +59,10 @@ def align(R: np.ndarray, norms: np.ndarray, sign: np.ndarray | float = 1.0) -> A
 
 
 def overlap_sign(problem: Problem, v: np.ndarray) -> np.ndarray | float:
-    """Return the sign with which overlaps R (…, K, M) count for students with readouts `v` (…, K): that of v v*
-    if σ is odd, else 1."""
+    """Return the sign with which overlaps R (…, K, M) count: that of v v* if σ is odd, else 1.
+
+    `v` (…, K) are the students' readouts.
+    """
     if not problem.activation.odd:
         return 1.0
     return np.sign(v)[..., :, None] * np.sign(np.asarray(problem.readout))
