@@ -44,11 +44,20 @@ class AnsatzPoint(eqx.Module):
         """Q and R in blocks, at a cost that doesn't grow with the sizes."""
         return block_overlaps(self.ansatz, self.parameters)
 
-    def count_anti_aligned(self) -> int:
+    def count_anti_aligned(self) -> int | None:
         """Return how many students have a negative overlap with their teacher: matched students with the one
-        that they overlap most with in their own block, free students with the one in any."""
+        that they overlap most with in their own block, free students with the one in any.
+
+        With an odd activation overlaps count with the sign of v v*; None with an even one (`model.alignment`).
+        """
+        if self.ansatz.activation.even:
+            return None
         _, R = self.block_overlaps
-        diagonal, const = np.asarray(R.diagonal), np.asarray(R.const)
+        sign = 1.0
+        if self.ansatz.activation.odd:
+            v, teacher = np.asarray(self.ansatz.readout), np.asarray(self.ansatz.teacher_readout)
+            sign = np.sign(v)[:, None] * np.sign(teacher)
+        diagonal, const = sign * np.asarray(R.diagonal), sign * np.asarray(R.const)
         sizes, count = np.asarray(self.ansatz.sizes), 0.0
         for s, b in enumerate(self.ansatz.matched):
             swapped = abs(const[s, b]) > abs(diagonal[s, b]) and sizes[b] > 1

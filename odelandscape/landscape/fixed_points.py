@@ -70,9 +70,9 @@ class FixedPoint(eqx.Module):
         return self.ansatz_point.name
 
     @property
-    def anti_aligned(self) -> int:
+    def anti_aligned(self) -> int | None:
         """α: on the paper's and the hidden branch the size of the last block, elsewhere the students
-        counted by their overlaps."""
+        counted by their overlaps; None with an even activation, where it is not defined."""
         if self.branch in (COMPENSATED, HIDDEN):
             return round(float(self.ansatz.sizes[-1]))
         return self.ansatz_point.count_anti_aligned()

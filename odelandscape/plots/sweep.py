@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ..model.alignment import align
+from ..model.alignment import align, alpha_text
 from ..relaxation import outcomes
 from ..sweeps.result import Sweep
 from ..sweeps.summary import FamilyRow
@@ -51,7 +51,7 @@ def loss_histogram(axes: Axes, runs: Sweep, bins: int = 60) -> Axes:
     for row in runs.summary().families:
         axes.axvline(row.loss, color="0.3", linestyle="--", linewidth=0.8, zorder=0)
         axes.annotate(
-            f" α = {row.anti_aligned}",
+            f" α = {alpha_text(row.anti_aligned)}",
             (row.loss, 1),
             xycoords=("data", "axes fraction"),
             rotation=90,
@@ -96,7 +96,7 @@ def _caption(row: FamilyRow) -> str:
     loss = "L = 0" if row.outcome == outcomes.GLOBAL_MINIMUM else f"L = {row.loss:.6f}"
     low, high = (100 * x for x in row.ci95)
     return (
-        f"{row.outcome.replace('_', ' ')}, {row.anti_aligned} anti-aligned\n"
+        f"{row.outcome.replace('_', ' ')}, {alpha_text(row.anti_aligned)} anti-aligned\n"
         f"{loss}, {100 * row.fraction:.1f} % ({low:.1f} – {high:.1f})"
     )
 

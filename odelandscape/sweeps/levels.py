@@ -14,7 +14,7 @@ class Family:
     """A level of the loss: how many end states reach it, and one of them as an example."""
 
     outcome: str
-    anti_aligned: int
+    anti_aligned: int  # `alignment.NOT_DEFINED` with an even activation
     loss: float  # of its representative
     count: int
     smallest_eigenvalue: float
@@ -31,7 +31,8 @@ def group_by_level(
 ) -> list[Family]:
     """Group converged end states by outcome, anti-aligned students and loss level, lowest loss first.
 
-    All global minima are one family: overparameterised students reach zero loss in many ways.
+    All global minima are one family: overparameterised students reach zero loss in many ways. What σ's own
+    symmetries do to a student changes neither its loss nor α (`model.alignment`), and makes no other family.
     """
     found: list[Family] = []
 
@@ -52,7 +53,7 @@ def group_by_level(
     zero = np.flatnonzero(outcome == outcomes.GLOBAL_MINIMUM)
     if len(zero):
         add(zero)
-    for name in (outcomes.LOCAL_MINIMUM, outcomes.SADDLE):
+    for name in (outcomes.LOCAL_MINIMUM, outcomes.MARGINAL, outcomes.SADDLE):
         for alpha in np.unique(anti_aligned[outcome == name]):
             index = np.flatnonzero((outcome == name) & (anti_aligned == alpha))
             index = index[np.argsort(loss[index], kind="stable")]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..model.alignment import NOT_DEFINED, alpha_text
 from ..relaxation import outcomes
 from ..runtime.tables import text_table
 from .levels import Family
@@ -28,10 +29,14 @@ _HEAD = (
 
 @dataclass(frozen=True)
 class FamilyRow:
-    """A row of the table of families; `ci95` is the interval of `fraction` (of all seeds)."""
+    """A row of the table of families.
+
+    `anti_aligned` is None where it is not defined (an even activation); `ci95` is the interval of `fraction`
+    (of all seeds).
+    """
 
     outcome: str
-    anti_aligned: int
+    anti_aligned: int | None
     loss: float
     count: int
     fraction: float
@@ -64,7 +69,7 @@ class Summary(NamedTuple):
             zero = family.outcome == outcomes.GLOBAL_MINIMUM
             loss = "0" if zero else f"{family.loss:.9f}"
             eigenvalue = f"{round(family.smallest_eigenvalue, 5) + 0.0:.5f}"  # no -0.00000
-            counted = str(family.anti_aligned), family.count, family.ci95
+            counted = alpha_text(family.anti_aligned), family.count, family.ci95
             rows.append(row(family.outcome, *counted, loss, eigenvalue))
         for name in (outcomes.NOT_CONVERGED, outcomes.FAILED):
             outcome = self.outcomes[name]
@@ -87,7 +92,7 @@ def summarise(title: str, counts: np.ndarray, found: list[Family]) -> Summary:
     rows = [
         FamilyRow(
             family.outcome,
-            family.anti_aligned,
+            None if family.anti_aligned == NOT_DEFINED else family.anti_aligned,
             family.loss,
             family.count,
             family.count / total,
