@@ -177,6 +177,18 @@ def add_dimension(parser: argparse.ArgumentParser, of: str = "the inputs", more:
     )
 
 
+def add_time_limit(parser: argparse.ArgumentParser) -> None:
+    """Add --time-limit."""
+    parser.add_argument(
+        "--time-limit",
+        type=positive,
+        default=20_000.0,
+        metavar="t",
+        help="flow time after which a start that has not converged is reported where it is (default 20000); "
+        "a larger one continues such starts of the same folder",
+    )
+
+
 def add_anti_aligned(parser: argparse.ArgumentParser) -> None:
     """Add --anti-aligned."""
     parser.add_argument(

@@ -22,6 +22,7 @@ from .options import (
     add_output,
     add_problem,
     add_seed,
+    add_time_limit,
     flow_name,
     flow_of,
     learning_rate_of,
@@ -78,6 +79,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_seed(parser, "the whole sweep")
     add_flow(parser)
     add_dimension(parser)
+    add_time_limit(parser)
     add = parser.add_mutually_exclusive_group().add_argument
     add("--workers", type=whole(1), metavar="N", help="relax in N processes, one core each")
     add("--dask", metavar="ADDRESS", help="relax on the cluster of this Dask scheduler")
@@ -110,16 +112,17 @@ def run(args: argparse.Namespace) -> None:
     problem = ol.Problem(args.students, args.teachers, activation_of(args))
     flow = flow_of(args)
     folder = output_folder(args, args.flow, eta=args.learning_rate, seed=args.seed)
-    which, progress = (args.seeds, args.seed, args.dimension), not args.quiet
+    which = args.seeds, args.seed, args.dimension
+    how = {"progress": not args.quiet, "time_limit": args.time_limit}
     if args.share is not None:
-        count = ol.sweep_share(problem, flow, args.share, folder, *which, progress=progress)
+        count = ol.sweep_share(problem, flow, args.share, folder, *which, **how)
         i, n = args.share
         done = {"seeds": count, "share": f"{i}/{n}", "folder": str(folder)}
         text = f"{count:,} seeds of share {i}/{n} were missing and are now in {folder}/"
         print(json.dumps(done) if args.json else text)
         return
     with _executor(args) as executor:
-        runs = ol.sweep(problem, flow, *which, executor=executor, store=folder, progress=progress)
+        runs = ol.sweep(problem, flow, *which, executor=executor, store=folder, **how)
     report_sweep(runs, folder, args.json)
     remark(args, "figure, table and end states", folder)
 
@@ -161,6 +164,7 @@ def _as_json(runs: ol.Sweep) -> dict:
         "seeds": len(runs),
         "seed": runs.seed,
         "dimension": runs.dimension,
+        "time_limit": runs.time_limit,
         "outcomes": summary.outcomes,
         "families": [{name: getattr(row, name) for name in columns} for row in summary.families],
         "seconds": runs.seconds,

@@ -17,6 +17,8 @@ from .problem import Problem
 
 NOT_DEFINED = -1
 """In arrays: the number of anti-aligned students where it is not defined."""
+_NO_OVERLAP = 1e-9
+"""A part of the largest overlap: one below it has the sign of rounding, and none."""
 INACTIVE_NORM = 1e-6
 """A student whose |w| is below this is inactive: its direction is rounding."""
 
@@ -54,7 +56,8 @@ def align(R: np.ndarray, norms: np.ndarray, sign: np.ndarray | float = 1.0) -> A
     teacher = np.concatenate([teachers, strongest])
     active = norms[order] > INACTIVE_NORM
     teacher = np.where(active, teacher, -1)
-    anti = active & ((sign * R)[order, teacher] < 0)
+    smallest = _NO_OVERLAP * np.abs(R).max(initial=0)
+    anti = active & ((sign * R)[order, teacher] < -smallest)
     return Alignment(order, teacher, int(anti.sum()))
 
 

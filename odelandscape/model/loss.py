@@ -33,7 +33,7 @@ def teacher_power(problem: Problem) -> Float[Array, ""]:
 
 ZERO_LOSS = 1e-10
 """A loss below this fraction of what no linear network could learn of the teacher is zero."""
-_ROUNDING = 64 * np.finfo(float).eps  # of a loss, relative to the teacher's power
+_ROUNDING = 64 * float(np.finfo(float).eps)  # of a loss, relative to the teacher's power
 _LINEAR = 1e-28  # share of a function's power that rounding leaves beside its linear part
 
 

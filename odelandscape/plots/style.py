@@ -16,6 +16,7 @@ VERMILION, SKY, BLACK, GREY = "#D55E00", "#56B4E9", "#000000", "#999999"
 OUTCOME_COLOURS = {
     outcomes.GLOBAL_MINIMUM: BLUE,
     outcomes.LOCAL_MINIMUM: ORANGE,
+    outcomes.MARGINAL: GREEN,
     outcomes.SADDLE: PINK,
     outcomes.NOT_CONVERGED: GREY,
 }

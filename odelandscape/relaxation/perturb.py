@@ -24,8 +24,9 @@ from ..model.problem import Problem
 from ..model.state import Weights, overlaps
 from ..runtime.errors import UserError
 from ..runtime.tables import text_table
-from .outcomes import LEVEL_WIDTH, OUTCOMES
-from .relax import relax
+from .outcomes import OUTCOMES
+from .relax import TIME_LIMIT, relax
+from .units import level_width
 
 ZERO, SPLIT = "zero", "split"
 _CONSTRAINT_TOLERANCE = 1e-9  # how far a point may lie off the flow's constraint
@@ -35,16 +36,18 @@ class Perturbation(NamedTuple):
     """End states of a perturbed fixed point, for each strength of the noise; `str()` gives the table.
 
     - `sigma` (S,): standard deviations of the noise. `loss`: of the point.
+    - `level_width`: distance of losses up to which they are one level.
     - `gaps` (S, N): final loss − `loss` of each repeat, inf where it failed.
     - `outcomes` (S, N): names from outcomes.OUTCOMES.
     - `mean`, `std` (S,): mean and standard deviation of the gaps that are finite, inf if none is.
-    - `returned` (S,): fraction that ended within 1e-7 of the point's loss.
+    - `returned` (S,): fraction that ended at the point's loss.
     """
 
     sigma: np.ndarray
     loss: float
     gaps: np.ndarray
     outcomes: np.ndarray
+    level_width: float
 
     @property
     def mean(self) -> np.ndarray:
@@ -59,7 +62,7 @@ class Perturbation(NamedTuple):
     @property
     def returned(self) -> np.ndarray:
         """Fraction at each noise that ended at the point's loss."""
-        return (np.abs(self.gaps) <= LEVEL_WIDTH).mean(axis=1)
+        return (np.abs(self.gaps) <= self.level_width).mean(axis=1)
 
     def __str__(self) -> str:
         title = f"loss {self.loss:.9f}; {self.gaps.shape[1]} repeats of each noise"
@@ -95,6 +98,7 @@ def perturb(
     key: PRNGKeyArray,
     embedding: str | None = None,
     student: int | None = None,
+    time_limit: float = TIME_LIMIT,
 ) -> Perturbation:
     """Add Gaussian noise to a fixed point's weights, and relax them along the flow (paper, Appendix D).
 
@@ -104,6 +108,7 @@ def perturb(
     - `embedding`: None; `zero`, one more student of length 0 (the paper's inactive neuron); or `split`, a
       student w becomes two of w/2. Neither changes the network.
     - `student`: which one is split, from 0; the most anti-aligned one unless given.
+    - `time_limit`: flow time after which a start that has not converged is reported where it is.
 
     Readouts are not perturbed; a new student has readout 1, or that of the student it is split from. The flow
     is followed at `sigma` = 0 too: rounding takes it off a saddle, and the kink of the loss at a student of
@@ -127,10 +132,12 @@ def perturb(
         raise UserError(f"embedding needs a flow that leaves students any length; got {flow!r}")
     if not _on_constraint(flow, weights):
         raise UserError(f"point must satisfy the constraint of the flow, {flow!r}")
-    ends = relax(problem, flow, _noisy(weights, key, jnp.asarray(levels), int(repeats)))
+    starts = _noisy(weights, key, jnp.asarray(levels), int(repeats))
+    ends = relax(problem, flow, starts, time_limit=time_limit)
     loss = float(population_loss(problem, weights))
     shape = (len(levels), repeats)
-    return Perturbation(levels, loss, ends.loss.reshape(shape) - loss, ends.outcome.reshape(shape))
+    gaps, outcome = ends.loss.reshape(shape) - loss, ends.outcome.reshape(shape)
+    return Perturbation(levels, loss, gaps, outcome, level_width(problem))
 
 
 def _on_constraint(flow: AbstractFlow, weights: Weights) -> bool:

@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from ..flows.base import AbstractFlow
 from ..model.problem import Problem
 from ..model.state import Weights
+from ..runtime.arguments import check_positive_number
 from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .batched_rkc import Tolerances
@@ -101,6 +102,7 @@ def relax(
     check_float64("end states are certified to a gradient norm of 1e-10")
     if batch is None:
         batch = 64 if jax.default_backend() == "cpu" else 2048
+    check_positive_number("time_limit", time_limit)
     _check_starts(problem, starts, batch)
     batch = LANE_MULTIPLE * -(-batch // LANE_MULTIPLE)
     one_unit = readout_units(np.asarray(starts.v))

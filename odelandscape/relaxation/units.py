@@ -21,7 +21,7 @@ from ..flows.base import AbstractFlow, Mixing
 from ..model.problem import Problem
 from ..model.state import OrderParameters, State, Weights
 from .batched_rkc import SHORTEST
-from .outcomes import EndStates
+from .outcomes import LEVEL_WIDTH, EndStates
 
 _IDENTITY_TOLERANCE = 1e-14  # within which a rescaled teacher is the orthonormal one
 
@@ -88,11 +88,16 @@ def readout_units(v: Float[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
     return np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)
 
 
+def level_width(problem: Problem) -> float:
+    """Return the distance of losses up to which they are one level."""
+    return LEVEL_WIDTH * _output(problem) ** 2
+
+
 def _output(problem: Problem) -> float:
     """Root mean square of the teachers' readouts, each times the size of σ at its length over that at 1."""
+    q = jnp.append(jnp.diagonal(problem.T), 1.0)
+    *sizes, unit = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
     with np.errstate(all="ignore"):
-        q = np.append(np.diagonal(np.asarray(problem.T)), 1.0)
-        *sizes, unit = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
         output = float(np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2)))
     return output if np.isfinite(output) and output > 0 else 1.0
 
@@ -147,8 +152,8 @@ class RescaledActivation(AbstractActivation):
     """σ'(x) = σ(ℓ x)/h: the activation of students in units of length ℓ, with outputs in units of h."""
 
     activation: AbstractActivation
-    length: float
-    height: float
+    length: float | Float[Array, ""]
+    height: float | Float[Array, ""]
 
     def __call__(self, x):
         return self.activation(self.length * x) / self.height

@@ -15,7 +15,9 @@ from ..relaxation.relax import RTOL, TIME_LIMIT
 from ..runtime.registry import place_of
 
 
-def configuration(problem: Problem, flow: AbstractFlow, seed: int, dimension: int) -> dict:
+def configuration(
+    problem: Problem, flow: AbstractFlow, seed: int, dimension: int, time_limit: float = TIME_LIMIT
+) -> dict:
     """Return all that the end states of a sweep follow from, as JSON has it."""
     return {
         **_fields_to_json(problem),
@@ -26,7 +28,7 @@ def configuration(problem: Problem, flow: AbstractFlow, seed: int, dimension: in
         "dimension": dimension,
         "dtype": "float64",
         "rtol": RTOL,
-        "end": TIME_LIMIT,
+        "end": float(time_limit),
     }
 
 

@@ -28,8 +28,11 @@ def group_by_level(
     anti_aligned: np.ndarray,
     loss: np.ndarray,
     smallest: np.ndarray,
+    width: float = LEVEL_WIDTH,
 ) -> list[Family]:
     """Group converged end states by outcome, anti-aligned students and loss level, lowest loss first.
+
+    - `width`: distance of losses up to which they are one level.
 
     All global minima are one family: overparameterised students reach zero loss in many ways. What σ's own
     symmetries do to a student changes neither its loss nor α (`model.alignment`), and makes no other family.
@@ -57,19 +60,21 @@ def group_by_level(
         for alpha in np.unique(anti_aligned[outcome == name]):
             index = np.flatnonzero((outcome == name) & (anti_aligned == alpha))
             index = index[np.argsort(loss[index], kind="stable")]
-            cuts = np.flatnonzero(np.diff(loss[index]) > LEVEL_WIDTH) + 1
+            cuts = np.flatnonzero(np.diff(loss[index]) > width) + 1
             for members in np.split(index, cuts):
                 add(members)
     return _sorted(found)
 
 
-def merge_families(parts: Iterable[list[Family]]) -> list[Family]:
+def merge_families(
+    parts: Iterable[list[Family]], width: float = LEVEL_WIDTH
+) -> list[Family]:
     """Return a sweep's families from those of its parts, as if all end states had been grouped at once."""
     found: list[Family] = []
     # A level is a run of losses without a gap, so levels join where their ranges come close enough.
     for one in sorted((f for part in parts for f in part), key=_kind_and_level):
         last = found[-1] if found else None
-        if last is None or not _joins(last, one):
+        if last is None or not _joins(last, one, width):
             found.append(one)
             continue
         first = min(last, one, key=lambda family: family.representative)
@@ -91,8 +96,8 @@ def _kind_and_level(family: Family):
     return *_kind(family), family.levels
 
 
-def _joins(last: Family, one: Family) -> bool:
-    near = one.levels[0] - last.levels[1] <= LEVEL_WIDTH
+def _joins(last: Family, one: Family, width: float) -> bool:
+    near = one.levels[0] - last.levels[1] <= width
     return _kind(last) == _kind(one) and (near or one.outcome == outcomes.GLOBAL_MINIMUM)
 
 

@@ -12,10 +12,12 @@ import numpy as np
 
 from .. import activations, flows
 from ..flows.base import AbstractFlow
+from ..landscape.decay import Decay, decay
 from ..model.problem import Problem
 from ..model.state import Weights
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
+from ..relaxation.units import level_width
 from ..runtime.errors import UserError
 from ..runtime.registry import load, load_class
 from .configuration import activation_values
@@ -56,7 +58,8 @@ class Sweep:
     """The end states of N seeds, as NumPy arrays in the order of the seeds.
 
     `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
-    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good. `seeds` (N,) are their numbers in
+    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good or, of starts that have not converged
+    by `time_limit`, until they were stopped. `seeds` (N,) are their numbers in
     the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which `seconds_compiling` went to
     tracing and compiling programs in this process (workers compile theirs unseen); of a sweep that was read
     both are None.
@@ -69,6 +72,7 @@ class Sweep:
     flow: AbstractFlow
     seed: int
     dimension: int
+    time_limit: float
     seeds: np.ndarray | range
     seconds: float | None
     seconds_compiling: float | None
@@ -113,6 +117,18 @@ class Sweep:
         """Return the evaluations of the rates (N,) until then."""
         return self._column("evaluations")
 
+    @cached_property
+    def decay(self) -> Decay:
+        """Return how the loss still falls, `rate` and `exponent` (N,), of starts that have not converged; 0 of
+        others and where noise drives the flow."""
+        rate, exponent = np.zeros((2, len(self)))
+        unfinished = np.flatnonzero(self.outcome == outcomes.NOT_CONVERGED)
+        if len(unfinished) and not self.flow.stochastic:
+            weights = self.weights_of(np.asarray(self.seeds)[unfinished])
+            found = decay(self.problem, self.flow, weights, self.time[unfinished])
+            rate[unfinished], exponent[unfinished] = found
+        return Decay(rate, exponent)
+
     @property
     def weights(self) -> Weights:
         """Weights with N in front, .W (N, K, d') and .v (N, K). For d > M the space is rotated so that
@@ -149,9 +165,10 @@ class Sweep:
         counts = np.zeros(len(outcomes.OUTCOMES), int)
         families = []
         names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")
+        width = level_width(self.problem)
         for seeds, outcome, *rest in self.parts(*names):
             counts += count_outcomes(outcome)
-            families.append(group_by_level(seeds, outcome, *rest))
+            families.append(group_by_level(seeds, outcome, *rest, width=width))
         # Seeds that no worker could relax are kept nowhere.
         counts[outcomes.OUTCOMES.index(outcomes.FAILED)] += len(self) - counts.sum()
         problem = self.problem
@@ -162,7 +179,7 @@ class Sweep:
         )
         if self.seconds is not None:
             title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
-        return summarise(title, counts, merge_families(families))
+        return summarise(title, counts, merge_families(families, width))
 
     def _column(self, name: str) -> np.ndarray:
         whole = np.repeat(getattr(blank(1, 0, 0), name), len(self))
@@ -215,6 +232,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
         flow=rebuilt(flows.BY_NAME, recorded["flow"]),
         seed=recorded["seed"],
         dimension=recorded["dimension"],
+        time_limit=recorded["end"],
         seeds=store.seeds(),
         seconds=None,
         seconds_compiling=None,

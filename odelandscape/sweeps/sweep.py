@@ -15,7 +15,8 @@ from ..flows.base import AbstractFlow
 from ..model.problem import Problem, check_dimension
 from ..model.state import random_weights
 from ..relaxation.outcomes import blank
-from ..runtime.arguments import check_whole_number
+from ..relaxation.relax import TIME_LIMIT
+from ..runtime.arguments import check_positive_number, check_whole_number
 from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .configuration import configuration
@@ -44,16 +45,19 @@ def _compile_clock() -> Iterator[list[float]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def _check(problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension) -> Task:
+def _check(
+    problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension, time_limit: float
+) -> Task:
     check_float64("end states are certified to a gradient norm of 1e-10")
     stop = check_whole_number("seeds", seeds, 1)
     seed = check_whole_number("seed", seed, 0)
     d = check_dimension(problem, dimension)
+    check_positive_number("time_limit", time_limit)
     # What the flow refuses, it refuses here, from shapes alone.
     eqx.filter_eval_shape(
         lambda: flow.project_initial(random_weights(jax.random.key(0), problem, d))
     )
-    return Task(problem, flow, seed, d, 0, stop)
+    return Task(problem, flow, seed, d, float(time_limit), 0, stop)
 
 
 def _bar(total: int, missing: int, progress: bool) -> tqdm:
@@ -75,6 +79,7 @@ def sweep(
     executor: Executor | None = None,
     store: str | os.PathLike | None = None,
     progress: bool = True,
+    time_limit: float = TIME_LIMIT,
 ) -> Sweep:
     """Relax random starts 0 … `seeds` − 1, certify and classify their end states.
 
@@ -91,19 +96,22 @@ def sweep(
     - `store`: a folder. Finished seeds are kept there, and the same sweep resumes there. `open_sweep`
       opens it.
     - `progress`: a bar with rate and remaining time on standard error.
+    - `time_limit`: flow time after which a start that has not converged is reported where it is, with its loss,
+      the norm of its rates and how its loss falls (`Sweep.decay`). A larger one on the same store continues
+      these starts from there.
 
     Raises UserError, before anything is computed, for bad numbers, for orthonormal students with
     K > d, for a folder that cannot be written, holds another sweep or is in use by another process, and
     unless JAX is in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
     executor breaks down or no chunk succeeds. Seeds that are in the store by then are kept.
     """
-    task = _check(problem, flow, seeds, seed, dimension)
+    task = _check(problem, flow, seeds, seed, dimension, time_limit)
     if store is None:
         shape = task.stop, problem.students, kept_coordinates(problem, flow, task.dimension)
         target = source = InMemory(blank(*shape))
         holding = nullcontext()
     else:
-        target = StoreWriter(store, configuration(*task[:4]))
+        target = StoreWriter(store, configuration(*task[:5]))
         source, holding = target.store, target.hold()
     began = time.perf_counter()
     with _compile_clock() as compiling, holding:
@@ -119,6 +127,7 @@ def sweep(
         flow=flow,
         seed=task.seed,
         dimension=task.dimension,
+        time_limit=task.time_limit,
         seeds=range(task.stop),
         seconds=time.perf_counter() - began,
         seconds_compiling=compiling[0],
@@ -135,6 +144,7 @@ def sweep_share(
     seed: int = 0,
     dimension: int | None = None,
     progress: bool = True,
+    time_limit: float = TIME_LIMIT,
 ) -> int:
     """Relax share i of n, `share` = (i, n) with 1 ≤ i ≤ n, of a sweep into a folder that others write to.
 
@@ -144,11 +154,11 @@ def sweep_share(
 
     Returns how many seeds it relaxed. Raises what `sweep` raises.
     """
-    task = _check(problem, flow, seeds, seed, dimension)
+    task = _check(problem, flow, seeds, seed, dimension, time_limit)
     i, n = share
     if not 1 <= i <= n:
         raise UserError(f"share must be (i, n) with 1 ≤ i ≤ n; got {share!r}")
-    target = StoreWriter(store, configuration(*task[:4]))
+    target = StoreWriter(store, configuration(*task[:5]))
     chunk = chunk_size(task.stop, n)
     with target.hold(shared=True):
         wanted = np.arange(task.stop) // chunk % n == i - 1

@@ -42,6 +42,7 @@ class Task(NamedTuple):
     flow: AbstractFlow
     seed: int
     dimension: int
+    time_limit: float
     first: int
     stop: int
 
@@ -49,9 +50,11 @@ class Task(NamedTuple):
 def _relax(
     sweep: Task, seeds: np.ndarray, catalogue: Catalogue, progress: Callable | None = None
 ) -> EndStates:
-    problem, flow, seed, dimension = sweep[:4]
+    problem, flow, seed, dimension, time_limit = sweep[:5]
     begin = starts(problem, flow, seed, seeds, dimension)
-    return relax(problem, flow, begin, catalogue=catalogue, progress=progress)
+    return relax(
+        problem, flow, begin, time_limit=time_limit, catalogue=catalogue, progress=progress
+    )
 
 
 class WorkerCatalogue:

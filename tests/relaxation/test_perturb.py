@@ -121,7 +121,7 @@ def test_the_table_and_its_numbers_survive_failures():
     gaps = np.array([[0.0, 1e-12, -5e-8, 2e-7], [-1e-3, np.inf, -3e-3, 0.0], [np.inf] * 4])
     minimum, failed = "local_minimum", "failed"
     outcomes = np.array([[minimum] * 4, [minimum, failed, "saddle", minimum], [failed] * 4])
-    result = Perturbation(np.array([0.01, 0.1, 1.0]), 0.02, gaps, outcomes)
+    result = Perturbation(np.array([0.01, 0.1, 1.0]), 0.02, gaps, outcomes, 1e-7)
     np.testing.assert_allclose(result.mean, [3.75e-8, -4e-3 / 3, np.inf], rtol=1e-4)
     np.testing.assert_allclose(result.std, [np.std(gaps[0]), np.std([1, 3, 0]) / 1e3, np.inf])
     np.testing.assert_allclose(result.returned, [0.75, 0.25, 0])
