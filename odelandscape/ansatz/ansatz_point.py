@@ -48,7 +48,8 @@ class AnsatzPoint(eqx.Module):
         """Return how many students have a negative overlap with their teacher: matched students with the one
         that they overlap most with in their own block, free students with the one in any.
 
-        With an odd activation overlaps count with the sign of v v*; None with an even one (`model.alignment`).
+        With an odd activation overlaps count with the sign of v v*; None with an even one, see
+        `model.alignment`.
         """
         if self.ansatz.activation.even:
             return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import odelandscape as ol
 
@@ -28,6 +30,9 @@ from .options import (
     write_results,
 )
 
+if TYPE_CHECKING:
+    from ..landscape.search import Found
+
 EXAMPLES = """\
 examples:
   odelandscape minima -K 17 -M 17                          every family that a search finds
@@ -35,6 +40,8 @@ examples:
   odelandscape minima -K 1000000 -M 1000000 --anti-aligned 1   one family at a width beyond any simulation
   odelandscape minima -K 17 -M 17 --activation leaky-relu --slope 0.05 --anti-aligned 2 --json
 
+α counts students that point away from their teacher (– where the activation is even and w and −w are one);
+the index counts negative eigenvalues of the Hessian: 0 of a minimum, 1 or more of a saddle.
 branches: compensated (the paper's: the aligned students compensate for α anti-aligned ones), hidden (α
 students reflected against their teachers), and others by the sizes of their blocks. The folder of --out
 receives minima.txt, minima.json and minima.png.
@@ -47,6 +54,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         commands,
         "minima",
         run,
+        when_interrupted=": what was found is kept; the same command begins anew",
         summary="find families of fixed points without sampling, at any width",
         description="Find the families of fixed points of gradient flow by Newton's method in block ansätze, "
         "and classify each by its whole Hessian spectrum.",
@@ -66,9 +74,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--starts",
         type=whole(1),
-        default=64,
+        default=256,
         metavar="N",
-        help="random starts of a search in an ansatz (default 64)",
+        help="random starts of a search in an ansatz (default 256)",
     )
     add(
         "--blocks",
@@ -95,22 +103,29 @@ def _correlated(M: int, c: float):
     return (1 - c) * np.eye(M) + c
 
 
-def find_families(
-    args: argparse.Namespace, problem: ol.Problem, blocks: int | None = None, starts: int = 64
-) -> list[ol.FixedPoint]:
+def find_families(args: argparse.Namespace, problem: ol.Problem) -> list[ol.FixedPoint]:
     """Return the families that a search finds, with a progress bar."""
+    *_, found = searched(args, problem)
+    return found.points
+
+
+def searched(
+    args: argparse.Namespace, problem: ol.Problem, blocks: int | None = None, **more: int
+) -> Iterator[Found]:
+    """Yield what a search has found so far, with a progress bar."""
     from tqdm import tqdm
 
-    bar = tqdm(unit="ansatz", desc="searching", disable=args.quiet, delay=3)
+    from ..landscape.search import search
 
-    def report_progress(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    with bar:
-        return ol.families(
-            problem, args.anti_aligned, blocks=blocks, starts=starts, progress=report_progress
-        )
+    with ExitStack() as stack:
+        bar = None
+        for found in search(problem, args.anti_aligned, blocks=blocks, **more):
+            if bar is None and found.ansatze and not args.quiet:
+                bar = stack.enter_context(tqdm(total=found.ansatze, unit="ansatz", desc="searching"))
+            if bar is not None:
+                bar.update(found.searched - bar.n)
+                bar.set_postfix_str(f"{len(found.points)} found")
+            yield found
 
 
 def is_reported(point: ol.FixedPoint, spectrum: ol.Spectrum) -> bool:
@@ -127,6 +142,7 @@ def _counts(found: int, shown: int) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
+    from ..landscape.search import Found
     from ..model.problem import check_dimension
 
     began = time.perf_counter()
@@ -136,16 +152,21 @@ def run(args: argparse.Namespace) -> None:
     check_dimension(problem, args.dimension)
     folder = output_folder(args, "", alpha=args.anti_aligned, c=args.correlation)
     check_writable(folder, "minima.txt")
-    points = find_families(args, problem, blocks=args.blocks, starts=args.starts)
-    spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
+    found, interrupted = Found([], 0, 0), False
+    try:
+        for step in searched(args, problem, args.blocks, starts=args.starts):
+            found = step
+    except KeyboardInterrupt:
+        interrupted = True  # what has been found is kept
+    spectra = [ol.spectrum(problem, point, args.dimension) for point in found.points]
     rows = [
         (point, spectrum)
-        for point, spectrum in zip(points, spectra, strict=True)
+        for point, spectrum in zip(found.points, spectra, strict=True)
         if args.all or is_reported(point, spectrum)
     ]
     title = (
         f"K = {args.students} students, M = {args.teachers} teachers, "
-        f"{type(activation).__name__}: {_counts(len(points), len(rows))}"
+        f"{type(activation).__name__}: {_counts(len(found.points), len(rows))}"
     )
     report = {
         "students": args.students,
@@ -154,10 +175,11 @@ def run(args: argparse.Namespace) -> None:
         "correlation": args.correlation,
         "dimension": args.dimension or args.teachers,
         "families": [_family_as_json(point, spectrum) for point, spectrum in rows],
+        "searched": {"ansatze": found.searched, "of": found.ansatze, "starts": args.starts},
         "seconds": time.perf_counter() - began,
     }
     as_json = json.dumps(report, indent=1, allow_nan=False)
-    table = _table(title, rows)
+    table = f"{_table(title, rows)}\n\n{_searched_in_words(found, args.starts)}"
 
     def draw(file: Path) -> None:
         from ..plots.families import families_figure
@@ -167,8 +189,21 @@ def run(args: argparse.Namespace) -> None:
     write_results(
         folder, {"minima.json": as_json + "\n", "minima.txt": table + "\n"}, "minima.png", draw
     )
+    if interrupted:
+        raise KeyboardInterrupt
     print(as_json if args.json else table)
     remark(args, "figure, table and spectra", folder)
+
+
+def _searched_in_words(found: Found, starts: int) -> str:
+    """Return what was searched, and that this proves nothing of what was not found."""
+    if not found.ansatze:
+        return "named families only; others were not looked for"
+    partly = "" if found.searched == found.ansatze else f" of {found.ansatze}, interrupted"
+    return (
+        f"searched: {found.searched} block ansätze{partly}, {starts} starts of Newton's method in each; what "
+        "was found is not proved to be all"
+    )
 
 
 def _family_as_json(point: ol.FixedPoint, spectrum: ol.Spectrum) -> dict:
@@ -179,6 +214,7 @@ def _family_as_json(point: ol.FixedPoint, spectrum: ol.Spectrum) -> dict:
         "residual": float(point.residual),
         "smallest_eigenvalue": spectrum.smallest,
         "verdict": spectrum.verdict,
+        "index": spectrum.index,
         "parameters": {name: float(value) for name, value in point.parameters.items()},
         "spectrum": [
             {"eigenvalue": value, "multiplicity": count, "representation": name}
@@ -194,12 +230,15 @@ def _family_as_json(point: ol.FixedPoint, spectrum: ol.Spectrum) -> dict:
 
 def _table(title: str, rows: Sequence[tuple[ol.FixedPoint, ol.Spectrum]]) -> str:
     """Return a line for each family, and the whole spectrum of an only one."""
-    head = ("branch", "α", "loss", "smallest eigenvalue", "verdict", "residual")
+    from ..model.alignment import alpha_text
+
+    head = ("branch", "α", "loss", "index", "smallest eigenvalue", "verdict", "residual")
     cells = [
         (
             point.branch,
-            f"{point.anti_aligned}",
+            alpha_text(point.anti_aligned),
             f"{abs(float(point.loss)):.10g}",
+            f"{spectrum.index:.10g}",
             f"{spectrum.smallest:.8f}",
             spectrum.verdict,
             f"{float(point.residual):.1e}",

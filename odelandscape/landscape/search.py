@@ -256,7 +256,9 @@ def search(
         _explore(problem, ansatz, key, starts, known, shapes)
         yield so_far(index + 1)
     if anti_aligned is not None and not so_far(0).points:
-        raise NoSuchFamilyError(_none_found(problem, anti_aligned, known.points, reasons, bool(candidates)))
+        raise NoSuchFamilyError(
+            _none_found(problem, anti_aligned, known.points, reasons, bool(candidates))
+        )
 
 
 def families(

@@ -66,9 +66,7 @@ def group_by_level(
     return _sorted(found)
 
 
-def merge_families(
-    parts: Iterable[list[Family]], width: float = LEVEL_WIDTH
-) -> list[Family]:
+def merge_families(parts: Iterable[list[Family]], width: float = LEVEL_WIDTH) -> list[Family]:
     """Return a sweep's families from those of its parts, as if all end states had been grouped at once."""
     found: list[Family] = []
     # A level is a run of losses without a gap, so levels join where their ranges come close enough.
