@@ -237,7 +237,7 @@ def _fresh(lengths: np.ndarray, starts: np.ndarray) -> _Lanes:
     return _Lanes(x, np.zeros((n, P)), whatever, np.full(n, np.inf), np.full(n, _FIRST_DAMPING), x)
 
 
-def critical_points(ansatz: BlockAnsatz, starts: Float[Array, "n P"]) -> Iterator[Candidates]:
+def critical_points(ansatz: BlockAnsatz, starts: Float[np.ndarray, "n P"]) -> Iterator[Candidates]:
     """Yield the critical points of an ansatz that these starts lead to, some at a time, the same one as often
     as starts lead there.
 
