@@ -226,7 +226,7 @@ def _iterate(blocks: FormalBlocks, lanes: _Lanes):
 
     lanes = jax.lax.fori_loop(0, _ITERATIONS, lambda _, lanes: jax.vmap(step)(lanes), lanes)
     flat = jnp.linalg.norm(jnp.einsum("nij,ni->nj", lanes.jacobian, lanes.gradient), axis=1)
-    z = lanes.x / lengths
+    z = lanes.x / lengths[None, :]
     return lanes, flat, z, *jax.vmap(lambda z: error_correlations(blocks, z))(z)
 
 
