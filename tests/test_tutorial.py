@@ -12,14 +12,14 @@ TEXT = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text(encoding="
 STEPS = re.findall(r"## (\d\. .*?)\n.*?```python\n(.*?)```", TEXT, re.DOTALL)
 # What is printed, and the numbers in its groups.
 SHOWN = {
-    "1. A sweep": (r"^global minimum +0 +\d+ ", []),
+    "1. A sweep": (r"^global minimum +– +0 +\d+ ", []),
     "2. A family and its spectrum": (r"^stable \(band", []),
     "3. Where does it come from?": (r"^(\S+) (\S+) (\S+) stability$", [5.585505, 0.025884, 0.0]),
     "4. Your own activation": (
         r"\[\[ ?(\S+) +(\S+)\]\n +\[ ?(\S+) +(\S+)\]\]",
         [0.0, 1.0, 1.0, 0.0],  # each student is aligned with another teacher
     ),
-    "5. Your own flow": (r"^local minimum +0 +200 ", []),
+    "5. Your own flow": (r"^local minimum .* 0 +200 ", []),
 }
 
 

@@ -7,15 +7,17 @@ once; the `run` of a command imports what it needs.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from ..runtime.errors import OperationError, UserError
 from . import check, minima, prove, show, sweep, trajectory
+from .process import INTERRUPTED, safe_output
 
 COMMANDS = (sweep, show, minima, prove, check, trajectory)
 """Modules, each with `add_parser(commands)` and `run(args)`."""
@@ -107,8 +109,16 @@ def _import_from_current_folder() -> None:
 
 def _prepare_jax() -> None:
     """Compute in float64, keep compiled programs, and check known answers once for each installation."""
-    import jax
+    try:
+        import jax
 
+        jax.devices()
+    except (
+        RuntimeError,
+        ValueError,
+        AssertionError,
+    ) as error:  # the last is what no plugin for CUDA is
+        raise OperationError(_no_device(error)) from None
     from ..runtime.cache import keep_programs
     from ..runtime.self_test import ensure_numbers
 
@@ -117,33 +127,69 @@ def _prepare_jax() -> None:
     ensure_numbers()
 
 
-def main(argv: list[str] | None = None) -> int:
+def _no_device(error: Exception) -> str:
+    settings = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("JAX_")]
+    given = ", ".join(settings) or "no variable JAX_… is set"
+    return (
+        f"jax cannot be used as it is set up ({given}): {error or 'there is no such device'}; "
+        "JAX_PLATFORMS=cpu computes without a GPU, for which jax needs a plugin of its own"
+    )
+
+
+def main(argv: list[str] | None = None, when_begun: Callable[[str], None] | None = None) -> int:
     """Run a command and return its exit status.
+
+    - `when_begun`: called before the command runs, with what is to follow 'interrupted' from then on.
+
+    The status:
 
     - 0: done. Without arguments the help is printed, which is no error.
     - 1: the request could not be carried out though the arguments are right (an `OperationError`): the
       installed jax computes wrong numbers, results cannot be written, workers are lost, or an optional
-      dependency is missing.
+      dependency is missing. Or what it has done could not be printed: files are as if it had been.
     - 2: bad arguments (a `UserError`).
     - 130: interrupted.
 
     For 1 and 2 there is one line on standard error. Any other exception is a fault of this package and is
     passed on.
     """
+    with safe_output() as output:
+        status, name = _run(argv, when_begun)
+        output.flush()
+        if output.error is not None:
+            why = getattr(output.error, "strerror", None) or output.error
+            print(f"{name}: standard output cannot be written to: {why}", file=sys.stderr)
+            status = status or 1
+    return status
+
+
+def _run(argv: list[str] | None, when_begun: Callable[[str], None] | None) -> tuple[int, str]:
+    """Run a command and return its exit status and its name."""
     parser = _parser()
-    args = parser.parse_args(argv)
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as leave:  # of argparse: --help, --version, or bad arguments
+        return int(leave.code or 0), parser.prog
     if args.command is None:
         parser.print_help()
-        return 0
+        return 0, parser.prog
+    name = f"{parser.prog} {args.command}"
     try:
         _import_from_current_folder()
         with _plain_warnings(args.command):
             _prepare_jax()
+            if when_begun is not None:
+                when_begun(args.when_interrupted)
             args.run(args)
     except (UserError, OperationError) as error:
-        print(f"odelandscape {args.command}: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        print(f"{name}: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1, name
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):  # jax's
+            raise
+        print(f"{name}: needs more memory than there is: {error}", file=sys.stderr)
+        return 1, name
     except KeyboardInterrupt:
         print(f"\ninterrupted{args.when_interrupted}", file=sys.stderr)
-        return 130
-    return 0
+        return INTERRUPTED, name
+    return 0, name

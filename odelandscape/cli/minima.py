@@ -22,15 +22,19 @@ from .options import (
     add_dimension,
     add_output,
     add_problem,
-    check_writable,
+    check_folder,
     number,
     output_folder,
     remark,
+    report,
+    slope_of,
+    unless,
     whole,
-    write_results,
 )
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..landscape.search import Found
 
 EXAMPLES = """\
@@ -121,7 +125,9 @@ def searched(
         bar = None
         for found in search(problem, args.anti_aligned, blocks=blocks, **more):
             if bar is None and found.ansatze and not args.quiet:
-                bar = stack.enter_context(tqdm(total=found.ansatze, unit="ansatz", desc="searching"))
+                bar = stack.enter_context(
+                    tqdm(total=found.ansatze, unit="ansatz", desc="searching")
+                )
             if bar is not None:
                 bar.update(found.searched - bar.n)
                 bar.set_postfix_str(f"{len(found.points)} found")
@@ -144,14 +150,15 @@ def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
     from ..landscape.search import Found
     from ..model.problem import check_dimension
+    from ..model.title import title_of
 
     began = time.perf_counter()
     T = _correlated(args.teachers, args.correlation)
     activation = activation_of(args)
     problem = ol.Problem(args.students, args.teachers, activation, T)
     check_dimension(problem, args.dimension)
-    folder = output_folder(args, "", alpha=args.anti_aligned, c=args.correlation)
-    check_writable(folder, "minima.txt")
+    folder = _folder(args)
+    check_folder(folder)
     found, interrupted = Found([], 0, 0), False
     try:
         for step in searched(args, problem, args.blocks, starts=args.starts):
@@ -164,35 +171,44 @@ def run(args: argparse.Namespace) -> None:
         for point, spectrum in zip(found.points, spectra, strict=True)
         if args.all or is_reported(point, spectrum)
     ]
-    title = (
-        f"K = {args.students} students, M = {args.teachers} teachers, "
-        f"{type(activation).__name__}: {_counts(len(found.points), len(rows))}"
-    )
-    report = {
+    dimension = args.dimension or args.teachers
+    title = f"{title_of(problem, f'd = {dimension}')}: {_counts(len(found.points), len(rows))}"
+    as_json = {
         "students": args.students,
         "teachers": args.teachers,
         "activation": args.activation,
+        "slope": slope_of(activation),
         "correlation": args.correlation,
-        "dimension": args.dimension or args.teachers,
+        "dimension": dimension,
         "families": [_family_as_json(point, spectrum) for point, spectrum in rows],
         "searched": {"ansatze": found.searched, "of": found.ansatze, "starts": args.starts},
         "seconds": time.perf_counter() - began,
     }
-    as_json = json.dumps(report, indent=1, allow_nan=False)
+    as_json = json.dumps(as_json, indent=1, allow_nan=False)
     table = f"{_table(title, rows)}\n\n{_searched_in_words(found, args.starts)}"
 
-    def draw(file: Path) -> None:
+    def draw() -> Figure:
         from ..plots.families import families_figure
 
-        families_figure(rows, title).savefig(file, dpi=150)
+        return families_figure(rows, title)
 
-    write_results(
-        folder, {"minima.json": as_json + "\n", "minima.txt": table + "\n"}, "minima.png", draw
-    )
+    texts = {"minima.json": as_json + "\n", "minima.txt": table + "\n"}
     if interrupted:
+        report(folder, texts, "")
         raise KeyboardInterrupt
-    print(as_json if args.json else table)
+    report(folder, texts, as_json if args.json else table, ("minima.png", draw))
     remark(args, "figure, table and spectra", folder)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    return output_folder(
+        args,
+        "all" if args.all else "",
+        alpha=args.anti_aligned,
+        c=unless(0.0, args.correlation),
+        starts=unless(256, args.starts),
+        blocks=args.blocks,
+    )
 
 
 def _searched_in_words(found: Found, starts: int) -> str:

@@ -6,12 +6,15 @@ Nothing here imports JAX when a command line is parsed: names of `ol` are import
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import odelandscape as ol
 
@@ -19,6 +22,11 @@ from .. import activations, flows
 from ..runtime.errors import MissingExtraError, StoreError, UserError
 from ..runtime.registry import name_in, place_of, resolve
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LARGEST = 2**53
+"""What whole numbers may be unless more is said: floating-point numbers hold all of them up to here."""
 OWN = "or module:object of your own"
 FLOW_NAMES = """\
 flows: gd, gradient flow; ngd, students of fixed length; ongd, orthonormal students; 2l-gd, the readout is
@@ -27,18 +35,24 @@ odelandscape.AbstractFlow in a module of the current folder or of an installed p
 """
 
 
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:30]}…{text[-6:]}")
+
+
 # Parsers of single values: argparse adds the name of the option to their messages.
-def whole(least: int, largest: int | None = None) -> Callable[[str], int]:
-    """Return a parser of whole numbers from `least` to `largest`, or from `least` up."""
-    allowed = f"{least} up" if largest is None else f"{least} to {largest}"
+def whole(least: int, largest: int = LARGEST) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `largest`."""
+    allowed = f"{least} to {largest}"
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < least or (largest is not None and value > largest):
-            raise argparse.ArgumentTypeError(f"got {text!r}; allowed: whole numbers from {allowed}")
+        if value is None or not least <= value <= largest:
+            raise argparse.ArgumentTypeError(
+                f"got {_shortened(text)}; allowed: whole numbers from {allowed}"
+            )
         return value
 
     return parse
@@ -52,7 +66,7 @@ def number(text: str) -> float:
         value = float("nan")
     if abs(value) < float("inf"):
         return value
-    raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a finite number")
+    raise argparse.ArgumentTypeError(f"got {_shortened(text)}; allowed: a finite number")
 
 
 def positive(text: str) -> float:
@@ -63,7 +77,7 @@ def positive(text: str) -> float:
         value = 0.0
     if 0 < value < float("inf"):
         return value
-    raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a finite number above 0")
+    raise argparse.ArgumentTypeError(f"got {_shortened(text)}; allowed: a finite number above 0")
 
 
 def share(text: str) -> tuple[int, int]:
@@ -256,40 +270,73 @@ def require_extra(extra: str, module: str, needed_by: str) -> None:
         )
 
 
+def slope_of(activation: ol.AbstractActivation) -> float | None:
+    """Return the activation's slope for negative inputs, None if it has no such number."""
+    slope = getattr(activation, "slope", None)
+    return None if slope is None else float(slope)
+
+
+def unless(default: object, value: object) -> object:
+    """Return `value`, None if it is the default."""
+    return None if value == default else value
+
+
 def output_folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
-    """Return --out, or a name in the current folder made of whatever differs from the defaults."""
+    """Return --out, or a name in the current folder made of whatever differs from the defaults.
+
+    - `more`: the values of options that change the numbers, by what the name has before them; None: as by
+      default.
+    """
     if args.out is not None:
         return args.out
     parts = [f"{args.command}-K{args.students}-M{args.teachers}", kind]
     if args.activation != "relu":
         parts.append(args.activation)
     dimension = getattr(args, "dimension", None)
-    for letter, value in {"a": args.slope, "d": dimension, **more}.items():
-        if value:
-            parts.append(f"{letter}{value}")
+    values = {"a": args.slope, "d": dimension, **more}
+    parts += [f"{letter}{value}" for letter, value in values.items() if value is not None]
     # A place module:object is no file name on all systems.
     return Path("-".join(re.sub(r"[:/\\]+", "-", part) for part in parts if part))
 
 
-def check_writable(folder: Path, file: str) -> None:
-    """Raise UserError unless `file` can be written to `folder`, which is made if there is none."""
+def check_memory(what: str, needed: int) -> None:
+    """Raise UserError, beginning with `what`, if that many bytes are more than this machine has."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / file).touch()
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # it is not known
+        return
+    if needed > available > 0:
+        raise UserError(
+            f"{what} takes {needed / 2**30:,.1f} GiB of memory; this machine has "
+            f"{available / 2**30:,.1f} GiB"
+        )
+
+
+def check_folder(folder: Path, argument: str = "--out") -> None:
+    """Raise UserError, naming the argument, unless files can be written to a folder, or one be made. Nothing
+    is made."""
+    from ..runtime.files import check_writable
+
+    try:
+        check_writable(folder)
     except OSError as error:
-        raise UserError(f"cannot keep results in the folder {str(folder)!r}: {error}") from None
+        raise UserError(
+            f"argument {argument}: cannot keep results in the folder {str(folder)!r}: "
+            f"{error.strerror or error}; allowed: a folder, or the name of a new one, where files can be "
+            "written"
+        ) from None
 
 
-def write_results(
+def report(
     folder: Path,
     texts: Mapping[str, str],
-    figure: str,
-    draw: Callable[[Path], None],
+    printed: str,
+    draw: tuple[str, Callable[[], Figure]] | None = None,
     kept: str = "",
 ) -> None:
-    """Write texts, each whole or not at all, then draw a figure into its file.
+    """Write texts, each whole or not at all, and then a figure to a folder, and print, even if that fails.
 
-    - `draw`: called after the texts are written, with the figure's path.
+    - `texts`: by the names of their files. `draw`: the name of the figure's file, and what draws it.
     - `kept`: what is kept even if this fails, for the message.
 
     Raises StoreError if the folder cannot be written to.
@@ -297,14 +344,20 @@ def write_results(
     from ..runtime.files import write_whole
 
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_whole(folder / name, text)
-        draw(folder / figure)
+        if draw is not None:
+            file, image = draw[0], io.BytesIO()
+            draw[1]().savefig(image, dpi=150, format="png")
+            write_whole(folder / file, image.getvalue())
     except OSError as error:
+        names = ", ".join([*texts, *(draw[:1] if draw else ())])
         raise StoreError(
-            f"{kept}{', '.join([*texts, figure])} cannot be written to {str(folder)!r}: "
-            f"{error.strerror or error}"
+            f"{kept}{names} cannot be written to {str(folder)!r}: {error.strerror or error}"
         ) from None
+    finally:  # a full disk does not hide the result
+        print(printed, flush=True)
 
 
 def remark(args: argparse.Namespace, contents: str, folder: Path) -> None:

@@ -6,10 +6,10 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import odelandscape as ol
 
-from ..runtime.errors import StoreError
 from ..runtime.tables import text_table
 from .minima import find_families, is_reported
 from .options import (
@@ -19,10 +19,12 @@ from .options import (
     add_command,
     add_output,
     add_problem,
-    check_writable,
+    check_folder,
     output_folder,
     remark,
+    report,
     require_extra,
+    unless,
     whole,
 )
 
@@ -67,14 +69,14 @@ def run(args: argparse.Namespace) -> None:
     require_extra("proof", "flint", "prove")
     from tqdm import tqdm
 
+    from ..model.title import title_of
     from ..proofs.prove import provable_slope
-    from ..runtime.files import write_whole
 
     activation = activation_of(args)
     provable_slope(activation)  # refused now and not after the search
     problem = ol.Problem(args.students, args.teachers, activation)
-    folder = output_folder(args, "", alpha=args.anti_aligned)
-    check_writable(folder, "proofs.txt")
+    folder = _folder(args)
+    check_folder(folder)
     points = find_families(args, problem)
     if not args.all:
         points = [p for p in points if is_reported(p, ol.spectrum(problem, p))]
@@ -82,20 +84,22 @@ def run(args: argparse.Namespace) -> None:
     certificates = [ol.prove(point, args.bits) for point in bar]
     rows = list(zip(certificate_names(points), certificates, strict=True))
     proved = sum(certificate.proved for certificate in certificates)
-    title = (
-        f"K = {args.students} students, M = {args.teachers} teachers, {type(activation).__name__}: "
-        f"{proved} of {len(rows)} families proved"
-    )
+    title = f"{title_of(problem)}: {proved} of {len(rows)} families proved"
     table = _table(title, rows)
-    try:
-        for name, certificate in rows:
-            certificate.save(folder / f"{name}.json")
-        write_whole(folder / "proofs.txt", table + "\n")
-    except OSError as error:
-        raise StoreError(f"cannot write to {str(folder)!r}: {error.strerror or error}") from None
+    # Certificates state all numbers that they are about: sizes, readouts, slope.
     as_json = {name: certificate.as_json() for name, certificate in rows}
-    print(json.dumps(as_json, indent=1, ensure_ascii=False) if args.json else table)
+    texts = {
+        f"{name}.json": json.dumps(one, indent=1, ensure_ascii=False) + "\n"
+        for name, one in as_json.items()
+    }
+    texts["proofs.txt"] = table + "\n"
+    report(folder, texts, json.dumps(as_json, indent=1) if args.json else table)
     remark(args, "certificates and table", folder)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    every = "all" if args.all else ""
+    return output_folder(args, every, alpha=args.anti_aligned, bits=unless(128, args.bits))
 
 
 def certificate_names(points: Sequence[ol.FixedPoint]) -> list[str]:

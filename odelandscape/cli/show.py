@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import odelandscape as ol
 
 from ..runtime.errors import StoreError, UserError
-from .options import add_command, require_extra
+from .options import add_command, check_folder, remark, require_extra
 from .sweep import report_sweep
 
 EXAMPLES = """\
@@ -39,7 +42,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="write all end states to one file, .nc (netCDF) or .zarr",
     )
+    add("--overwrite", action="store_true", help="let --export replace what has that name")
     add("--json", action="store_true", help="print one JSON object instead of the table")
+    add("--quiet", action="store_true", help="no remarks")
 
 
 def _exportable(text: str) -> Path:
@@ -51,27 +56,63 @@ def _exportable(text: str) -> Path:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table of a folder, draw its figure, and export the end states if asked to."""
-    if args.export is not None and args.export.suffix == ".zarr":
-        require_extra("zarr", "zarr", "argument --export: a name that ends in .zarr")
+    if args.export is not None:
+        _check_export(args.export, args.overwrite)
     runs = ol.read_sweep(args.folder)
     if not len(runs):
         raise UserError(f"the sweep in {str(args.folder)!r} has no finished seeds yet")
-    report_sweep(runs, args.folder, args.json)
-    if args.export is not None:
-        export(args.folder, args.export)
+    try:
+        if args.export is not None:
+            export(args.folder, args.export)
+    finally:
+        report_sweep(runs, args.folder, args.json)
+    if args.export is not None and not args.quiet:
         print(f"all end states: {args.export}", file=sys.stderr)
-    print(f"\nfigure and table: {args.folder}/", file=sys.stderr)
+    remark(args, "figure and table", args.folder)
+
+
+def _check_export(file: Path, overwrite: bool) -> None:
+    """Raise UserError unless a file can be exported to: new, or one that may be replaced."""
+    if file.suffix == ".zarr":
+        require_extra("zarr", "zarr", "argument --export: a name that ends in .zarr")
+    if os.path.lexists(file):
+        if not overwrite:
+            raise UserError(
+                f"argument --export: {str(file)!r} exists; allowed: a new name, or --overwrite, which "
+                "replaces it"
+            )
+        ours = (file / ".zgroup").is_file() if file.suffix == ".zarr" else file.is_file()
+        if not ours:
+            raise UserError(
+                f"argument --export: {str(file)!r} is not what an export makes, and is not replaced; "
+                "allowed: a new name"
+            )
+    check_folder(file.parent, "--export")
 
 
 def export(folder: Path, file: Path) -> None:
-    """Write all end states of a folder to one file, netCDF or Zarr by its suffix.
+    """Write all end states of a folder to one file, netCDF or Zarr by its suffix, whole or not at all. What
+    has that name is replaced.
 
     Raises StoreError if it cannot be written.
     """
+    from ..runtime.files import temporary_name
+
+    new = temporary_name(file)
     try:
         if file.suffix == ".nc":
-            ol.open_sweep(folder).to_netcdf(file)
+            ol.open_sweep(folder).to_netcdf(new, engine="h5netcdf")
         else:  # format 3 has no names of a fixed length
-            ol.open_sweep(folder).to_zarr(file, zarr_format=2)
+            ol.open_sweep(folder).to_zarr(new, zarr_format=2)
+            if file.is_dir():  # which a folder cannot take the place of
+                shutil.rmtree(file)
+        new.replace(file)
     except OSError as error:
-        raise StoreError(f"argument --export: cannot write {str(file)!r}: {error}") from None
+        why = error.strerror or error
+        raise StoreError(f"argument --export: cannot write {str(file)!r}: {why}") from None
+    finally:
+        if new.is_dir():
+            shutil.rmtree(new, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import odelandscape as ol
 
@@ -23,16 +24,22 @@ from .options import (
     add_problem,
     add_seed,
     add_time_limit,
+    check_memory,
     flow_name,
     flow_of,
     learning_rate_of,
     output_folder,
     remark,
+    report,
     require_extra,
     share,
+    slope_of,
+    unless,
     whole,
-    write_results,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EXAMPLES = f"""\
 examples:
@@ -71,7 +78,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_problem(parser)
     parser.add_argument(
         "--seeds",
-        type=whole(1),
+        type=whole(1, 2**32),  # what numbers a key of JAX is folded with
         default=10_000,
         metavar="N",
         help="number of random starts (default 10000)",
@@ -81,7 +88,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_dimension(parser)
     add_time_limit(parser)
     add = parser.add_mutually_exclusive_group().add_argument
-    add("--workers", type=whole(1), metavar="N", help="relax in N processes, one core each")
+    add("--workers", type=whole(1, 4096), metavar="N", help="relax in N processes, one core each")
     add("--dask", metavar="ADDRESS", help="relax on the cluster of this Dask scheduler")
     add("--share", type=share, metavar="I/N", help="relax only share I of N, in this process")
     add_output(parser, "sweep-K10-M10-gd")
@@ -111,7 +118,8 @@ def run(args: argparse.Namespace) -> None:
     """Relax the seeds that the folder lacks, and report the sweep."""
     problem = ol.Problem(args.students, args.teachers, activation_of(args))
     flow = flow_of(args)
-    folder = output_folder(args, args.flow, eta=args.learning_rate, seed=args.seed)
+    folder = _folder(args)
+    _check_memory(args, flow)
     which = args.seeds, args.seed, args.dimension
     how = {"progress": not args.quiet, "time_limit": args.time_limit}
     if args.share is not None:
@@ -127,26 +135,40 @@ def run(args: argparse.Namespace) -> None:
     remark(args, "figure, table and end states", folder)
 
 
+def _folder(args: argparse.Namespace) -> Path:
+    return output_folder(args, args.flow, eta=args.learning_rate, seed=unless(0, args.seed))
+
+
+def _check_memory(args: argparse.Namespace, flow: ol.AbstractFlow) -> None:
+    """Raise UserError if a sweep takes more memory than this machine has, before it is begun."""
+    K, M = args.students, args.teachers
+    d = args.dimension or M
+    check_memory(f"argument -K, -M, --dimension: one start of {K * d:,} weights", 8 * K * d)
+    kept = M + K if flow.stochastic else min(d, M + K + 1)
+    hessian = f"the Hessian that certifies one end state of {K * kept:,} weights"
+    check_memory(f"argument -K, -M: {hessian}", 8 * (K * kept) ** 2)
+    check_memory(f"argument --seeds: a list of {args.seeds:,} seeds", 20 * args.seeds)
+
+
 def report_sweep(runs: ol.Sweep, folder: Path, as_json: bool) -> None:
     """Write the table, the numbers and the figure of a sweep to its folder, and print table or numbers."""
-    report = json.dumps(_as_json(runs), indent=1, allow_nan=False)
+    numbers = json.dumps(_as_json(runs), indent=1, allow_nan=False)
     table = str(runs.summary())
 
-    def draw(file: Path) -> None:
+    def draw() -> Figure:
         from ..plots.sweep import sweep_figure
 
-        sweep_figure(runs).savefig(file, dpi=150)
+        return sweep_figure(runs)
 
-    texts = {"summary.json": report + "\n", "summary.txt": table + "\n"}
-    try:
-        write_results(folder, texts, "losses.png", draw, kept="the end states are kept, but ")
-    finally:  # a full disk does not hide the result
-        print(report if as_json else table, flush=True)
+    texts = {"summary.json": numbers + "\n", "summary.txt": table + "\n"}
+    printed = numbers if as_json else table
+    report(folder, texts, printed, ("losses.png", draw), kept="the end states are kept, but ")
 
 
 def _as_json(runs: ol.Sweep) -> dict:
     summary, problem = runs.summary(), runs.problem
     columns = (
+        "branch",
         "anti_aligned",
         "loss",
         "count",
@@ -161,12 +183,17 @@ def _as_json(runs: ol.Sweep) -> dict:
         "flow": flow_name(runs.flow),
         "learning_rate": learning_rate_of(runs.flow),
         "activation": activation_name(problem.activation),
+        "slope": slope_of(problem.activation),
         "seeds": len(runs),
         "seed": runs.seed,
         "dimension": runs.dimension,
         "time_limit": runs.time_limit,
         "outcomes": summary.outcomes,
-        "families": [{name: getattr(row, name) for name in columns} for row in summary.families],
+        "families": [
+            {name: getattr(row, name) for name in columns}
+            | {"anti_aligned": row.anti_aligned if row.anti_aligned >= 0 else None}
+            for row in summary.families
+        ],
         "seconds": runs.seconds,
         "seconds_compiling": runs.seconds_compiling,
     }

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import odelandscape as ol
 
@@ -19,15 +20,21 @@ from .options import (
     add_output,
     add_problem,
     add_seed,
-    check_writable,
+    check_folder,
+    check_memory,
     flow_of,
     learning_rate_of,
     output_folder,
     positive,
     remark,
+    report,
+    slope_of,
+    unless,
     whole,
-    write_results,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EXAMPLES = f"""\
 examples:
@@ -95,6 +102,8 @@ def _problem_and_start(
     K, M, d = args.students, args.teachers, args.dimension
     if d is None and args.networks is not None:
         d = max(1000, M)
+    check_memory(f"argument -K: Q and R at {args.points} times", 8 * args.points * K * (K + M))
+    check_memory("argument --dimension: one start", 8 * K * (d or M))
     activation, key = activation_of(args), jax.random.key(args.seed)
     if args.random_teacher:
         if d is None:
@@ -110,6 +119,7 @@ def run(args: argparse.Namespace) -> None:
     import jax
 
     from ..dynamics.ensembles import run_ensemble, times_until, whole_steps
+    from ..model.title import in_words, title_of
     from .ensemble_tables import csv_of, json_of, table_of
 
     began = time.perf_counter()
@@ -124,15 +134,17 @@ def run(args: argparse.Namespace) -> None:
     if args.networks is not None:
         keys = jax.random.split(jax.random.fold_in(jax.random.key(args.seed), 1), args.networks)
         times = whole_steps(times, flow, d)
-    kind = f"{args.flow}-random-teacher" if args.random_teacher else args.flow
-    folder = output_folder(args, kind, eta=args.learning_rate, n=args.networks, seed=args.seed)
-    check_writable(folder, "trajectory.txt")
+    folder = _folder(args)
+    check_folder(folder)
     ensemble = run_ensemble(problem, flow, start, times, keys, progress=not args.quiet)
-    title, rate = _title(args, problem, flow, d), learning_rate_of(flow)
-    report = {
+    rate = learning_rate_of(flow)
+    drawn = ["random teacher"] if args.random_teacher else []
+    title = title_of(problem, *drawn, in_words(flow), f"d = {d}, seed {args.seed}")
+    found = {
         "students": args.students,
         "teachers": args.teachers,
         "activation": args.activation,
+        "slope": slope_of(problem.activation),
         "flow": args.flow,
         "learning_rate": rate,
         "seed": args.seed,
@@ -142,32 +154,31 @@ def run(args: argparse.Namespace) -> None:
         **json_of(ensemble),
         "seconds": time.perf_counter() - began,
     }
-    as_json = json.dumps(report, indent=1, allow_nan=False)
+    as_json = json.dumps(found, indent=1, allow_nan=False)
     table = f"{title}\n\n{table_of(ensemble)}"
 
-    def draw(file: Path) -> None:
+    def draw() -> Figure:
         from ..plots.trajectory import trajectory_figure
 
-        trajectory_figure(ensemble, title).savefig(file, dpi=150)
+        return trajectory_figure(ensemble, title)
 
     texts = {
         "trajectory.json": as_json + "\n",
         "trajectory.txt": table + "\n",
         "trajectory.csv": csv_of(ensemble),
     }
-    try:
-        write_results(folder, texts, "trajectory.png", draw)
-    finally:  # a full disk does not hide the result
-        print(as_json if args.json else table, flush=True)
+    report(folder, texts, as_json if args.json else table, ("trajectory.png", draw))
     remark(args, "figure, table and order parameters", folder)
 
 
-def _title(
-    args: argparse.Namespace, problem: ol.Problem, flow: ol.AbstractFlow, dimension: int
-) -> str:
-    rate = learning_rate_of(flow)
-    return (
-        f"K = {args.students} students, M = {args.teachers} {'random ' * args.random_teacher}teachers, "
-        f"{type(problem.activation).__name__}, {args.flow}{'' if rate is None else f' with η = {rate:g}'}: "
-        f"seed {args.seed} in d = {dimension}"
+def _folder(args: argparse.Namespace) -> Path:
+    kind = f"{args.flow}-random-teacher" if args.random_teacher else args.flow
+    return output_folder(
+        args,
+        kind,
+        eta=args.learning_rate,
+        n=args.networks,
+        seed=unless(0, args.seed),
+        t=unless(100.0, args.time),
+        points=unless(60, args.points),
     )

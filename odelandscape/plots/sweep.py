@@ -8,7 +8,7 @@ from matplotlib.image import AxesImage
 from ..model.alignment import align, alpha_text
 from ..relaxation import outcomes
 from ..sweeps.result import Sweep
-from ..sweeps.summary import FamilyRow
+from ..sweeps.summary import FamilyRow, percent
 from .style import MEDIUM, OUTCOME_COLOURS, open_frame, overlap_image
 
 
@@ -94,11 +94,9 @@ def representative_overlaps(axes: Axes, runs: Sweep, row: FamilyRow) -> AxesImag
 
 def _caption(row: FamilyRow) -> str:
     loss = "L = 0" if row.outcome == outcomes.GLOBAL_MINIMUM else f"L = {row.loss:.6f}"
-    low, high = (100 * x for x in row.ci95)
-    return (
-        f"{row.outcome.replace('_', ' ')}, {alpha_text(row.anti_aligned)} anti-aligned\n"
-        f"{loss}, {100 * row.fraction:.1f} % ({low:.1f} – {high:.1f})"
-    )
+    low, high = (percent(x).removesuffix(" %") for x in row.ci95)
+    kind = f"{row.outcome.replace('_', ' ')}, {alpha_text(row.anti_aligned)} anti-aligned"
+    return f"{kind}\n{loss}, {percent(row.fraction)} ({low} – {high})"
 
 
 def sweep_figure(runs: Sweep, limit: int = 3) -> Figure:

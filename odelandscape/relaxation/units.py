@@ -26,17 +26,20 @@ from .outcomes import LEVEL_WIDTH, EndStates
 _IDENTITY_TOLERANCE = 1e-14  # within which a rescaled teacher is the orthonormal one
 
 
+_Number = float | Float[Array, ""]
+
+
 class Units(NamedTuple):
     """Sizes of one unit. All are 1 for a teacher of unit vectors and unit readouts."""
 
-    length: float  # ℓ of students
-    readout: float  # r of students
-    teacher_length: float  # τ
-    teacher_readout: float  # ϱ
-    output: float  # a
+    length: _Number  # ℓ of students
+    readout: _Number  # r of students
+    teacher_length: _Number  # τ
+    teacher_readout: _Number  # ϱ
+    output: _Number  # a
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> _Number:
         """a²/ℓ², one over the unit of time, and the unit of the Hessian."""
         return (self.output / self.length) ** 2
 
@@ -152,8 +155,8 @@ class RescaledActivation(AbstractActivation):
     """σ'(x) = σ(ℓ x)/h: the activation of students in units of length ℓ, with outputs in units of h."""
 
     activation: AbstractActivation
-    length: float | Float[Array, ""]
-    height: float | Float[Array, ""]
+    length: _Number
+    height: _Number
 
     def __call__(self, x):
         return self.activation(self.length * x) / self.height

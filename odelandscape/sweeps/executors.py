@@ -15,6 +15,8 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Generic, NamedTuple, TypeVar
 
@@ -116,7 +118,7 @@ class Workers(Executor):
     They are spawned, so call it under `if __name__ == "__main__":` in a script. They end when this process
     does, however it ends, and at once when the `with` block is left by an error or an interruption.
 
-    Raises UserError if `count` is below 1.
+    Raises UserError if `count` is below 1, OperationError if the system does not allow that many.
     """
 
     def __init__(self, count: int):
@@ -124,10 +126,16 @@ class Workers(Executor):
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         self._cores = [cores[i % len(cores)] for i in range(count)]
         self._context = multiprocessing.get_context("spawn")
+        _start_quiet_tracker()
         # Workers exit when the end that is held here is closed, by this process or by its death.
         self._worker_end, self._own_end = self._context.Pipe(duplex=False)
         # One process each: where one dies, no other's task is lost with it.
-        self._pools: list[ProcessPoolExecutor] = [self._pool(core) for core in self._cores]
+        try:
+            self._pools = [self._pool(core) for core in self._cores]
+        except OSError as error:
+            raise OperationError(
+                f"this system does not allow {count} workers ({error.strerror}): name fewer"
+            ) from None
         self._submitted: list[list[Future]] = [[] for _ in self._cores]
         self._lock = threading.Lock()
 
@@ -148,11 +156,12 @@ class Workers(Executor):
         with self._lock:
             self._submitted = [[f for f in some if not f.done()] for some in self._submitted]
             which = min(range(len(self._pools)), key=lambda i: len(self._submitted[i]))
-            try:
-                future = self._pools[which].submit(fn, *args, **kwargs)
-            except BrokenProcessPool:
-                self._pools[which] = self._pool(self._cores[which])
-                future = self._pools[which].submit(fn, *args, **kwargs)
+            with _interruptions_blocked():
+                try:
+                    future = self._pools[which].submit(fn, *args, **kwargs)
+                except BrokenProcessPool:
+                    self._pools[which] = self._pool(self._cores[which])
+                    future = self._pools[which].submit(fn, *args, **kwargs)
             self._submitted[which].append(future)
             return future
 
@@ -167,10 +176,39 @@ class Workers(Executor):
         self._own_end.close()
 
 
+def _start_quiet_tracker() -> None:
+    """Start the process that frees what this one leaves if it is interrupted or killed, without its warning
+    that it had to. Does nothing where it runs already, or there is none."""
+    if os.name != "posix":
+        return
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
+
+
+@contextmanager
+def _interruptions_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, and in processes that it starts: a terminal sends Ctrl-C to them, too, and
+    they would print where in their imports it has met them. This process receives it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _initialise_worker(core: int | None, parent: Connection) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})  # nothing else limits the threads of XLA
-    # A terminal sends Ctrl-C to workers, too; the parent process handles it.
+    # Where it could not be blocked: the parent process handles Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def exit_with_parent() -> None:

@@ -1,8 +1,11 @@
 """The manifest of a store: what was computed, and by which versions."""
 
+import errno
 import hashlib
 import json
+import os
 import platform
+import stat
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +16,8 @@ from ..runtime.files import write_whole
 
 FORMAT = 1
 MANIFEST = "sweep.json"
+FIRST_TIME_LIMIT = 20_000.0
+"""The time limit of chunks that record none."""
 _LIBRARIES = ("odelandscape", "jax", "jaxlib", "numpy")
 
 
@@ -63,34 +68,70 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_json(read_file(path))
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"the folder {str(folder)!r} holds no sweep ({MANIFEST})") from None
+    except NotAFileError as error:
+        raise UserError(damaged_manifest(path.parent, str(error))) from None
     except ValueError as error:
-        raise UserError(_damaged(path, f"it is no JSON: {error}")) from None
+        raise UserError(damaged_manifest(path.parent, f"it is no JSON: {error}")) from None
     except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from None
-    if not isinstance(content, dict):
-        raise UserError(_damaged(path, "it holds no object"))
-    if content.get("format") != FORMAT:
         raise UserError(
-            f"the sweep in {str(folder)!r} is in format {abbreviated(content.get('format'))}; this version "
+            f"cannot read {str(path)!r}: {error.strerror}; make it readable, or name another folder"
+        ) from None
+    if not (isinstance(content, dict) and isinstance(content.get("format"), int)):
+        raise UserError(damaged_manifest(path.parent, "it holds no object with a format"))
+    versions = content.get("versions")
+    if content["format"] != FORMAT:
+        raise UserError(
+            f"the sweep in {str(folder)!r} is in format {abbreviated(content['format'])}; this version "
             f"of odelandscape reads and writes format {FORMAT}: name another folder, or use the version "
-            f"that made it ({abbreviated(content.get('versions'))})"
+            f"that made it ({abbreviated(versions)})"
         )
-    configuration = content.get("configuration") or {}
+    configuration = content.get("configuration")
+    if not (isinstance(configuration, dict) and isinstance(versions, dict)):
+        raise UserError(damaged_manifest(path.parent, "it has no configuration or no versions"))
     name = configuration_hash(configuration)
     if content.get("hash") != name:
-        raise UserError(_damaged(path, "its hash is not that of its configuration"))
-    return Manifest(configuration, content.get("versions") or {}, name)
+        raise UserError(damaged_manifest(path.parent, "its hash is not that of its configuration"))
+    return Manifest(configuration, versions, name)
 
 
-def write_manifest(folder: Path, configuration: dict) -> None:
-    """Write the manifest of this configuration into a folder that has none.
+class NotAFileError(Exception):
+    """What stands under a file's name is no file, such as a folder or a link that leads nowhere."""
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises NotAFileError, in words, if something else has its name; OSError if it is not there or cannot be
+    read.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):
+            raise NotAFileError(f"it is a link that leads nowhere: {error.strerror}") from None
+        raise
+    if not stat.S_ISREG(mode):  # others may never end
+        raise NotAFileError("it is a folder" if stat.S_ISDIR(mode) else "it is no ordinary file")
+    return path.read_bytes()
+
+
+def read_json(text: str | bytes) -> object:
+    """Return what JSON stands for. Raises ValueError if it is none, or nested deeper than ours."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def write_manifest(folder: Path, configuration: dict, replace: bool = False) -> None:
+    """Write the manifest of this configuration into a folder that has none, or in the place of the one there.
 
     Raises OSError if it cannot be written.
     """
-    if (folder / MANIFEST).exists():
+    if not replace and os.path.lexists(folder / MANIFEST):  # whatever it is: reading it says so
         return
     content = {
         "about": "Where random starts end. odelandscape.open_sweep opens the folder as one labelled "
@@ -102,12 +143,16 @@ def write_manifest(folder: Path, configuration: dict) -> None:
         "variables": {name: variable._asdict() for name, variable in VARIABLES.items()},
     }
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_whole(folder / MANIFEST, text + "\n", first=True)
+    write_whole(folder / MANIFEST, text + "\n", first=not replace)
 
 
 def configuration_hash(configuration: dict) -> str:
-    """Return the hash by which a sweep's files are recognised as parts of it."""
-    text = json.dumps(configuration, sort_keys=True)
+    """Return the hash by which a sweep's files are recognised as parts of it.
+
+    The time limit (`end`) may be raised and is no part of what a sweep is: all hash like the first one.
+    """
+    end = {"end": FIRST_TIME_LIMIT} if "end" in configuration else {}
+    text = json.dumps({**configuration, **end}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -150,8 +195,9 @@ def _differs(a: object, b: object) -> bool:
     return a != b
 
 
-def _damaged(path: Path, why: str) -> str:
+def damaged_manifest(folder: Path, why: str) -> str:
+    """Return in words that the manifest of a folder is damaged, and what to do."""
     return (
-        f"{str(path)!r} is damaged ({why}): remove it, and the same command or call writes it again. The "
-        "files of seeds beside it are as they were"
+        f"{str(folder / MANIFEST)!r} is damaged ({why}): remove it, and the same command or call writes it "
+        "again. The files of seeds beside it are as they were"
     )

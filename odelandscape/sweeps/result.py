@@ -4,27 +4,38 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import activations, flows
+from ..activations.base import AbstractActivation
+from ..ansatz.detection import block_structure, describe
 from ..flows.base import AbstractFlow
 from ..landscape.decay import Decay, decay
-from ..model.problem import Problem
+from ..model.problem import Problem, check_dimension
 from ..model.state import Weights
+from ..model.title import in_words, title_of
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
+<<<<<<< HEAD
 from ..relaxation.units import level_width
+=======
+from ..runtime.arguments import check_positive_number, check_whole_number
+>>>>>>> stores
 from ..runtime.errors import UserError
 from ..runtime.registry import load, load_class
 from .configuration import activation_values
-from .levels import group_by_level, merge_families
+from .levels import Family, group_by_level, merge_families
+from .manifest import damaged_manifest
 from .starts import kept_coordinates
 from .store import Store
-from .summary import Summary, count_outcomes, summarise
+from .summary import Summary, count_outcomes, describe_unfinished, summarise
+
+T = TypeVar("T")
+_MOST_NAMED = 32  # families whose branch is looked for, which takes a tenth of a second each
 
 
 class InMemory:
@@ -43,8 +54,8 @@ class InMemory:
     def have(self, wanted: np.ndarray) -> np.ndarray:
         return self._present & wanted
 
-    def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]:
-        seeds = np.flatnonzero(self._present[:count])
+    def parts(self, names: tuple[str, ...], stop: int) -> Iterator[tuple[np.ndarray, ...]]:
+        seeds = np.flatnonzero(self._present[:stop])
         for _, *columns in self.rows(names, seeds):
             yield seeds, *columns
 
@@ -165,24 +176,55 @@ class Sweep:
 
     def summary(self) -> Summary:
         """Return outcomes and families with their 95 % Wilson intervals."""
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> Summary:
         counts = np.zeros(len(outcomes.OUTCOMES), int)
-        families = []
+        parts = []
         names = ("outcome", "anti_aligned", "loss", "smallest_eigenvalue")
         width = level_width(self.problem)
         for seeds, outcome, *rest in self.parts(*names):
             counts += count_outcomes(outcome)
-            families.append(group_by_level(seeds, outcome, *rest, width=width))
+            parts.append(group_by_level(seeds, outcome, *rest, width=width))
         # Seeds that no worker could relax are kept nowhere.
         counts[outcomes.OUTCOMES.index(outcomes.FAILED)] += len(self) - counts.sum()
-        problem = self.problem
-        title = (
-            f"K = {problem.students} students, M = {problem.teachers} teachers, "
-            f"{type(problem.activation).__name__}, {type(self.flow).__name__}, d = {self.dimension}: "
-            f"{len(self):,} seeds (sweep seed {self.seed})"
-        )
+        families = merge_families(parts, width)
+        title = self._title()
         if self.seconds is not None:
             title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
-        return summarise(title, counts, merge_families(families, width))
+        return summarise(title, counts, families, self._branches(families), self._unfinished())
+
+    def _unfinished(self) -> str:
+        there = self.outcome == outcomes.NOT_CONVERGED
+        decay = self.decay
+        return describe_unfinished(
+            self.loss[there], self.gradient_norm[there], decay.rate[there], decay.exponent[there]
+        )
+
+    def _branches(self, families: list[Family]) -> list[str]:
+        """Return the name of the branch of each of the commonest families, from one end state each."""
+        common = sorted(families, key=lambda family: -family.count)[:_MOST_NAMED]
+        # Global minima are all one family, on no branch: more students than teachers have many.
+        named = [f for f in common if f.outcome != outcomes.GLOBAL_MINIMUM]
+        seeds = [family.representative for family in named]
+        ends = self.weights_of(np.array(seeds, int))
+        found = {
+            seed: branch_of(self.problem, Weights(jnp.asarray(W), jnp.asarray(v)))
+            for seed, W, v in zip(seeds, ends.W, ends.v, strict=True)
+        }
+        return [found.get(family.representative, "") for family in families]
+
+    def _title(self) -> str:
+        limit = f"t ≤ {self.time_limit:,g}"
+        problem = title_of(self.problem, in_words(self.flow), f"d = {self.dimension}", limit)
+        return f"{problem}: {len(self):,} seeds (sweep seed {self.seed})"
+
+    def __repr__(self) -> str:
+        return f"<Sweep of {self._title()}>"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     def _column(self, name: str) -> np.ndarray:
         whole = np.repeat(getattr(blank(1, 0, 0), name), len(self))
@@ -190,6 +232,16 @@ class Sweep:
         for some, column in self.parts(name):
             whole[np.searchsorted(seeds, some)] = column
         return whole
+
+
+def branch_of(problem: Problem, weights: Weights) -> str:
+    """Return the name of the branch of fixed points that an end state is on: its blocks in words where it has
+    no other name, nothing where it has no blocks."""
+    try:
+        point = block_structure(problem, weights).point
+    except UserError:  # outside the teachers' span, or for a teacher that no blocks are for
+        return ""
+    return point.name or describe(point)
 
 
 def read_sweep(folder: str | os.PathLike) -> Sweep:
@@ -202,42 +254,59 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
     """
     store = Store(folder)
     recorded = store.configuration
-
-    def rebuilt(table: dict[str, str], parts: dict) -> Any:
-        name = parts["name"]
-        values = {key: value for key, value in parts.items() if key != "name"}
-        try:
-            cls = load(name) if ":" in name else load_class(table, name)
-            if not callable(cls):
-                raise TypeError(f"{name} is no class")
-            return cls(**values)
-        except (ImportError, KeyError, TypeError, ValueError):
-            raise UserError(
-                f"the sweep in {str(folder)!r} was made with {name}, which cannot be made again here: start "
-                "where its module can be imported, or let open_sweep read the numbers alone"
-            ) from None
-
-    activation = rebuilt(activations.BY_NAME, recorded["activation"])
-    if not np.allclose(activation_values(activation), recorded["activation_values"], rtol=1e-12):
+    try:
+        activation = _made_again(activations.BY_NAME, recorded["activation"], AbstractActivation)
+        flow = _made_again(flows.BY_NAME, recorded["flow"], AbstractFlow)
+        values = activation_values(activation)
+        same = np.allclose(values, np.asarray(recorded["activation_values"], float), rtol=1e-12)
+        sizes = (recorded["students"], recorded["teachers"])
+        problem = Problem(
+            *sizes, activation, recorded["teacher_overlaps"], recorded["teacher_readout"]
+        )
+        seed = check_whole_number("seed", recorded["seed"], 0)
+        dimension = check_dimension(problem, recorded["dimension"])
+        check_positive_number("end", recorded["end"])
+        time_limit = float(recorded["end"])
+    except _CannotBeMadeError as error:
+        raise UserError(
+            f"the sweep in {str(folder)!r} was made with {error}, which cannot be made again here: start "
+            "where its module can be imported, or let open_sweep read the numbers alone"
+        ) from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(damaged_manifest(store.folder, f"it describes no sweep: {error}")) from None
+    if not same:
         raise UserError(
             f"the sweep in {str(folder)!r} was made with another {recorded['activation']['name']} than the "
             "one that is here: their values differ"
         )
-    problem = Problem(
-        recorded["students"],
-        recorded["teachers"],
-        activation,
-        recorded["teacher_overlaps"],
-        recorded["teacher_readout"],
-    )
     return Sweep(
         problem=problem,
-        flow=rebuilt(flows.BY_NAME, recorded["flow"]),
-        seed=recorded["seed"],
-        dimension=recorded["dimension"],
-        time_limit=recorded["end"],
+        flow=flow,
+        seed=seed,
+        dimension=dimension,
+        time_limit=time_limit,
         seeds=store.seeds(),
         seconds=None,
         seconds_compiling=None,
         _source=store,
     )
+
+
+class _CannotBeMadeError(Exception):
+    """What a store names is no activation or flow that can be made here."""
+
+
+def _made_again(table: dict[str, str], parts: dict, kind: type[T]) -> T:
+    """Return the instance of `kind` that a configuration records. Nothing else is called: a store may be
+    anybody's.
+
+    Raises _CannotBeMadeError if that fails; KeyError or TypeError if the configuration names nothing.
+    """
+    name = parts["name"]
+    try:
+        cls = load(name) if ":" in name else load_class(table, name)
+        if isinstance(cls, type) and issubclass(cls, kind):
+            return cls(**{key: value for key, value in parts.items() if key != "name"})
+    except (ImportError, KeyError, TypeError, ValueError):
+        pass
+    raise _CannotBeMadeError(name)

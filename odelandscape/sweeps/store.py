@@ -8,32 +8,37 @@ of its numbers. One that fails it is never read from: it is set aside, named in 
 
 import errno
 import hashlib
+import io
 import json
 import os
+import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..relaxation.outcomes import EndStates
+from ..relaxation.outcomes import NOT_CONVERGED, EndStates
 from ..runtime.errors import StoreError, UserError
-from ..runtime.files import write_whole
+from ..runtime.files import check_writable, write_whole
 from .manifest import (
+    FIRST_TIME_LIMIT,
     MANIFEST,
     VARIABLES,
+    NotAFileError,
     difference,
     library_versions,
+    read_file,
+    read_json,
     read_manifest,
     write_manifest,
 )
 
-_UNREADABLE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-_PROBE = ".lock"  # exists in every store that was written to
+_NAME = re.compile(r"seeds-([0-9]{8,18})-([0-9]{8,18})\.npz")
 
 
 # --- one file ---------------------------------------------------------------------------------------
@@ -53,67 +58,99 @@ def chunk_of(folder: Path, first: int, stop: int) -> Chunk:
 
 
 def list_chunks(folder: Path) -> list[Chunk]:
-    """Return the chunks of a folder in the order of their seeds."""
+    """Return the chunks of a folder in the order of their seeds. Files of other names are nothing to us."""
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.glob("seeds-*.npz"))
+    found = (Chunk(int(name[1]), int(name[2]) + 1, path) for name, path in named if name)
     return sorted(
-        Chunk(int(first), int(last) + 1, path)
-        for path in folder.glob("seeds-*.npz")
-        for first, last in [path.stem.split("-")[1:]]
+        chunk
+        for chunk in found
+        if chunk.first < chunk.stop and chunk.path == chunk_of(folder, chunk.first, chunk.stop).path
     )
 
 
-def write_chunk(chunk: Chunk, sweep: str, ends: EndStates) -> None:
-    """Write end states of the sweep with this hash. Raises OSError; then no file of that name has come to
-    be."""
+def write_chunk(chunk: Chunk, sweep: str, ends: EndStates, time_limit: float) -> None:
+    """Write end states of the sweep with this hash, followed until this time. Raises OSError; then no file of
+    that name has come to be, or it is as it was."""
     columns = ends._asdict()
     about = {
         "sweep": sweep,
+        "time_limit": time_limit,
         "versions": library_versions(),
-        "sha256": _checksum(sweep, chunk.first, columns),
+        "sha256": _checksum(sweep, chunk.first, time_limit, columns),
     }
     seeds = np.arange(chunk.first, chunk.stop)
     write_whole(chunk.path, {"seed": seeds, **columns, "about": np.array(json.dumps(about))})
 
 
+def _columns_of(content: bytes, names: tuple[str, ...]) -> list[np.ndarray]:
+    """Return arrays of an archive. Of bytes that are none of ours NumPy and zipfile may raise anything."""
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file) as archive:
+        # Ours are not compressed, so that no array is larger than its file.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        return [arrays[name] for name in names]
+
+
 def read_columns(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
     """Return columns of a chunk that has passed its checksum."""
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return [file[name] for name in names]
-    except (*_UNREADABLE, OSError) as error:
+        return _columns_of(read_file(path), names)
+    except Exception as error:
         raise StoreError(
             f"{str(path)!r} was whole when it was opened and cannot be read now: {error}"
         ) from None
 
 
-def find_damage(chunk: Chunk, sweep: str) -> str | None:
-    """Return in words why the numbers of a chunk cannot be used; None if they can.
+class Inspection(NamedTuple):
+    """In words why the numbers of a chunk cannot be used, None if they can; and their time limit."""
+
+    damage: str | None
+    time_limit: float = FIRST_TIME_LIMIT
+
+
+def inspect_chunk(chunk: Chunk, sweep: str) -> Inspection:
+    """Return whether the numbers of a chunk can be used.
 
     Raises UserError if it belongs to another sweep than the one with this hash, StoreError if the file
     cannot be opened.
     """
     try:
-        with chunk.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            columns = {name: file[name] for name in VARIABLES}
-            about = json.loads(str(file["about"]))
-    except _UNREADABLE as error:
-        return f"it cannot be read: {error}"
+        content = read_file(chunk.path)
+    except (NotAFileError, FileNotFoundError) as error:
+        return Inspection(str(error))
     except OSError as error:
-        if error.errno is None:
-            return f"it cannot be read: {error}"
-        raise StoreError(f"cannot read {str(chunk.path)!r}: {error.strerror}") from None
-    if about.get("sweep") != sweep:
+        raise StoreError(
+            f"cannot read {str(chunk.path)!r}: {error.strerror}; make it readable, or move it away: its "
+            f"{chunk.stop - chunk.first} seeds are then computed again"
+        ) from None
+    try:
+        *values, about = _columns_of(content, (*VARIABLES, "about"))
+        about = read_json(str(about))
+        whose, checksum = about["sweep"], about["sha256"]  # pyright: ignore[reportIndexIssue]
+        limit = float(about.get("time_limit", FIRST_TIME_LIMIT))  # pyright: ignore
+    except Exception as error:
+        return Inspection(f"it cannot be read: {error or type(error).__name__}")
+    if whose != sweep:
         raise UserError(
             f"{str(chunk.path)!r} belongs to another sweep than {MANIFEST} beside it: move it away"
         )
-    lengths = {len(column) for column in columns.values()}
-    sound = about.get("sha256") == _checksum(sweep, chunk.first, columns)
-    if not sound or lengths != {chunk.stop - chunk.first}:
-        return "its checksum differs"
-    return None
+    columns = dict(zip(VARIABLES, values, strict=True))
+    if checksum != _checksum(sweep, chunk.first, limit, columns):
+        return Inspection("its checksum differs")
+    shapes = [(column.ndim, *column.shape[:1]) for column in values]
+    if shapes != [(len(v.dimensions), chunk.stop - chunk.first) for v in VARIABLES.values()]:
+        return Inspection("it holds other seeds than its name says")
+    return Inspection(None, limit)
 
 
-def _checksum(sweep: str, first: int, columns: dict[str, np.ndarray]) -> str:
-    total = hashlib.sha256(f"{sweep} {first}".encode())
+def _checksum(
+    sweep: str, first: int, time_limit: float, columns: dict[str, np.ndarray]
+) -> str:
+    limit = "" if time_limit == FIRST_TIME_LIMIT else f" {time_limit}"
+    total = hashlib.sha256(f"{sweep} {first}{limit}".encode())
     for name in VARIABLES:
         column = np.ascontiguousarray(columns[name])
         total.update(f"{name} {column.dtype.str} {column.shape}".encode())
@@ -126,9 +163,12 @@ def _leave_out(chunk: Chunk) -> str:
 
 
 def _set_aside(chunk: Chunk) -> str:
-    aside = chunk.path.with_name(chunk.path.name + ".damaged")
-    with suppress(OSError):
-        chunk.path.replace(aside)
+    names = (f"{chunk.path.name}.damaged{n or ''}" for n in count())
+    aside = next(a for name in names if not os.path.lexists(a := chunk.path.with_name(name)))
+    try:
+        chunk.path.rename(aside)
+    except OSError:
+        return "are computed again"
     return f"are computed again, and the file is now {aside.name}"
 
 
@@ -150,7 +190,7 @@ class Store:
         self.folder = Path(folder)
         self.configuration, self.versions, self.hash = read_manifest(self.folder)
         self._on_damage = on_damage
-        self._sound: dict[Path, bool] = {}
+        self._inspected: dict[Path, Inspection] = {}
         self._chunks = list_chunks(self.folder)
 
     def have(self, wanted: np.ndarray) -> np.ndarray:
@@ -163,14 +203,15 @@ class Store:
 
     def seeds(self) -> np.ndarray:
         """Return the seeds that are held, ascending."""
-        last = max((chunk.stop for chunk in self._chunks), default=0)
+        # Of damaged ones not even the names are believed.
+        last = max((chunk.stop for chunk in self._chunks if self._is_sound(chunk)), default=0)
         return np.flatnonzero(self.have(np.ones(last, bool)))
 
-    def parts(self, names: tuple[str, ...], count: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield seeds below `count`, and these columns of them, a file at a time and no seed twice."""
+    def parts(self, names: tuple[str, ...], stop: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield seeds below `stop`, and these columns of them, a file at a time and no seed twice."""
         done = 0
         for chunk in self._chunks:
-            begin, end = max(chunk.first, done), min(chunk.stop, count)
+            begin, end = max(chunk.first, done), min(chunk.stop, stop)
             if begin < end and self._is_sound(chunk):
                 rows = slice(begin - chunk.first, end - chunk.first)
                 columns = read_columns(chunk.path, names)
@@ -188,29 +229,43 @@ class Store:
                 yield places, *(column[seeds[places] - chunk.first] for column in columns)
 
     def listed(self) -> int:
-        """Return the number of seeds in all files."""
-        return sum(chunk.stop - chunk.first for chunk in self._chunks)
+        """Return the number of seeds in all files but those that are known to be damaged."""
+        held = (chunk for chunk in self._chunks if not self._known_damage(chunk))
+        return sum(chunk.stop - chunk.first for chunk in held)
 
-    def add(self, chunk: Chunk) -> None:
+    def unfinished(self, wanted: np.ndarray, limit: float) -> Iterator[tuple[Chunk, EndStates, float]]:
+        """Yield chunks of which some starts had not converged by a time limit below `limit`, with their end
+        states and their limit. A chunk is wanted if its first seed is."""
+        for chunk in self._chunks:
+            wants = chunk.first < len(wanted) and wanted[chunk.first]
+            if wants and self._is_sound(chunk) and self._inspected[chunk.path].time_limit < limit:
+                ends = EndStates(*read_columns(chunk.path, EndStates._fields))
+                if (ends.outcome == NOT_CONVERGED).any():
+                    yield chunk, ends, self._inspected[chunk.path].time_limit
+
+    def add(self, chunk: Chunk, time_limit: float) -> None:
         """Enter a chunk that has just been written, and needs no check."""
-        self._sound[chunk.path] = True
+        self._inspected[chunk.path] = Inspection(None, time_limit)
         self._chunks = sorted({*self._chunks, chunk})
 
     def list_again(self) -> None:
         """Enter the chunks that other processes have added."""
         self._chunks = list_chunks(self.folder)
 
+    def _known_damage(self, chunk: Chunk) -> str | None:
+        return self._inspected.get(chunk.path, Inspection(None)).damage
+
     def _is_sound(self, chunk: Chunk) -> bool:
-        if chunk.path not in self._sound:
-            damage = find_damage(chunk, self.hash)
-            self._sound[chunk.path] = damage is None
+        if chunk.path not in self._inspected:
+            self._inspected[chunk.path] = inspect_chunk(chunk, self.hash)
+            damage = self._known_damage(chunk)
             if damage is not None:
                 warnings.warn(
                     f"{str(chunk.path)!r} is damaged ({damage}): its {chunk.stop - chunk.first} seeds "
                     f"{self._on_damage(chunk)}",
                     stacklevel=5,
                 )
-        return self._sound[chunk.path]
+        return self._known_damage(chunk) is None
 
 
 # --- writing ----------------------------------------------------------------------------------------
@@ -225,18 +280,29 @@ class StoreWriter:
     """
 
     def __init__(self, folder: str | os.PathLike, configuration: dict):
-        self.folder = Path(folder)
+        self.folder, self.configuration = Path(folder), configuration
+        self.time_limit: float = configuration["end"]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             # A folder that cannot be written to is refused before anything is computed.
-            (self.folder / _PROBE).touch()
+            check_writable(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_manifest(self.folder, configuration)
         except OSError as error:
+            with suppress(OSError):
+                self.folder.rmdir()  # if it is empty
             raise UserError(
-                f"cannot keep results in the folder {str(folder)!r}: {error.strerror}"
+                f"cannot keep results in the folder {str(folder)!r}: {error.strerror}; allowed: a folder, or "
+                "the name of a new one, where files can be written"
             ) from None
         self.store = Store(folder, _set_aside)
-        differing = difference(self.store.configuration, configuration)
+        there = self.store.configuration
+        self._raised = self.time_limit > there.get("end", FIRST_TIME_LIMIT)
+        if not self._raised and self.time_limit < there.get("end", FIRST_TIME_LIMIT):
+            raise UserError(
+                f"time_limit must be at least that of the sweep in {str(folder)!r}, {there['end']:g}, or be "
+                f"kept in another folder; got {self.time_limit:g}"
+            )
+        differing = difference({**there, "end": self.time_limit}, configuration)
         if differing:
             raise UserError(
                 f"the folder {str(folder)!r} holds another sweep ({differing}): name another folder, or "
@@ -273,6 +339,9 @@ class StoreWriter:
                 for unfinished in self.folder.glob(".seeds-*"):
                     with suppress(OSError):
                         unfinished.unlink()
+            if self._raised:
+                with self._reporting():
+                    write_manifest(self.folder, self.configuration, replace=True)
             self.store.list_again()  # whoever held it before may have added some
             yield
 
@@ -282,15 +351,20 @@ class StoreWriter:
         Raises StoreError if that is not possible: then no file of that name has come to be.
         """
         chunk = chunk_of(self.folder, first, first + len(ends.loss))
-        try:
-            write_chunk(chunk, self.store.hash, ends)
-        except OSError as error:
-            raise StoreError(self._unwritable(error)) from None
-        self.store.add(chunk)
+        with self._reporting():
+            write_chunk(chunk, self.store.hash, ends, self.time_limit)
+        self.store.add(chunk, self.time_limit)
 
     def have(self, wanted: np.ndarray) -> np.ndarray:
         """Return which of the `wanted` seeds, (N,) whether each is, are in files that pass their checksum."""
         return self.store.have(wanted)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(self._unwritable(error)) from None
 
     def _unwritable(self, error: OSError) -> str:
         advice = {

@@ -1,5 +1,7 @@
 """The table of a sweep: outcomes and families, with the intervals of their frequencies."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,7 +9,7 @@ import numpy as np
 
 from ..model.alignment import NOT_DEFINED, alpha_text
 from ..relaxation import outcomes
-from ..runtime.tables import text_table
+from ..runtime.tables import html_table, text_table
 from .levels import Family
 
 
@@ -21,18 +23,28 @@ def wilson_interval(count: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def percent(fraction: float) -> str:
+    """Return a fraction in per cent, with two decimals, and as many more as show that it is neither 0 nor 1,
+    and its distance from there to two digits: 3 of 110,000 are 0.0027 %."""
+    distance = 100 * min(fraction, 1 - fraction)
+    decimals = 1 - math.floor(math.log10(distance)) if distance > 1e-9 else 2
+    return f"{100 * fraction:.{max(decimals, 2)}f} %"
+
+
 _HEAD = (
-    *("end state", "anti-aligned", "count", "fraction", "95 % interval"),
+    *("end state", "branch", "anti-aligned", "count", "fraction", "95 % interval"),
     *("loss", "smallest eigenvalue"),
 )
+_LEFT = (0, 1)
+_ROWS_SHOWN = 8  # of a summary that a notebook or a debugger displays as text
 
 
 @dataclass(frozen=True)
 class FamilyRow:
-    """A row of the table of families.
+    """A row of the table of families; `ci95` is the interval of `fraction` (of all seeds).
 
-    `anti_aligned` is None where it is not defined (an even activation); `ci95` is the interval of `fraction`
-    (of all seeds).
+    `branch` names the family's fixed points ("" if they have no name), `anti_aligned` is None where it
+    means nothing (an even activation).
     """
 
     outcome: str
@@ -43,6 +55,7 @@ class FamilyRow:
     ci95: tuple[float, float]
     smallest_eigenvalue: float
     representative: int
+    branch: str = ""
 
 
 class Summary(NamedTuple):
@@ -55,26 +68,44 @@ class Summary(NamedTuple):
     title: str
     outcomes: dict[str, dict]
     families: list[FamilyRow]
+    unfinished: str = ""  # what is known of starts that have not converged
 
     def __str__(self) -> str:
-        total = sum(outcome["count"] for outcome in self.outcomes.values())
+        remark = f"\n\n{self.unfinished}" if self.unfinished else ""
+        return f"{self.title}\n\n{text_table(_HEAD, self._rows(), _LEFT)}{remark}"
 
-        def row(name: str, alpha: str, count: int, interval: tuple, *rest: str) -> tuple[str, ...]:
-            low, high = (100 * end for end in interval)
-            fraction = f"{100 * count / total:.2f} %", f"{low:.2f} – {high:.2f} %"
-            return name.replace("_", " "), alpha, str(count), *fraction, *rest
+    def __repr__(self) -> str:
+        lines = str(self).splitlines()
+        more = len(lines) - _ROWS_SHOWN - 4
+        return "\n".join([*lines[: _ROWS_SHOWN + 4], *([f"… and {more} more"] if more > 0 else [])])
+
+    def _repr_html_(self) -> str:
+        return html_table(self.title, _HEAD, self._rows(), _LEFT)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        def cells(fraction: float, ci95: tuple[float, float]) -> tuple[str, str]:
+            low, high = (percent(end) for end in ci95)
+            return percent(fraction), f"{low.removesuffix(' %')} – {high}"
 
         rows = []
         for family in self.families:
             zero = family.outcome == outcomes.GLOBAL_MINIMUM
-            loss = "0" if zero else f"{family.loss:.9f}"
-            eigenvalue = f"{round(family.smallest_eigenvalue, 5) + 0.0:.5f}"  # no -0.00000
-            counted = alpha_text(family.anti_aligned), family.count, family.ci95
-            rows.append(row(family.outcome, *counted, loss, eigenvalue))
+            rows.append(
+                (
+                    family.outcome.replace("_", " "),
+                    family.branch or "–",
+                    alpha_text(family.anti_aligned),
+                    str(family.count),
+                    *cells(family.fraction, family.ci95),
+                    "0" if zero else f"{family.loss:.9f}",
+                    f"{round(family.smallest_eigenvalue, 5) + 0.0:.5f}",  # no -0.00000
+                )
+            )
         for name in (outcomes.NOT_CONVERGED, outcomes.FAILED):
-            outcome = self.outcomes[name]
-            rows.append(row(name, "", outcome["count"], outcome["ci95"], "", ""))
-        return f"{self.title}\n\n{text_table(_HEAD, rows)}"
+            one = self.outcomes[name]
+            shares = cells(one["fraction"], one["ci95"])
+            rows.append((name.replace("_", " "), "", "", str(one["count"]), *shares, "", ""))
+        return rows
 
 
 def count_outcomes(outcome: np.ndarray) -> np.ndarray:
@@ -82,8 +113,37 @@ def count_outcomes(outcome: np.ndarray) -> np.ndarray:
     return np.array([np.sum(outcome == name) for name in outcomes.OUTCOMES])
 
 
-def summarise(title: str, counts: np.ndarray, found: list[Family]) -> Summary:
-    """Return the table of these counts (one for each of `outcomes.OUTCOMES`) and families."""
+def describe_unfinished(
+    loss: np.ndarray, gradient_norm: np.ndarray, rate: np.ndarray, exponent: np.ndarray
+) -> str:
+    """Return in words where starts are that have not converged, and how their losses fall (each (n,))."""
+    if not len(loss):
+        return ""
+    words = (
+        f"not converged ({len(loss)}): loss {_range(loss)}, gradient norm {_range(gradient_norm)}, relative rate "
+        f"of decay {_range(rate)}"
+    )
+    algebraic = exponent[exponent > 0]
+    if len(algebraic):
+        p = sorted({f"{algebraic.min():.2f}", f"{algebraic.max():.2f}"})
+        words += f"; {len(algebraic)} with L ~ t^(−p), p = {' – '.join(p)}"
+    return words + ". A larger time limit on the same store continues them"
+
+
+def _range(x: np.ndarray) -> str:
+    ends = dict.fromkeys((f"{x.min():.2g}", f"{x.max():.2g}"))
+    return " – ".join(ends)
+
+
+def summarise(
+    title: str,
+    counts: np.ndarray,
+    found: list[Family],
+    branches: Sequence[str],
+    unfinished: str = "",
+) -> Summary:
+    """Return the table of these counts (one for each of `outcomes.OUTCOMES`) and families, with the name of
+    the branch that each is on, and what `unfinished` starts are like."""
     total = int(counts.sum())
 
     def share(count: int) -> dict:
@@ -99,10 +159,11 @@ def summarise(title: str, counts: np.ndarray, found: list[Family]) -> Summary:
             wilson_interval(family.count, total),
             family.smallest_eigenvalue,
             family.representative,
+            branch,
         )
-        for family in found
+        for family, branch in zip(found, branches, strict=True)
     ]
     shares = {
         name: share(int(count)) for name, count in zip(outcomes.OUTCOMES, counts, strict=True)
     }
-    return Summary(title, shares, rows)
+    return Summary(title, shares, rows, unfinished)

@@ -24,7 +24,7 @@ from .executors import in_flight
 from .result import InMemory, Sweep
 from .starts import kept_coordinates
 from .store import StoreWriter
-from .tasks import CHUNK, Task, chunk_size, run_local, run_on_executor, seed_ranges
+from .tasks import CHUNK, Task, chunk_size, run_local, run_on_executor, run_unfinished, seed_ranges
 
 _WORKERS = 16  # assumed of an executor of unknown size
 
@@ -68,6 +68,13 @@ def _bar(total: int, missing: int, progress: bool) -> tqdm:
         desc="relaxing",
         disable=not progress,
     )
+
+
+def _continue_unfinished(
+    task: Task, wanted: np.ndarray, target: StoreWriter, progress: bool
+) -> None:
+    with tqdm(unit="seed", desc="continuing", disable=not progress, delay=1) as bar:
+        run_unfinished(task, wanted, target, bar)
 
 
 def sweep(
@@ -122,6 +129,8 @@ def sweep(
             else:
                 chunk = chunk_size(task.stop, in_flight(executor) or _WORKERS)
                 run_on_executor(task, seed_ranges(missing, chunk), target.put, bar, executor)
+        if isinstance(target, StoreWriter):
+            _continue_unfinished(task, np.ones(task.stop, bool), target, progress)
     return Sweep(
         problem=problem,
         flow=flow,
@@ -165,4 +174,5 @@ def sweep_share(
         missing = wanted & ~target.have(wanted)
         with _bar(int(wanted.sum()), int(missing.sum()), progress) as bar:
             run_local(task, seed_ranges(missing, chunk), target.put, bar)
+        _continue_unfinished(task, wanted, target, progress)
     return int(missing.sum())

@@ -8,19 +8,22 @@ from concurrent.futures import Executor
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from ..flows.base import AbstractFlow
 from ..model.problem import Problem
+from ..model.state import Weights
 from ..relaxation.catalogue import Catalogue
-from ..relaxation.outcomes import EndStates
+from ..relaxation.outcomes import NOT_CONVERGED, EndStates
 from ..relaxation.relax import full_load, relax
 from ..runtime.cache import keep_programs
 from .configuration import configuration
 from .executors import ATTEMPTS, WorkersLostError, in_flight, map_unordered_with_retries
 from .manifest import configuration_hash
 from .starts import starts
+from .store import StoreWriter
 
 CHUNK = 1024
 """Most seeds that a worker relaxes as one task, and that are kept in one file."""
@@ -129,6 +132,35 @@ def run_local(sweep: Task, ranges: list[SeedRange], put: Callable, bar: tqdm) ->
             rows = slice(begin, begin + stop - first)
             put(first, EndStates(*(column[rows] for column in ends)))
             begin += stop - first
+
+
+def run_unfinished(sweep: Task, wanted: np.ndarray, target: StoreWriter, bar: tqdm) -> None:
+    """Continue starts that had not converged by a lower time limit, from where they had come to.
+
+    The result does not depend on when the limit was raised but for the last digits: a start begins anew with
+    a step of its own.
+    """
+    catalogue = Catalogue(sweep.problem, sweep.flow)
+    for chunk, ends, limit in target.store.unfinished(wanted, sweep.time_limit):
+        rows = np.flatnonzero(ends.outcome == NOT_CONVERGED)
+        begin = jax.tree.unflatten(
+            jax.tree.structure(Weights(jnp.zeros((1, 1)), jnp.zeros(1))),
+            (jnp.asarray(ends.weights[rows]), jnp.asarray(ends.readout[rows])),
+        )
+        more = relax(
+            sweep.problem,
+            sweep.flow,
+            begin,
+            time_limit=sweep.time_limit - limit,
+            catalogue=catalogue,
+            progress=bar.update,
+        )
+        before = ends.time[rows], ends.evaluations[rows]
+        for column, new in zip(ends, more, strict=True):
+            column[rows] = new
+        ends.time[rows] += before[0]
+        ends.evaluations[rows] += before[1]
+        target.put(chunk.first, ends)
 
 
 def run_on_executor(

@@ -22,10 +22,7 @@ def refused(capsys, tmp_path, monkeypatch):
         folder = tmp_path / "current"
         folder.mkdir()
         monkeypatch.chdir(folder)
-        try:
-            status = main(arguments.split())
-        except SystemExit as leave:
-            status = leave.code
+        status = main(arguments.split())
         output = capsys.readouterr()
         assert status == 2
         assert output.out == ""

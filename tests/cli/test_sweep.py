@@ -151,7 +151,8 @@ def test_the_whole_command(tmp_path):
     low, high = report["outcomes"]["global_minimum"]["ci95"]
     assert 0 <= low <= report["outcomes"]["global_minimum"]["fraction"] <= high <= 1
     family = report["families"][0]
-    assert {"anti_aligned", "loss", "count", "smallest_eigenvalue"} <= set(family)
+    assert {"branch", "anti_aligned", "loss", "count", "smallest_eigenvalue"} <= set(family)
+    assert report["slope"] is None  # ReLU has no such number
     assert 0 < report["seconds_compiling"] < report["seconds"]
     assert "40/40" in done.stderr
     folder = tmp_path / "sweep-K2-M2-gd"

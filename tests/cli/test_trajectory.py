@@ -57,7 +57,8 @@ def _trajectory(out, capsys, arguments):
 def test_gradient_flow_goes_downhill(tmp_path, capsys):
     report, rows = _trajectory(tmp_path / "out", capsys, "-K 3 -M 2 --time 30 --points 20 --seed 1")
     assert set(report) == {
-        *("students", "teachers", "activation", "flow", "learning_rate", "seed", "dimension"),
+        *("students", "teachers", "activation", "slope", "flow", "learning_rate", "seed"),
+        "dimension",
         *(
             "random_teacher",
             "networks",

@@ -19,10 +19,7 @@ def answer(*arguments: str) -> Answer:
     """Return the answer of a command run in this process. An exception that it lets through is a fault."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main(list(arguments))
-        except SystemExit as exit:  # argparse's own
-            code = exit.code if isinstance(exit.code, int) else 1
+        code = main(list(arguments))
     return Answer(code, out.getvalue(), err.getvalue())
 
 

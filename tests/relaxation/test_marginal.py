@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import odelandscape as ol
+from odelandscape.landscape.local_geometry import local_geometry
 
 G = ol.GradientFlow()
 
@@ -41,27 +42,30 @@ def test_a_kink_that_decides_nothing_is_marginal():
     assert list(ends.outcome) == ["marginal"]
 
 
-def test_a_minimum_with_a_surplus_student_of_length_0_is_no_saddle():
-    """A student of length 0 beside an active one shares its place, which changes no network; the loss must
-    rise in every other direction: that of one student and M teachers has a closed form (K = 1)."""
-    M = 3
-    k = lambda theta: np.sin(theta) + (np.pi - theta) * np.cos(theta)  # noqa: E731
-    length = 2 * M * k(np.arccos(M**-0.5)) / (2 * np.pi)
-    W = np.zeros((2, M))
+@pytest.mark.parametrize("readout", [1.0, -1.0])
+@pytest.mark.parametrize("M", [2, 3])
+def test_a_silent_student_escapes_where_the_loss_falls(M, readout):
+    """Against brute force over the sphere, at one active student, whose best weights have a closed form (K = 1).
+
+    Beside the active student the loss changes in no order where readouts agree: that counts neither way.
+    """
+    theta = np.arccos(M**-0.5)
+    length = M * (np.sin(theta) + (np.pi - theta) * np.cos(theta)) / np.pi
+    W, v = np.zeros((2, M)), np.array([1.0, readout])
     W[0] = length / np.sqrt(M)
-    ends = ol.relax(ol.Problem(2, M), G, one(W, np.ones(2)))
-    loss = M / 4 + M * (M - 1) / (4 * np.pi) - length**2 / 4
-    assert ends.loss[0] == pytest.approx(loss, abs=1e-12)
-    # By brute force over directions of the second student: does the loss fall?
+    problem = ol.Problem(2, M)
+    geometry = local_geometry(G, problem, np.concatenate([W, v[:, None]], axis=1))
+    expected = M / 4 + M * (M - 1) / (4 * np.pi) - length**2 / 4
+    assert geometry.loss == pytest.approx(expected, abs=1e-12)
     u = np.random.default_rng(0).normal(size=(20_000, M))
     u /= np.linalg.norm(u, axis=1, keepdims=True)
 
     def moved(u):
-        weights = ol.Weights(jnp.asarray(W).at[1].set(1e-3 * u), jnp.ones(2))
-        return ol.population_loss(ol.Problem(2, M), weights)
+        weights = ol.Weights(jnp.asarray(W).at[1].set(1e-4 * u), jnp.asarray(v))
+        return ol.population_loss(problem, weights)
 
-    falls = float(jnp.min(jax.vmap(moved)(jnp.asarray(u)))) < loss - 1e-8
-    assert ends.outcome[0] == ("saddle" if falls else "local_minimum")
+    steepest = (geometry.loss - float(jnp.min(jax.vmap(moved)(jnp.asarray(u))))) / 1e-4
+    assert geometry.escape_rate == pytest.approx(steepest, abs=2e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))

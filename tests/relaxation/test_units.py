@@ -112,8 +112,8 @@ def test_units_of_the_published_setting_are_one():
 def test_a_starts_unit_of_readout_depends_on_no_other_start():
     v = np.array([[2.0, -2.0], [0.0, 0.0], [np.nan, 1.0], [1e-8, 1e-8], [3.0, 5.0]])
     np.testing.assert_array_equal(readout_units(v), [2.0, 1.0, 1.0, 1e-8, 4.0])
-    for row in v:
-        assert readout_units(row[None])[0] == readout_units(v)[(v == row).all(1) | np.isnan(row).any()][0]
+    for row, unit in zip(v, readout_units(v), strict=True):
+        np.testing.assert_array_equal(readout_units(row[None]), [unit])
 
 
 @pytest.mark.parametrize("length", [1e-14, 1e-18, 1e-40, 1e-200])
