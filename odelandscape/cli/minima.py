@@ -173,7 +173,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     dimension = args.dimension or args.teachers
     title = f"{title_of(problem, f'd = {dimension}')}: {_counts(len(found.points), len(rows))}"
-    as_json = {
+    numbers = {
         "students": args.students,
         "teachers": args.teachers,
         "activation": args.activation,
@@ -184,7 +184,7 @@ def run(args: argparse.Namespace) -> None:
         "searched": {"ansatze": found.searched, "of": found.ansatze, "starts": args.starts},
         "seconds": time.perf_counter() - began,
     }
-    as_json = json.dumps(as_json, indent=1, allow_nan=False)
+    as_json = json.dumps(numbers, indent=1, allow_nan=False)
     table = f"{_table(title, rows)}\n\n{_searched_in_words(found, args.starts)}"
 
     def draw() -> Figure:

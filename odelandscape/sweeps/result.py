@@ -20,11 +20,8 @@ from ..model.state import Weights
 from ..model.title import in_words, title_of
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
-<<<<<<< HEAD
 from ..relaxation.units import level_width
-=======
 from ..runtime.arguments import check_positive_number, check_whole_number
->>>>>>> stores
 from ..runtime.errors import UserError
 from ..runtime.registry import load, load_class
 from .configuration import activation_values
