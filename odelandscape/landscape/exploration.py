@@ -5,9 +5,9 @@ with the damping of Levenberg and Marquardt: $\delta = -(J^\top J + \mu)^{-1} J^
 attract then as minima do. Where J is singular it may come to rest with g ≠ 0; such an end is dropped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from typing import NamedTuple
 
 import equinox as eqx
@@ -60,11 +60,7 @@ def structures(problem: Problem, blocks: int = 3) -> list[BlockAnsatz]:
     Left out are ansätze within whose blocks the teacher's readout differs, and those of more than 64
     parameters (each free student has one for each block).
     """
-    return [
-        ansatz
-        for shape in dict.fromkeys(_shapes(problem.students, problem.teachers, blocks))
-        if (ansatz := _ansatz(problem, *shape)) is not None
-    ]
+    return _ansatze(problem, _shapes(problem.students, problem.teachers, blocks))
 
 
 _Shape = tuple[tuple[int, ...], tuple[int, ...], int]  # sizes, matched, free
@@ -91,6 +87,13 @@ def _shapes(K: int, M: int, blocks: int) -> Iterator[_Shape]:
                     yield sizes, matched, free
 
 
+def _ansatze(problem: Problem, shapes: Iterable[_Shape]) -> list[BlockAnsatz]:
+    """Return the ansätze of these shapes, each once, few parameters first."""
+    ordered = sorted(dict.fromkeys(shapes), key=_parameters)
+    found = (_ansatz(problem, *shape) for shape in ordered)
+    return [ansatz for ansatz in found if ansatz is not None]
+
+
 def _parameters(shape: _Shape) -> int:
     sizes, matched, free = shape
     return len(matched) + (len(matched) + free) * len(sizes)
@@ -109,7 +112,7 @@ def _ansatz(
 
 
 def structures_up_to(problem: Problem, blocks: int | None) -> list[BlockAnsatz]:
-    """Return the ansätze of up to so many blocks, coarsest first. None: as many as M allows.
+    """Return the ansätze of up to so many blocks, few parameters first. None: as many as M allows.
 
     Raises UserError if they are more than 2,000, or if each has too many parameters.
     """
@@ -128,7 +131,9 @@ def structures_up_to(problem: Problem, blocks: int | None) -> list[BlockAnsatz]:
                     f"minute each); got {blocks}, of which M = {M} has more (0 searches none, and the named "
                     "families are found at any width)"
                 )
-    found = [ansatz for b in range(1, blocks + 1) for ansatz in structures(problem, b)]
+    found = _ansatze(
+        problem, chain.from_iterable(_shapes(K, M, b) for b in range(1, min(blocks, M) + 1))
+    )
     if not found:
         BlockAnsatz(problem, (M,), (), K)  # raises if the teacher's readouts are the reason
         raise UserError(

@@ -42,7 +42,7 @@ def test_fewer_students_than_teachers_have_families_too():
     lowest = report["families"][0]
     assert abs(lowest["loss"] - 0.088511936633) < 1e-10
     assert (lowest["index"], lowest["verdict"], lowest["anti_aligned"]) == (0, "stable", 0)
-    assert report["searched"] == {"ansatze": 1, "of": 1, "starts": 8}
+    assert report["searched"] == {"ansatze": 2, "of": 2, "starts": 8}
 
 
 def test_an_interrupted_search_keeps_what_it_has_found(tmp_path, monkeypatch):
