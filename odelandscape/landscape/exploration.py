@@ -167,6 +167,10 @@ def random_starts(ansatz: BlockAnsatz, key: PRNGKeyArray, count: int) -> Float[n
     return starts
 
 
+Numbers = Array | np.ndarray
+"""Arrays of JAX inside the compiled iterations, of NumPy outside."""
+
+
 class Candidates(NamedTuple):
     """Critical points of one ansatz, as NumPy arrays.
 
@@ -183,12 +187,12 @@ class Candidates(NamedTuple):
 class _Lanes(NamedTuple):
     """Points x with g, J, |g|² and damping there, and the points that are tried next; starts in front."""
 
-    x: Float[Array, "n P"]
-    gradient: Float[Array, "n P"]
-    jacobian: Float[Array, "n P P"]
-    square: Float[Array, " n"]
-    damping: Float[Array, " n"]
-    trial: Float[Array, "n P"]
+    x: Float[Numbers, "n P"]
+    gradient: Float[Numbers, "n P"]
+    jacobian: Float[Numbers, "n P P"]
+    square: Float[Numbers, " n"]
+    damping: Float[Numbers, " n"]
+    trial: Float[Numbers, "n P"]
 
 
 def error_correlations(
@@ -267,7 +271,7 @@ def critical_points(ansatz: BlockAnsatz, starts: Float[np.ndarray, "n P"]) -> It
         hopeless = (rounds >= _MOST_ROUNDS) | (flat <= _NOWHERE * norm) | ~np.isfinite(norm)
         found = running & converged & np.isfinite(np.asarray(loss))
         yield Candidates(
-            np.asarray(padding.strip(z))[found] * float(scale.weights),
+            np.asarray(padding.strip(jnp.asarray(z)))[found] * float(scale.weights),
             np.asarray(loss)[found],
             np.asarray(correlations)[found, : ansatz.sizes.shape[0]],
         )

@@ -4,14 +4,12 @@ import json
 import re
 
 import pytest
-from commands import answer, refusal
+from hostile.commands import answer, refusal
 
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("odelandscape.runtime.cache.keep_programs", lambda: None)
 
 
 @pytest.mark.parametrize(

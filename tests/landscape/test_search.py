@@ -1,4 +1,4 @@
-"""Searches for critical points of any index: closed forms, published levels, symmetries of networks, and scales."""
+"""Searches for critical points of any index: closed forms, published levels, symmetries and scales."""
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,7 @@ from odelandscape.landscape.spectrum import spectrum
 
 
 def averaging_level(m):
-    """The loss of one unit of erf or more that average m orthonormal teachers (Saad and Solla 1995), of K = M = m.
-
-    (m/π)(π/6 − m arcsin(1/2m)).
-    """
+    """The plateau of erf at K = M = m, (m/π)(π/6 − m arcsin(1/2m)) (Saad and Solla 1995)."""
     return m / np.pi * (np.pi / 6 - m * np.arcsin(1 / (2 * m)))
 
 
