@@ -136,12 +136,23 @@ def structures_up_to(problem: Problem, blocks: int | None) -> list[BlockAnsatz]:
     )
     if not found:
         BlockAnsatz(problem, (M,), (), K)  # raises if the teacher's readouts are the reason
-        raise UserError(
-            f"students must be fewer for a search: each ansatz has more than {_MOST_PARAMETERS} "
-            "parameters, as students that are not matched to teachers have one for each block; got "
-            f"K = {K}, M = {M} (blocks = 0 searches none)"
-        )
+        raise UserError(_too_wide(K, M))
     return found
+
+
+def check_surplus(problem: Problem) -> None:
+    """Raise UserError if no ansatz that has so many students more than teachers is searched."""
+    K, M = problem.students, problem.teachers
+    if K - M > _MOST_PARAMETERS:
+        raise UserError(_too_wide(K, M))
+
+
+def _too_wide(K: int, M: int) -> str:
+    return (
+        f"students must be fewer for a search: each ansatz has more than {_MOST_PARAMETERS} parameters, "
+        "as students that are not matched to teachers have one for each block; got "
+        f"K = {K}, M = {M}"
+    )
 
 
 def random_starts(ansatz: BlockAnsatz, key: PRNGKeyArray, count: int) -> Float[np.ndarray, "n P"]:

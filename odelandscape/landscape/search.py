@@ -20,6 +20,7 @@ from ..runtime.arguments import check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .exploration import (
     MOST_TEACHERS,
+    check_surplus,
     critical_points,
     error_correlations,
     random_starts,
@@ -231,13 +232,13 @@ def search(
     """
     M = problem.teachers
     _check(problem, anti_aligned, blocks, starts)
+    exact = anti_aligned is not None and problem.students == M
+    candidates = [] if exact else structures_up_to(problem, blocks)
     known = _Collection()
     known.add_all(_teacher(problem))
-    exact = anti_aligned is not None and problem.students == M
     if anti_aligned == 0 and known.points:
         yield Found(known.sorted(), 0, 0)
         return
-    candidates = [] if exact else structures_up_to(problem, blocks)
     most = M if M <= max(MOST_TEACHERS.values()) else _MOST_ANTI_ALIGNED
     alphas = range(1, most + 1) if anti_aligned is None or candidates else [anti_aligned]
     named, reasons = named_points(problem, alphas)
@@ -296,6 +297,7 @@ def families(
 
 def _check(problem: Problem, anti_aligned, blocks, starts) -> None:
     M = problem.teachers
+    check_surplus(problem)
     check_whole_number("starts", starts, 1)
     if blocks is not None:
         check_whole_number("blocks", blocks, 0)

@@ -68,3 +68,12 @@ def test_a_point_of_an_ansatz_counts_as_its_weights_do():
     assert point.count_anti_aligned() == alone[0] == 1
     even = ol.Problem(3, 3, SQUARE)
     assert ol.AnsatzPoint(ansatz.of(even), point.parameters).count_anti_aligned() is None
+
+
+def test_a_sweep_has_one_family_where_networks_are_one():
+    """erf, both layers trained, K = 1, M = 2: one minimum, w or −w with v or −v (Şimşek et al. 2023)."""
+    runs = ol.sweep(ol.Problem(1, 2, ol.Erf()), ol.TwoLayerFlow(), seeds=12, progress=False)
+    level = (2 / 3 - 8 / np.pi * np.arcsin(1 / 4)) / 2
+    minima = [row for row in runs.summary().families if row.outcome == "local_minimum"]
+    assert [(row.anti_aligned, row.count) for row in minima] == [(0, 12)]
+    assert minima[0].loss == pytest.approx(level, abs=1e-10)
