@@ -2,8 +2,8 @@ r"""How the loss falls along the flow at a point that is no fixed point yet.
 
 With $L' = \nabla L \cdot f$ and $L''$ along the flow, $-L'/L$ is the rate of decay. Where the loss falls
 algebraically to zero, $L = C (t + t_0)^{-p}$, it is $p/(t + t_0)$, and $L'^2/(L L'') = p/(p + 1)$ gives p
-without $t_0$; exponential decay has 1 there, and the approach to a loss above zero 0. The two must agree, at the
-time that has passed, for the decay to be called algebraic.
+without $t_0$; exponential decay has 1 there, and the approach to a loss above zero 0. The two must agree, at
+the time that has passed, for the decay to be called algebraic.
 """
 
 from typing import NamedTuple

@@ -44,8 +44,8 @@ def escape_rate(
 def _starting_directions(
     problem: Problem, weights: Weights, inactive: Bool[Array, " K"]
 ) -> Float[Array, "S d"]:
-    """Unit vectors: along each unit, along what the network misses, and random ones, either way. (Random where
-    there is no such direction.)"""
+    """Unit vectors, either way: along each unit, along what the network misses (random where there is no such
+    direction), and random ones."""
     d = weights.W.shape[1]
     teachers = problem.teacher_weights(d)
     missing = problem.readout @ teachers - jnp.where(inactive, 0, weights.v) @ weights.W

@@ -81,9 +81,11 @@ def _nonlinear_share(problem: Problem) -> float:
 def reproduces_teacher(
     problem: Problem, W: Float[np.ndarray, "K d"], v: Float[np.ndarray, " K"], tolerance: float
 ) -> bool:
-    """Return whether students are the teachers, to a distance `tolerance`: for a positively homogeneous σ each
-    on the ray of one, with the right sum of v w on each ray; for another, each teacher once, and the others of
-    length 0."""
+    """Return whether students are the teachers, to a distance `tolerance`.
+
+    For a positively homogeneous σ each is on the ray of one, with the right sum of v w on each ray; for
+    another, each teacher is there once, and the other students have length 0.
+    """
     teachers, readout = np.asarray(problem.teacher_weights(W.shape[1])), np.asarray(problem.readout)
     lengths = np.linalg.norm(teachers, axis=1)
     if problem.activation.positively_homogeneous:

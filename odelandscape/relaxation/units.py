@@ -2,15 +2,14 @@ r"""Units of length, readout and time in which a problem has the scale that all 
 
 Starts are relaxed, and their end states certified, with tolerances for teachers and students of length 1 with
 readouts of 1. Another problem is written in units of its own. With $w = \ell w'$, $v = r v'$,
-$w^* = \tau w^{*\prime}$, $v^* = \varrho v^{*\prime}$ and outputs in units of a the loss is $L = a^2 L'$, and
-time in units of $\ell^2/a^2$ leaves $\dot w' = -\partial L'/\partial w'$. For a positively homogeneous σ, a is
-ℓ r = τ ϱ; for another, σ itself is rescaled where students have to be short to have a small output. The flow
-is not assumed to be equivariant: `RescaledFlow` is the given flow, in other coordinates.
+$w^* = \tau w^{*\prime}$, $v^* = \varrho v^{*\prime}$ and outputs in units of a the loss is $L = a^2 L'$,
+and time in units of $\ell^2/a^2$ leaves $\dot w' = -\partial L'/\partial w'$. For a positively homogeneous σ,
+a is ℓ r = τ ϱ; for another, σ itself is rescaled where students have to be short to have a small output. The
+flow is not assumed to be equivariant: `RescaledFlow` is the given flow, in other coordinates.
 """
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,8 +79,8 @@ def natural_units(problem: Problem, flow: AbstractFlow, readout: float) -> Units
 
 
 def readout_units(v: Float[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
-    """Return the unit of readout of each start: the size that all of its readouts have, or the power of 4 next
-    to their root mean square. It depends on no other start."""
+    """Return the unit of readout of each start, which depends on no other start: the size that all of its
+    readouts have, or the power of 4 next to their root mean square."""
     size = np.abs(v)
     with np.errstate(all="ignore"):
         mean = np.sqrt(np.mean(v**2, axis=1))
@@ -101,7 +100,9 @@ def _output(problem: Problem) -> float:
     q = jnp.append(jnp.diagonal(problem.T), 1.0)
     *sizes, unit = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
     with np.errstate(all="ignore"):
-        output = float(np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2)))
+        output = float(
+            np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2))
+        )
     return output if np.isfinite(output) and output > 0 else 1.0
 
 
@@ -191,8 +192,8 @@ class RescaledActivation(AbstractActivation):
 class RescaledFlow(AbstractFlow):
     """A flow in other units: of the weights w' = w/ℓ and v' = v/r, and in time t' = t a²/ℓ².
 
-    - `flow`, `problem`: what it is the same as, in units of 1; `units`: as arrays, so that other units run the
-      same program.
+    - `flow`, `problem`: what it is the same as, in units of 1.
+    - `units`: as arrays, so that other units run the same program.
     """
 
     flow: AbstractFlow
@@ -236,7 +237,9 @@ class RescaledFlow(AbstractFlow):
         rate = self.units.rate
         X, Y, dv, noise = self.flow.mixing(self._original_overlaps(state), self.problem)
         noise = None if noise is None else noise / (rate * length**2)
-        return Mixing(X / rate, Y * (teacher_length / (length * rate)), dv / (readout * rate), noise)
+        return Mixing(
+            X / rate, Y * (teacher_length / (length * rate)), dv / (readout * rate), noise
+        )
 
     def __call__(self, t, state: State, problem: Problem):
         if not isinstance(state, Weights):

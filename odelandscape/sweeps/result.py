@@ -66,9 +66,8 @@ class Sweep:
     """The end states of N seeds, as NumPy arrays in the order of the seeds.
 
     `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
-    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good or, of starts that have not converged
-    by `time_limit`, until they were stopped. `seeds` (N,) are their numbers in
-    the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which `seconds_compiling` went to
+    `evaluations` (N,) until the norm of the rates fell below 1e-3 for good or, of starts that have not
+    converged by `time_limit`, until they were stopped. `seeds` (N,) are their numbers in the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which `seconds_compiling` went to
     tracing and compiling programs in this process (workers compile theirs unseen); of a sweep that was read
     both are None.
 
@@ -130,8 +129,8 @@ class Sweep:
 
     @cached_property
     def decay(self) -> Decay:
-        """Return how the loss still falls, `rate` and `exponent` (N,), of starts that have not converged; 0 of
-        others and where noise drives the flow."""
+        """Return how the loss still falls, `rate` and `exponent` (N,), where a start has not converged: 0 for
+        others, and where noise drives the flow."""
         rate, exponent = np.zeros((2, len(self)))
         unfinished = np.flatnonzero(self.outcome == outcomes.NOT_CONVERGED)
         if len(unfinished) and not self.flow.stochastic:

@@ -146,9 +146,7 @@ def inspect_chunk(chunk: Chunk, sweep: str) -> Inspection:
     return Inspection(None, limit)
 
 
-def _checksum(
-    sweep: str, first: int, time_limit: float, columns: dict[str, np.ndarray]
-) -> str:
+def _checksum(sweep: str, first: int, time_limit: float, columns: dict[str, np.ndarray]) -> str:
     limit = "" if time_limit == FIRST_TIME_LIMIT else f" {time_limit}"
     total = hashlib.sha256(f"{sweep} {first}{limit}".encode())
     for name in VARIABLES:
@@ -233,7 +231,9 @@ class Store:
         held = (chunk for chunk in self._chunks if not self._known_damage(chunk))
         return sum(chunk.stop - chunk.first for chunk in held)
 
-    def unfinished(self, wanted: np.ndarray, limit: float) -> Iterator[tuple[Chunk, EndStates, float]]:
+    def unfinished(
+        self, wanted: np.ndarray, limit: float
+    ) -> Iterator[tuple[Chunk, EndStates, float]]:
         """Yield chunks of which some starts had not converged by a time limit below `limit`, with their end
         states and their limit. A chunk is wanted if its first seed is."""
         for chunk in self._chunks:

@@ -120,8 +120,8 @@ def describe_unfinished(
     if not len(loss):
         return ""
     words = (
-        f"not converged ({len(loss)}): loss {_range(loss)}, gradient norm {_range(gradient_norm)}, relative rate "
-        f"of decay {_range(rate)}"
+        f"not converged ({len(loss)}): loss {_range(loss)}, gradient norm {_range(gradient_norm)}, "
+        f"relative rate of decay {_range(rate)}"
     )
     algebraic = exponent[exponent > 0]
     if len(algebraic):

@@ -103,9 +103,9 @@ def sweep(
     - `store`: a folder. Finished seeds are kept there, and the same sweep resumes there. `open_sweep`
       opens it.
     - `progress`: a bar with rate and remaining time on standard error.
-    - `time_limit`: flow time after which a start that has not converged is reported where it is, with its loss,
-      the norm of its rates and how its loss falls (`Sweep.decay`). A larger one on the same store continues
-      these starts from there.
+    - `time_limit`: flow time after which a start that has not converged is reported where it is, with its
+      loss, the norm of its rates and how its loss falls (`Sweep.decay`). A larger one on the same store
+      continues these starts from there.
 
     Raises UserError, before anything is computed, for bad numbers, for orthonormal students with
     K > d, for a folder that cannot be written, holds another sweep or is in use by another process, and

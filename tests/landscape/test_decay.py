@@ -16,9 +16,7 @@ def along_gradient_flow(K, M, times):
     def rates(t, y):
         return -relu_gradient(y.reshape(K, 2), np.ones(K), np.eye(M, 2), np.ones(M)).ravel()
 
-    end = solve_ivp(
-        rates, (0, times[-1]), start.ravel(), "LSODA", times, rtol=1e-10, atol=1e-14
-    )
+    end = solve_ivp(rates, (0, times[-1]), start.ravel(), "LSODA", times, rtol=1e-10, atol=1e-14)
     return end.y.T.reshape(-1, K, 2)
 
 
@@ -49,6 +47,10 @@ def test_the_way_to_a_loss_above_zero_has_no_exponent(unchecked):
 
 def test_at_a_fixed_point_nothing_decays(unchecked):
     found = decay(
-        ol.Problem(2, 2), ol.GradientFlow(), ol.Weights(np.eye(2)[None], np.ones((1, 2))), np.ones(1)
+        ol.Problem(2, 2),
+        ol.GradientFlow(),
+        ol.Weights(np.eye(2)[None], np.ones((1, 2))),
+        np.ones(1),
     )
-    assert found.rate[0] == pytest.approx(0, abs=1e-12) and found.exponent[0] == 0
+    assert found.rate[0] == pytest.approx(0, abs=1e-12)
+    assert found.exponent[0] == 0

@@ -66,6 +66,7 @@ def test_inactive_students_are_held_at_0_and_count_by_their_escape_rate():
     W = geometry.point[:, :-1]
     expected = np.linalg.eigvalsh(hessian_by_differences(W[[0, 2]]))[0]
     assert geometry.smallest_eigenvalue == pytest.approx(expected, abs=1e-8)
+
     # The one-sided derivative is a function on the sphere: its largest value, by another optimiser.
     def out(u):
         moved = W.copy()

@@ -16,7 +16,7 @@ def one(W, v):
 
 
 @pytest.mark.parametrize("activation", [ol.ReLU(), ol.LeakyReLU(0.3), ol.Erf()], ids=repr)
-@pytest.mark.parametrize("K, M", [(1, 1), (2, 3)])
+@pytest.mark.parametrize(("K", "M"), [(1, 1), (2, 3)])
 def test_the_network_without_output_is_a_saddle_of_both_layers(activation, K, M):
     """The kind: no curvature taken for a minimum. From W = v = 0 a step in both layers lowers the loss."""
     problem = ol.Problem(K, M, activation)
@@ -45,7 +45,7 @@ def test_a_kink_that_decides_nothing_is_marginal():
 @pytest.mark.parametrize("readout", [1.0, -1.0])
 @pytest.mark.parametrize("M", [2, 3])
 def test_a_silent_student_escapes_where_the_loss_falls(M, readout):
-    """Against brute force over the sphere, at one active student, whose best weights have a closed form (K = 1).
+    """Against brute force over the sphere, at one active student whose weights have a closed form (K = 1).
 
     Beside the active student the loss changes in no order where readouts agree: that counts neither way.
     """

@@ -1,4 +1,4 @@
-"""Scale: a problem and starts that are scaled together end alike, and tolerances follow the problem's size."""
+"""Scale: a problem and starts that are scaled together end alike; tolerances follow the problem's size."""
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,7 @@ def test_starts_of_length_one_learn_a_teacher_of_another_size(size, which):
 @pytest.mark.parametrize("flow", [G, ol.TwoLayerFlow(), ol.NormalisedFlow(), Shrinking()], ids=repr)
 @pytest.mark.parametrize("activation", [ol.ReLU(), ol.Erf()], ids=lambda a: type(a).__name__)
 def test_the_flow_in_other_units_is_the_flow(flow, activation):
-    """dw'/dt' from the rates of w, and minus its Jacobian and the gradient of L' where it is a gradient flow."""
+    """dw'/dt', dv'/dt' and dQ'/dt' from the rates of w, v and Q, and the loss."""
     problem = ol.Problem(3, 2, activation, 1e-4 * CORRELATED[:2, :2], [3.0, 5.0])
     batch = jax.vmap(flow.project_initial)(starts(problem, 1, 0.1, 2.0, 4))
     weights = jax.tree.map(lambda x: x[0], batch)
@@ -104,7 +104,11 @@ def test_the_flow_in_other_units_is_the_flow(flow, activation):
 
 
 def test_units_of_the_published_setting_are_one():
-    for problem in (ol.Problem(5, 5), ol.Problem(6, 5, ol.Erf()), ol.Problem(4, 5, ol.LeakyReLU(0.1))):
+    for problem in (
+        ol.Problem(5, 5),
+        ol.Problem(6, 5, ol.Erf()),
+        ol.Problem(4, 5, ol.LeakyReLU(0.1)),
+    ):
         for flow in (G, ol.NormalisedFlow(), ol.TwoLayerFlow(), ol.OnlineSGD(0.1)):
             assert natural_units(problem, flow, 1.0).trivial
 
@@ -123,7 +127,9 @@ def test_short_starts_end_in_fixed_points(length, flow):
     problem = ol.Problem(2, 2)
     ends = ol.relax(problem, flow, starts(problem, 4, length))
     assert set(ends.outcome) <= {"global_minimum", "saddle"}
-    if flow.preserves_norms or length > 1e-20:  # else rounding leaves no difference of the students' directions
+    if (
+        flow.preserves_norms or length > 1e-20
+    ):  # else rounding leaves no difference of the students' directions
         assert set(ends.outcome) == {"global_minimum"}
     assert (ends.gradient_norm <= 1e-10).all()
 
