@@ -10,7 +10,7 @@ from systems import linear_loss, relu_gradient, relu_loss
 
 import odelandscape as ol
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
-from odelandscape.landscape.branch_parameters import SMALLEST_BLOCK
+from odelandscape.landscape.corrector import SMALLEST_BLOCK
 from odelandscape.landscape.continuation import continue_family, critical_value
 from odelandscape.landscape.fixed_points import solve
 
