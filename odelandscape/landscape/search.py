@@ -92,7 +92,7 @@ class _Network(NamedTuple):
         if distance < _EQUAL_CORRELATIONS:
             return True
         (values, counts), (others, of_others) = self._spectrum(), other._spectrum()
-        return wasserstein_distance(values, others, counts, of_others) < _EQUAL_EIGENVALUES
+        return bool(wasserstein_distance(values, others, counts, of_others) < _EQUAL_EIGENVALUES)
 
     def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
         unit, scale = in_unit_scale(formal(self.point.ansatz))
