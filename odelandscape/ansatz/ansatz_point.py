@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..model.alignment import alpha_text
 from ..model.state import OrderParameters, Weights
 from ..runtime.errors import UserError
 from .block_ansatz import BlockAnsatz, is_written_out
@@ -63,7 +64,7 @@ class AnsatzPoint(eqx.Module):
         """The family and the blocks in one line."""
         name = f"{self.name}, " if self.name and self.name != self.ansatz.name else ""
         K, M = (f"{float(np.sum(n)):g}" for n in (self.ansatz.student_sizes, self.ansatz.sizes))
-        return f"({name}α = {self.anti_aligned}; K = {K}, M = {M}; {self.ansatz.name})"
+        return f"({name}α = {alpha_text(self.anti_aligned)}; K = {K}, M = {M}; {self.ansatz.name})"
 
     @property
     def numbers(self) -> str:
@@ -81,10 +82,10 @@ class AnsatzPoint(eqx.Module):
         return self.name
 
     @property
-    def anti_aligned(self) -> int:
+    def anti_aligned(self) -> int | None:
         """α: on the compensated and the hidden branch the students of the block whose diagonal is negative,
-        elsewhere `count_anti_aligned`."""
-        if self.name not in (COMPENSATED, HIDDEN):
+        elsewhere `count_anti_aligned`; None with an even activation."""
+        if self.name not in (COMPENSATED, HIDDEN) or self.ansatz.activation.even:
             return self.count_anti_aligned()
         # There the few aligned students may overlap more with each other's teachers than with their own.
         A = self.ansatz.coefficients(self.parameters)
@@ -93,11 +94,21 @@ class AnsatzPoint(eqx.Module):
         own = enumerate((*self.ansatz.matched, *alone))
         return round(sum(float(sizes[b]) for s, b in own if diagonal[s, b] < 0))
 
-    def count_anti_aligned(self) -> int:
+    def count_anti_aligned(self) -> int | None:
         """Return how many students have a negative overlap with their teacher: matched students with the one
-        that they overlap most with in their own block, free students with the one in any."""
+        that they overlap most with in their own block, free students with the one in any.
+
+        With an odd activation overlaps count with the sign of v v*; None with an even one, see
+        `model.alignment`.
+        """
+        if self.ansatz.activation.even:
+            return None
         _, R = self.block_overlaps
-        diagonal, const = np.asarray(R.diagonal), np.asarray(R.const)
+        sign = 1.0
+        if self.ansatz.activation.odd:
+            v, teacher = np.asarray(self.ansatz.readout), np.asarray(self.ansatz.teacher_readout)
+            sign = np.sign(v)[:, None] * np.sign(teacher)
+        diagonal, const = sign * np.asarray(R.diagonal), sign * np.asarray(R.const)
         sizes, count = np.asarray(self.ansatz.sizes), 0.0
         for s, b in enumerate(self.ansatz.matched):
             swapped = abs(const[s, b]) > abs(diagonal[s, b]) and sizes[b] > 1

@@ -1,7 +1,11 @@
-"""The same weights in blocks of one of few shapes, so that few programs are compiled."""
+"""The same weights in other numbers.
+
+In blocks of one of few shapes few programs are compiled; in units of the readouts tolerances are relative.
+"""
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -71,3 +75,45 @@ def padded(ansatz: AbstractBlocks) -> Padding:
         teacher_readout=jnp.pad(plain.teacher_readout, (0, n - B), constant_values=1),
     )
     return Padding(blocks, np.array(positions, int), filling)
+
+
+class Scale(NamedTuple):
+    """What one unit is worth: z of weights, and L of losses. A gradient's is their ratio."""
+
+    weights: Float[Array, ""]
+    loss: Float[Array, ""]
+
+    @property
+    def gradient(self) -> Float[Array, ""]:
+        """What one unit of ∂L/∂W is worth."""
+        return self.loss / self.weights
+
+
+def in_unit_scale(blocks: FormalBlocks) -> tuple[FormalBlocks, Scale]:
+    """Return the same blocks with readouts of order 1, and the scale of what is computed there.
+
+    The loss is quadratic in all readouts, so they may be divided by a number. Where σ is positively
+    homogeneous, v and v* are divided each by its own, which the students' lengths make good.
+    """
+    of_teacher, of_students = _largest(blocks.teacher_readout), _largest(blocks.readout)
+    if blocks.activation.positively_homogeneous:
+        scale = Scale(of_teacher / of_students, of_teacher**2)
+    else:
+        of_teacher = of_students = _largest(jnp.sqrt(of_teacher * of_students))
+        scale = Scale(jnp.ones(()), of_teacher**2)
+    unit = FormalBlocks(
+        blocks.matched,
+        blocks.free,
+        blocks.sizes,
+        blocks.activation,
+        blocks.correlation,
+        blocks.readout / of_students,
+        blocks.teacher_readout / of_teacher,
+    )
+    return unit, scale
+
+
+def _largest(values: Float[Array, "..."]) -> Float[Array, ""]:
+    """Return the largest absolute value, 1 if all are 0. No derivative passes."""
+    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(values)), initial=0)
+    return jnp.where(largest > 0, largest, 1.0)

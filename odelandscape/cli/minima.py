@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ from .options import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..landscape.search import Found
+
 EXAMPLES = """\
 examples:
   odelandscape minima -K 17 -M 17                          every family that a search finds
@@ -41,6 +44,8 @@ examples:
   odelandscape minima -K 1000000 -M 1000000 --anti-aligned 1   one family at a width beyond any simulation
   odelandscape minima -K 17 -M 17 --activation leaky-relu --slope 0.05 --anti-aligned 2 --json
 
+α counts students that point away from their teacher (– where the activation is even and w and −w are one);
+the index counts negative eigenvalues of the Hessian: 0 of a minimum, 1 or more of a saddle.
 branches: compensated (the paper's: the aligned students compensate for α anti-aligned ones), hidden (α
 students reflected against their teachers), and others by the sizes of their blocks. The folder of --out
 receives minima.txt, minima.json and minima.png.
@@ -55,6 +60,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         commands,
         "minima",
         run,
+        when_interrupted=": what was found is kept; the same command begins anew",
         summary="find families of fixed points without sampling, at any width",
         description="Find the families of fixed points of gradient flow by Newton's method in block ansätze, "
         "and classify each by its whole Hessian spectrum.",
@@ -74,9 +80,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--starts",
         type=whole(1),
-        default=64,
+        default=256,
         metavar="N",
-        help="random starts of a search in an ansatz (default 64)",
+        help="random starts of a search in an ansatz (default 256)",
     )
     add(
         "--blocks",
@@ -108,22 +114,31 @@ def _correlated(M: int, c: float):
     return (1 - c) * np.eye(M) + c
 
 
-def find_families(
-    args: argparse.Namespace, problem: ol.Problem, blocks: int | None = None, starts: int = 64
-) -> list[ol.FixedPoint]:
+def find_families(args: argparse.Namespace, problem: ol.Problem) -> list[ol.FixedPoint]:
     """Return the families that a search finds, with a progress bar."""
+    *_, found = searched(args, problem)
+    return found.points
+
+
+def searched(
+    args: argparse.Namespace, problem: ol.Problem, blocks: int | None = None, **more: int
+) -> Iterator[Found]:
+    """Yield what a search has found so far, with a progress bar."""
     from tqdm import tqdm
 
-    bar = tqdm(unit="ansatz", desc="searching", disable=args.quiet, delay=3)
+    from ..landscape.search import search
 
-    def report_progress(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    with bar:
-        return ol.families(
-            problem, args.anti_aligned, blocks=blocks, starts=starts, progress=report_progress
-        )
+    with ExitStack() as stack:
+        bar = None
+        for found in search(problem, args.anti_aligned, blocks=blocks, **more):
+            if bar is None and found.ansatze and not args.quiet:
+                bar = stack.enter_context(
+                    tqdm(total=found.ansatze, unit="ansatz", desc="searching")
+                )
+            if bar is not None:
+                bar.update(found.searched - bar.n)
+                bar.set_postfix_str(f"{len(found.points)} found")
+            yield found
 
 
 def is_reported(point: ol.FixedPoint, spectrum: ol.Spectrum) -> bool:
@@ -149,6 +164,7 @@ def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
     from ..landscape.fixed_points import in_all_digits
     from ..landscape.named_families import check_width
+    from ..landscape.search import Found
     from ..model.problem import check_dimension
     from ..model.title import title_of
 
@@ -160,13 +176,18 @@ def run(args: argparse.Namespace) -> None:
     check_dimension(problem, args.dimension)
     folder = _folder(args)
     check_folder(folder)
-    points = find_families(args, problem, blocks=args.blocks, starts=args.starts)
-    if not points:
+    found, interrupted = Found([], 0, 0), False
+    try:
+        for step in searched(args, problem, args.blocks, starts=args.starts):
+            found = step
+    except KeyboardInterrupt:
+        interrupted = True  # what has been found is kept
+    if not (found.points or interrupted):
         raise OperationError(
             f"no family was found for K = {args.students}, M = {args.teachers}: there are no named ones for "
             f"K < M, and {_searched(args)}"
         )
-    points = [in_all_digits(point) for point in points]
+    points = [in_all_digits(point) for point in found.points]
     spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
     rows = [
         (point, spectrum)
@@ -174,8 +195,8 @@ def run(args: argparse.Namespace) -> None:
         if args.all or is_reported(point, spectrum)
     ]
     dimension = args.dimension or args.teachers
-    title = f"{title_of(problem, f'd = {dimension}')}: {_counts(len(points), len(rows))}"
-    found = {
+    title = f"{title_of(problem, f'd = {dimension}')}: {_counts(len(found.points), len(rows))}"
+    numbers = {
         "students": args.students,
         "teachers": args.teachers,
         "activation": args.activation,
@@ -183,10 +204,11 @@ def run(args: argparse.Namespace) -> None:
         "correlation": args.correlation,
         "dimension": dimension,
         "families": [_family_as_json(point, spectrum) for point, spectrum in rows],
+        "searched": {"ansatze": found.searched, "of": found.ansatze, "starts": args.starts},
         "seconds": time.perf_counter() - began,
     }
-    as_json = json.dumps(found, indent=1, allow_nan=False)
-    table = _table(title, rows)
+    as_json = json.dumps(numbers, indent=1, allow_nan=False)
+    table = f"{_table(title, rows)}\n\n{_searched_in_words(found, args.starts)}"
 
     def draw() -> Figure:
         from ..plots.families import families_figure
@@ -194,6 +216,9 @@ def run(args: argparse.Namespace) -> None:
         return families_figure(rows, title)
 
     texts = {"minima.json": as_json + "\n", "minima.txt": table + "\n"}
+    if interrupted:
+        report(folder, texts, "")
+        raise KeyboardInterrupt
     report(folder, texts, as_json if args.json else table, ("minima.png", draw))
     remark(args, "figure, table and spectra", folder)
 
@@ -204,8 +229,19 @@ def _folder(args: argparse.Namespace) -> Path:
         "all" if args.all else "",
         alpha=args.anti_aligned,
         c=unless(0.0, args.correlation),
-        starts=unless(64, args.starts),
+        starts=unless(256, args.starts),
         blocks=args.blocks,
+    )
+
+
+def _searched_in_words(found: Found, starts: int) -> str:
+    """Return what was searched, and that this proves nothing of what was not found."""
+    if not found.ansatze:
+        return "named families only; others were not looked for"
+    partly = "" if found.searched == found.ansatze else f" of {found.ansatze}, interrupted"
+    return (
+        f"searched: {found.searched} block ansätze{partly}, {starts} starts of Newton's method in each; what "
+        "was found is not proved to be all"
     )
 
 
@@ -238,12 +274,15 @@ def _family_as_json(point: ol.FixedPoint, spectrum: ol.Spectrum) -> dict:
 
 def _table(title: str, rows: Sequence[tuple[ol.FixedPoint, ol.Spectrum]]) -> str:
     """Return a line for each family, and the whole spectrum of an only one."""
-    head = ("branch", "α", "loss", "smallest eigenvalue", "verdict", "residual")
+    from ..model.alignment import alpha_text
+
+    head = ("branch", "α", "loss", "index", "smallest eigenvalue", "verdict", "residual")
     cells = [
         (
             point.branch,
-            f"{point.anti_aligned}",
+            alpha_text(point.anti_aligned),
             point.loss_text(),
+            f"{spectrum.index:.10g}",
             with_decimals(spectrum.smallest, spectrum.error, 8),
             spectrum.verdict,
             f"{float(point.residual):.1e}",

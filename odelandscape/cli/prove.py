@@ -120,7 +120,8 @@ def certificate_names(points: Sequence[ol.FixedPoint]) -> list[str]:
     found: list[str] = []
     for point in points:
         branch = re.sub(r"\W+", "-", point.branch).strip("-") or "family"
-        name = f"{branch}-{point.anti_aligned}"
+        alpha = "" if point.anti_aligned is None else f"-{point.anti_aligned}"
+        name = f"{branch}{alpha}"
         count = sum(other == name or other.startswith(f"{name}-no") for other in found)
         found.append(name if count == 0 else f"{name}-no{count + 1}")
     return found

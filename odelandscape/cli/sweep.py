@@ -189,11 +189,7 @@ def _as_json(runs: ol.Sweep) -> dict:
         "dimension": runs.dimension,
         "time_limit": runs.time_limit,
         "outcomes": summary.outcomes,
-        "families": [
-            {name: getattr(row, name) for name in columns}
-            | {"anti_aligned": row.anti_aligned if row.anti_aligned >= 0 else None}
-            for row in summary.families
-        ],
+        "families": [{name: getattr(row, name) for name in columns} for row in summary.families],
         "seconds": runs.seconds,
         "seconds_compiling": runs.seconds_compiling,
     }

@@ -20,8 +20,14 @@ from ..ansatz.isotypic import hessian_spectrum
 from ..model.problem import Problem
 from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
-from .branch_parameters import ParameterLine, parameter_line
-from .corrector import CorrectedPoint, Numbers, correct, row_lengths
+from .corrector import (
+    CorrectedPoint,
+    Numbers,
+    ParameterLine,
+    correct,
+    parameter_line,
+    row_lengths,
+)
 from .fixed_points import CONVERGED, FixedPoint
 
 FOLD, STABILITY = "fold", "stability"

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Int
 
 from ..activations.base import check_continuous
 from ..ansatz.ansatz_point import TEACHER, AnsatzPoint
-from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, is_written_out
-from ..ansatz.padding import padded
+from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, formal, is_written_out
+from ..ansatz.padding import in_unit_scale, padded
 from ..ansatz.reduced_loss import gradient_norm, loss_rounding, parameter_lengths, reduced_loss
 from ..model.state import OrderParameters, Weights
 from ..runtime.precision import check_float64
@@ -85,7 +85,7 @@ class FixedPoint(eqx.Module):
         return self.ansatz_point.name
 
     @property
-    def anti_aligned(self) -> int:
+    def anti_aligned(self) -> int | None:
         """α, the number of anti-aligned students, see `AnsatzPoint`."""
         return self.ansatz_point.anti_aligned
 
@@ -102,9 +102,11 @@ class FixedPoint(eqx.Module):
     @property
     def tolerance(self) -> float:
         """What the residual may be: RESIDUAL, and what parameters near 1 rounded to their last digit
-        make of it (they are multiplied by curvatures of order K/4, √K at a time)."""
+        make of it (they are multiplied by curvatures of order K/4, √K at a time); times the scale of the
+        readouts."""
         K = float(jnp.sum(self.ansatz.student_sizes))
-        return RESIDUAL + np.finfo(float).eps * K**1.5
+        scale = float(in_unit_scale(formal(self.ansatz))[1].gradient)
+        return (RESIDUAL + np.finfo(float).eps * K**1.5) * scale
 
     @property
     def result(self) -> str:
@@ -142,9 +144,13 @@ def solve(ansatz: BlockAnsatz, z: Float[Array, " P"], name: str = "") -> FixedPo
     """
     check_float64("fixed points are solved to a gradient norm of 1e-12")
     check_continuous(ansatz.activation)
-    padding = padded(ansatz)
-    z, numbers = _root(padding.blocks, padding.pad(z))
-    return FixedPoint(AnsatzPoint(ansatz, padding.strip(z), name), *numbers)
+    unit, scale = in_unit_scale(formal(ansatz))
+    padding = padded(unit)
+    z, (loss, residual, steps, error) = _root(padding.blocks, padding.pad(z / scale.weights))
+    point = AnsatzPoint(ansatz, padding.strip(z) * scale.weights, name)
+    return FixedPoint(
+        point, loss * scale.loss, residual * scale.gradient, steps, error * scale.loss
+    )
 
 
 def in_all_digits(point: FixedPoint) -> FixedPoint:

@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..activations.relu import as_leaky_relu
 from ..ansatz.ansatz_point import AnsatzPoint
-from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, FormalBlocks
-from ..ansatz.padding import padded
+from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, FormalBlocks, formal
+from ..ansatz.padding import in_unit_scale, padded
 from ..ansatz.reduced_loss import parameter_lengths, reduced_rates
 from ..runtime.errors import NoSuchFamilyError
 
@@ -44,14 +44,15 @@ def follow_branch(point: AnsatzPoint, target: BlockAnsatz, branch: str) -> Ansat
     where it ends, if the branch ends on the way.
     """
     start, end = _with_common_activation(point.ansatz, target)
-    first, last = padded(start), padded(end)
+    (one, of_start), (other, of_end) = (in_unit_scale(formal(blocks)) for blocks in (start, end))
+    first, last = padded(one), padded(other)
     if jax.tree.structure(first.blocks) != jax.tree.structure(last.blocks):
         raise NoSuchFamilyError(
             "a branch can be followed between ReLU and LeakyReLU and between sizes, correlations and "
             "readouts of the same blocks; not from "
             f"{point.ansatz.activation!r} to {target.activation!r}"
         )
-    z = first.pad(point.parameters)
+    z = first.pad(point.parameters / of_start.weights)
     path = _follow(*jax.lax.stop_gradient((first.blocks, last.blocks, z)))
     if not isinstance(path.arrived, Tracer) and not path.arrived:
         where = _interpolated(first.blocks, last.blocks, path.t)
@@ -59,7 +60,7 @@ def follow_branch(point: AnsatzPoint, target: BlockAnsatz, branch: str) -> Ansat
             f"{branch} does not exist at {_in_words(end)}: followed from {_in_words(start)}, it ends near "
             f"{_in_words(where)}"
         )
-    return AnsatzPoint(target, last.strip(path.z), point.name)
+    return AnsatzPoint(target, last.strip(path.z) * of_end.weights, point.name)
 
 
 def _with_common_activation(

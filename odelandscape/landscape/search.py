@@ -1,138 +1,265 @@
 """Families of fixed points found from many starts in block ansätze."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix as optx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
-from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, FormalBlocks
+from ..ansatz.block_ansatz import BlockAnsatz, formal
 from ..ansatz.detection import block_structure, describe
-from ..ansatz.padding import padded
-from ..ansatz.reduced_loss import parameter_lengths, reduced_loss
+from ..ansatz.isotypic import hessian_spectrum
+from ..ansatz.padding import in_unit_scale, padded
 from ..model.alignment import INACTIVE_NORM
 from ..model.problem import Problem
+from ..runtime.arguments import check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
+from .exploration import (
+    MOST_TEACHERS,
+    check_surplus,
+    critical_points,
+    error_correlations,
+    random_starts,
+    structures_up_to,
+)
 from .fixed_points import CONVERGED, FixedPoint, solve
 from .named_families import ZERO_LOSS, named_points, teacher_point
 
-_EQUAL_LOSSES = 1e-9
-_EQUAL_COEFFICIENTS = 1e-7  # mean difference
-_MOST_TEACHERS = {3: 24, 2: 100}  # up to which ansätze of so many blocks are searched
+_EQUAL_LOSSES = 1e-9  # all of these in units of the readouts
+_EQUAL_CORRELATIONS = 1e-7  # mean difference
+_EQUAL_EIGENVALUES = 1e-6
+_EQUAL_COEFFICIENTS = 1e-5
 _MOST_ANTI_ALIGNED = 30  # of the named families of wider problems
 
 
-@eqx.filter_jit
-def _minimise(blocks: FormalBlocks, starts: Float[Array, "n P"]) -> Float[Array, "n P"]:
-    lengths = parameter_lengths(blocks)
+_Shape = tuple[tuple[int, ...], int, int]
+"""What a program is compiled for: `matched`, `free` and the number of teacher blocks, padded."""
 
-    def minimum(z):
-        found = optx.minimise(
-            lambda x, blocks: reduced_loss(blocks, x / lengths),
-            optx.BFGS(rtol=1e-9, atol=1e-9),
-            z * lengths,
-            args=blocks,
-            max_steps=400,
-            throw=False,
+
+class Found(NamedTuple):
+    """What a search has found so far: the points, lowest loss first, and how many of all ansätze have been
+    searched."""
+
+    points: list[FixedPoint]
+    searched: int
+    ansatze: int
+
+
+_loss_and_correlations = eqx.filter_jit(error_correlations)
+
+
+class _Network(NamedTuple):
+    """What equal networks have in common, in units of the readouts: the loss, and the `correlations` of the
+    error with teachers, of which there are `sizes`. `point` is one with these."""
+
+    loss: float
+    correlations: np.ndarray
+    sizes: np.ndarray
+    point: AnsatzPoint
+
+    @classmethod
+    def of(cls, point: AnsatzPoint) -> "_Network":
+        unit, scale = in_unit_scale(formal(point.ansatz))
+        padding = padded(unit)
+        z = padding.pad(point.parameters / scale.weights)
+        loss, correlations = _loss_and_correlations(padding.blocks, z)
+        sizes = np.asarray(unit.sizes)
+        return cls(float(loss), np.asarray(correlations)[: len(sizes)], sizes, point)
+
+    def is_zero(self) -> bool:
+        return self.loss < ZERO_LOSS
+
+    def equals(self, other: "_Network") -> bool:
+        """Whether the two networks are one but for a symmetry of the problem.
+
+        Permutations of students and teachers, σ's own symmetries, and students on one ray that share a length
+        change neither the loss nor the correlations. A teacher may have more symmetries (x² has rotations):
+        the Hessian's spectrum is the same then.
+        """
+        from scipy.stats import wasserstein_distance  # a fifth of all that this package loads
+
+        if self.is_zero() or other.is_zero():
+            return self.is_zero() and other.is_zero()
+        if abs(self.loss - other.loss) > min(_EQUAL_LOSSES, 1e-3 * self.loss):
+            return False
+        distance = wasserstein_distance(
+            self.correlations, other.correlations, self.sizes, other.sizes
         )
-        return found.value / lengths
+        if distance < _EQUAL_CORRELATIONS:
+            return True
+        (values, counts), (others, of_others) = self._spectrum(), other._spectrum()
+        return bool(wasserstein_distance(values, others, counts, of_others) < _EQUAL_EIGENVALUES)
 
-    return jax.vmap(minimum)(starts)
+    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        unit, scale = in_unit_scale(formal(self.point.ansatz))
+        values, counts, _ = zip(
+            *hessian_spectrum(unit, self.point.parameters / scale.weights), strict=True
+        )
+        return np.array(values), np.array(counts)
 
 
-def _random_starts(ansatz: AbstractBlocks, key: PRNGKeyArray, count: int) -> Float[Array, "n P"]:
-    """Return diagonals of order 1, and constants whose row on a block has a length of order 1 / 2."""
-    S = ansatz.own.shape[0]
-    on_blocks = jnp.broadcast_to(0.7 / jnp.sqrt(ansatz.sizes)[None, :], (S, len(ansatz.sizes)))
-    scale = jnp.concatenate([jnp.ones(len(ansatz.matched)), on_blocks.ravel()])
-    return scale[None, :] * jax.random.normal(key, (count, ansatz.count))
+class _Collection:
+    """Fixed points that are different families."""
+
+    def __init__(self):
+        self.points: list[FixedPoint] = []
+        self._networks: list[_Network] = []
+
+    def is_new(self, network: _Network) -> bool:
+        return not any(network.equals(one) for one in self._networks)
+
+    def add(self, network: _Network, point: FixedPoint) -> None:
+        """Add a point of a network that is new."""
+        self._networks.append(network)
+        self.points.append(point)
+
+    def add_all(self, points: Iterable[FixedPoint]) -> None:
+        """Add those points that are new."""
+        for point in points:
+            network = _Network.of(point.ansatz_point)
+            if self.is_new(network):
+                self.add(network, point)
+
+    def sorted(self) -> list[FixedPoint]:
+        """Return the points, lowest loss first."""
+        return sorted(self.points, key=lambda point: float(point.loss))
+
+
+def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
+    """Return the first of points that are one network but for a symmetry of the problem, lowest loss first.
+
+    Symmetries are permutations of students and of teachers, what σ's own symmetries do to a student, and
+    shares of students on one ray. The Hessian's index is the same for all points of a network.
+    """
+    collection = _Collection()
+    collection.add_all(points)
+    return collection.sorted()
+
+
+def _explore(
+    problem: Problem,
+    ansatz: BlockAnsatz,
+    key: PRNGKeyArray,
+    starts: int,
+    known: _Collection,
+    shapes: set[_Shape],
+) -> None:
+    """Add the critical points that starts in an ansatz lead to, in coarser blocks where these have one of the
+    `shapes`."""
+    scale = in_unit_scale(formal(ansatz))[1]
+    sizes = np.asarray(ansatz.sizes)
+    for found in critical_points(ansatz, random_starts(ansatz, key, starts)):
+        for z, loss, correlations in zip(*found, strict=True):
+            near = AnsatzPoint(ansatz, jnp.asarray(z), describe(ansatz))
+            network = _Network(float(loss), correlations, sizes, near)
+            if not known.is_new(network) or not _has_hessian(near, float(scale.weights)):
+                continue
+            for blocks in (_coarser(problem, network, float(scale.weights), shapes), near):
+                point = solve(blocks.ansatz, blocks.parameters, blocks.name)
+                moved = abs(float(point.loss / scale.loss) - network.loss) > _EQUAL_LOSSES
+                if point.result == CONVERGED and not moved:
+                    known.add(network, point)
+                    break
+
+
+def _shape(ansatz: BlockAnsatz) -> _Shape:
+    blocks = padded(ansatz).blocks
+    return blocks.matched, blocks.free, blocks.sizes.shape[0]
+
+
+def _coarser(problem: Problem, network: _Network, scale: float, shapes: set[_Shape]) -> AnsatzPoint:
+    """Return the point of a network in the coarsest blocks that have it, named by them, if they have fewer
+    parameters and one of the `shapes`; else as it is."""
+    point = network.point
+    apart = np.diff(np.sort(network.correlations))
+    ordered = problem.teacher_readout is not None and np.ptp(problem.readout) > 0
+    if ordered or not (apart <= _EQUAL_COEFFICIENTS).any():
+        return point  # teachers that can be exchanged have equal correlations
+    found = block_structure(problem, point.weights, _EQUAL_COEFFICIENTS * scale).point
+    if found.ansatz.count >= point.ansatz.count or _shape(found.ansatz) not in shapes:
+        return point
+    return AnsatzPoint(found.ansatz, found.parameters, describe(found))
+
+
+def _has_hessian(point: AnsatzPoint, scale: float) -> bool:
+    """Whether no student has length 0 where σ, and so the loss, has a kink."""
+    if point.ansatz.activation.smooth_at_zero:
+        return True
+    Q, _ = point.block_overlaps
+    return bool(np.diagonal(np.asarray(Q.diagonal)).min() > (INACTIVE_NORM * scale) ** 2)
 
 
 def explore(
     problem: Problem,
     ansatz: BlockAnsatz | AnsatzPoint,
     key: PRNGKeyArray,
-    starts: int = 64,
+    starts: int = 256,
 ) -> list[FixedPoint]:
-    """Return the fixed points in an ansatz that many random starts lead to, one of each, lowest loss first.
+    """Return the fixed points in an ansatz that many random starts lead to, one of each family, lowest loss
+    first, except the global minimum.
 
-    Starts descend by BFGS to minima within the ansatz (in the full space these may be saddles) and are
-    polished by Newton's method. Each is returned in its own, possibly coarser blocks.
+    Starts follow damped Newton steps (`critical_points`), which lead to saddles of any index and to minima
+    alike. Each is returned in its own, possibly coarser blocks. What is found is not proved to be all.
 
     - `ansatz`: the blocks to search in, or a point of them; its numbers are replaced by those of `problem`.
     - `key`: of the random starts; `starts`: how many.
 
     Raises UserError if ansatz and problem don't fit, or the students are too many to be written out.
     """
-    ansatz = ansatz_of(ansatz).of(problem)
-    padding = padded(ansatz)
-    first = padding.pad(_random_starts(ansatz, key, starts))
-    minima = np.asarray(padding.strip(_minimise(padding.blocks, first)))
-    minima = minima[np.isfinite(minima).all(axis=1)]
-    points = [solve(ansatz, jnp.asarray(z)) for z in minima]
-    found = []
-    for point in distinct(p for p in points if p.result == CONVERGED and _all_active(p)):
-        if float(point.loss) > ZERO_LOSS:
-            coarsest = block_structure(problem, point.weights).point
-            name = describe(coarsest.ansatz)
-            found.append(solve(coarsest.ansatz, coarsest.parameters, name))
-    return distinct(found)
+    known = _Collection()
+    blocks = ansatz_of(ansatz).of(problem)
+    free = max(problem.students - problem.teachers, 0)
+    shapes = {_shape(blocks), *((tuple(range(n)), free, n) for n in (2, 3))}
+    _explore(problem, blocks, key, starts, known, shapes)
+    return [point for point in known.sorted() if not _Network.of(point.ansatz_point).is_zero()]
 
 
-def _all_active(point: FixedPoint) -> bool:
-    """Whether no student has length 0, where the loss has a kink."""
-    Q, _ = point.ansatz_point.block_overlaps
-    return bool(np.diagonal(np.asarray(Q.diagonal)).min() > INACTIVE_NORM**2)
+def search(
+    problem: Problem,
+    anti_aligned: int | None = None,
+    *,
+    blocks: int | None = None,
+    starts: int = 256,
+    seed: int = 0,
+) -> Iterator[Found]:
+    """Yield what `families` has found, after the named families and after each ansatz.
 
-
-def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
-    """Return the first of points that differ by a permutation only, lowest loss first.
-
-    Permuting students or teachers changes neither the loss nor how the coefficients are distributed; two
-    points are one if both agree, the distributions by their Wasserstein distance.
+    Arguments and errors are those of `families`.
     """
-    from scipy.stats import wasserstein_distance  # a fifth of all that this package loads
+    M = problem.teachers
+    _check(problem, anti_aligned, blocks, starts)
+    exact = anti_aligned is not None and problem.students == M
+    candidates = [] if exact else structures_up_to(problem, blocks)
+    known = _Collection()
+    known.add_all(_teacher(problem))
+    if anti_aligned == 0 and known.points:
+        yield Found(known.sorted(), 0, 0)
+        return
+    most = M if M <= max(MOST_TEACHERS.values()) else _MOST_ANTI_ALIGNED
+    alphas = range(1, most + 1) if anti_aligned is None or candidates else [anti_aligned]
+    named, reasons = named_points(problem, alphas)
+    known.add_all(named)
 
-    kept: list[tuple[float, np.ndarray, np.ndarray, FixedPoint]] = []
-    for point in points:
-        loss, z, n = (np.asarray(x) for x in (point.loss, point.z, point.ansatz.multiplicity))
-        z, n = z[n > 0], n[n > 0]
-        if not any(
-            abs(loss - other) < _EQUAL_LOSSES
-            and wasserstein_distance(z, values, n, counts) < _EQUAL_COEFFICIENTS
-            for other, values, counts, _ in kept
-        ):
-            kept.append((float(loss), z, n, point))
-    return sorted((point for *_, point in kept), key=lambda point: float(point.loss))
+    def so_far(searched: int) -> Found:
+        points = known.sorted()
+        if anti_aligned is not None:
+            points = [point for point in points if point.anti_aligned == anti_aligned]
+        return Found(points, searched, len(candidates))
 
-
-def _partitions(total: int, parts: int, least: int = 1) -> list[tuple[int, ...]]:
-    """Return the ways to write `total` as that many parts of at least `least`, largest first."""
-    if parts == 1:
-        return [(total,)] if total >= least else []
-    return [
-        (*head, last)
-        for last in range(least, total // parts + 1)
-        for head in _partitions(total - last, parts - 1, last)
-    ]
-
-
-def structures(problem: Problem, blocks: int = 3) -> list[BlockAnsatz]:
-    """Return the block ansätze of that many blocks: students matched to each block of two or more teachers,
-    the others free; where K < M one more block of M − K teachers has no students."""
-    M, K = problem.teachers, problem.students
-    missing = max(M - K, 0)
-    found = []
-    for sizes in _partitions(M - missing, min(blocks, M - missing)):
-        matched = tuple(b for b, size in enumerate(sizes) if size > 1)
-        free = K - sum(sizes[b] for b in matched)
-        whole = (*sizes, missing) if missing else sizes
-        found.append(BlockAnsatz(problem, whole, matched, free))
-    return found
+    yield so_far(0)
+    shapes = {_shape(ansatz) for ansatz in candidates}
+    for index, ansatz in enumerate(candidates):
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        _explore(problem, ansatz, key, starts, known, shapes)
+        yield so_far(index + 1)
+    if anti_aligned is not None and not so_far(0).points:
+        raise NoSuchFamilyError(
+            _none_found(problem, anti_aligned, known.points, reasons, bool(candidates))
+        )
 
 
 def families(
@@ -140,59 +267,75 @@ def families(
     anti_aligned: int | None = None,
     *,
     blocks: int | None = None,
-    starts: int = 64,
+    starts: int = 256,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FixedPoint]:
-    """Return the families of fixed points of gradient flow for (K, M), lowest loss first.
+    """Return the families of fixed points of gradient flow for (K, M), lowest loss first: minima, and saddles
+    of any index (`ol.spectrum` has it).
 
     These are the teacher, the named families, and what `explore` finds in the ansätze of up to `blocks`
-    blocks; two answers that differ by a permutation are one. What is found is not proved to be all.
+    blocks; what differs by a symmetry of the problem is one (`distinct`). What is found is not proved to be
+    all: there may be others in the same ansätze and outside them.
 
     - `anti_aligned`: only families with this α. Where K = M these are the named ones, and nothing is
       searched.
     - `blocks`: blocks of the ansätze that are searched: 3 up to M = 24, 2 up to 100, none above, unless
       given. Above M = 100 the named families are returned up to α = 30.
     - `starts`: in each ansatz; `seed`: of these starts.
-    - `progress`: called with the number of ansätze searched and of all.
+    - `progress`: called with the number of ansätze searched and of all, first with none.
 
-    Raises NoSuchFamilyError if there is no family with this α, with where the branches end.
+    Raises NoSuchFamilyError if there is no family with this α, with where the branches end; UserError for an
+    argument that is out of range, and if the ansätze are too many or have too many parameters.
     """
+    found = Found([], 0, 0)
+    for found in search(problem, anti_aligned, blocks=blocks, starts=starts, seed=seed):
+        if progress is not None and found.ansatze:
+            progress(found.searched, found.ansatze)
+    return found.points
+
+
+def _check(problem: Problem, anti_aligned, blocks, starts) -> None:
     M = problem.teachers
-    if blocks is None:
-        blocks = max((b for b, most in _MOST_TEACHERS.items() if M <= most), default=0)
-    if anti_aligned is not None and not 0 <= anti_aligned <= M:
-        raise UserError(f"anti_aligned must be from 0 to M = {M}; got {anti_aligned!r}")
-    teacher = []
-    if problem.students >= M:
-        whole = teacher_point(problem)
-        teacher = [solve(whole.ansatz, whole.parameters, whole.name)]
-    if anti_aligned == 0:
-        return teacher
-    if anti_aligned is not None and problem.students == M:
-        found, reasons = named_points(problem, [int(anti_aligned)])
-        if not found:
-            raise NoSuchFamilyError("; ".join(reasons) or _none_found(problem, anti_aligned))
-        return distinct(found)
-    found, _ = named_points(
-        problem, range(1, (M if M <= max(_MOST_TEACHERS.values()) else _MOST_ANTI_ALIGNED) + 1)
-    )
-    candidates = [ansatz for b in range(blocks, 0, -1) for ansatz in structures(problem, b)]
-    for index, ansatz in enumerate(candidates):
-        key = jax.random.fold_in(jax.random.key(seed), index)
-        found.extend(explore(problem, ansatz, key, starts))
-        if progress is not None:
-            progress(index + 1, len(candidates))
-    points = distinct([*teacher, *found])
+    check_surplus(problem)
+    check_whole_number("starts", starts, 1)
+    if blocks is not None:
+        check_whole_number("blocks", blocks, 0)
     if anti_aligned is None:
-        return points
-    kept = [point for point in points if point.anti_aligned == anti_aligned]
-    if not kept:
-        others = sorted({point.anti_aligned for point in points})
-        raise NoSuchFamilyError(f"{_none_found(problem, anti_aligned)}; those found have {others}")
-    return kept
+        return
+    if isinstance(anti_aligned, bool) or not 0 <= anti_aligned <= M or anti_aligned % 1:
+        raise UserError(
+            f"anti_aligned must be a whole number from 0 to M = {M}; got {anti_aligned!r}"
+        )
+    if problem.activation.even:
+        raise UserError(
+            "anti_aligned must not be given for an even activation: a student and its negative are one; "
+            f"got {anti_aligned!r}"
+        )
 
 
-def _none_found(problem: Problem, anti_aligned: int) -> str:
+def _teacher(problem: Problem) -> list[FixedPoint]:
+    """Return the students that equal the teacher, if blocks have them and they are a fixed point."""
+    if problem.students < problem.teachers:
+        return []
+    try:
+        whole = teacher_point(problem)
+    except NoSuchFamilyError:  # teachers that cannot be exchanged
+        return []
+    point = solve(whole.ansatz, whole.parameters, whole.name)
+    return [point] if point.result == CONVERGED else []
+
+
+def _none_found(
+    problem: Problem,
+    anti_aligned: int,
+    points: list[FixedPoint],
+    reasons: list[str],
+    searched: bool,
+) -> str:
     K, M = problem.students, problem.teachers
-    return f"no family with anti_aligned = {anti_aligned} was found for K = {K}, M = {M}"
+    if reasons and (K == M or not searched):
+        return "; ".join(reasons)
+    text = f"no family with anti_aligned = {anti_aligned} was found for K = {K}, M = {M}"
+    others = sorted({point.anti_aligned for point in points if point.anti_aligned is not None})
+    return f"{text}; those found have {others}" if others else text

@@ -1,10 +1,24 @@
-"""Alignment of students to teachers, and the number of anti-aligned students (paper, Appendix B.1)."""
+"""Alignment of students to teachers, and the number of anti-aligned students (paper, Appendix B.1).
+
+The number α compares directions. It means something where a student and its negative are different networks.
+
+- Odd σ: (w, v) and (−w, −v) are one student. So the overlap counts with the sign of v v*, as if all readouts
+  were made positive.
+- Even σ: w and −w are one student, and α is not defined.
+- Any other σ: a student is anti-aligned if its overlap with its teacher is negative, whatever the readouts.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from .problem import Problem
+
+NOT_DEFINED = -1
+"""In arrays: the number of anti-aligned students where it is not defined."""
+_NO_OVERLAP = 1e-9
+"""A part of the largest overlap: one below it has the sign of rounding, and none."""
 INACTIVE_NORM = 1e-6
 """A student whose |w| is below this is inactive: its direction is rounding."""
 
@@ -14,7 +28,7 @@ class Alignment(NamedTuple):
 
     - `order` (K,): students in the order of their teachers, surplus ones (K > M) after;
     - `teacher` (K,): the teacher of each student of `order`, −1 for an inactive student;
-    - `anti_aligned`: the number of active students whose overlap with their teacher is negative.
+    - `anti_aligned`: the number of active students whose signed overlap with their teacher is negative.
     """
 
     order: np.ndarray
@@ -22,11 +36,12 @@ class Alignment(NamedTuple):
     anti_aligned: int
 
 
-def align(R: np.ndarray, norms: np.ndarray) -> Alignment:
+def align(R: np.ndarray, norms: np.ndarray, sign: np.ndarray | float = 1.0) -> Alignment:
     """Align students to teachers by the assignment that maximises Σ |R|.
 
     - `R` (K, M): overlaps of students with teachers;
-    - `norms` (K,): the students' |w|.
+    - `norms` (K,): the students' |w|;
+    - `sign` (K, M): with which each overlap counts, see `overlap_sign`.
 
     A surplus student (K > M) is assigned to the teacher with which its |R| is largest.
     """
@@ -41,10 +56,36 @@ def align(R: np.ndarray, norms: np.ndarray) -> Alignment:
     teacher = np.concatenate([teachers, strongest])
     active = norms[order] > INACTIVE_NORM
     teacher = np.where(active, teacher, -1)
-    anti = active & (R[order, teacher] < 0)
+    smallest = _NO_OVERLAP * np.abs(R).max(initial=0)
+    anti = active & ((sign * R)[order, teacher] < -smallest)
     return Alignment(order, teacher, int(anti.sum()))
 
 
-def count_anti_aligned(R: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    """Return the number of anti-aligned students in each of N end states; `R` (N, K, M), `norms` (N, K)."""
-    return np.array([align(r, n).anti_aligned for r, n in zip(R, norms, strict=True)], dtype=int)
+def overlap_sign(problem: Problem, v: np.ndarray) -> np.ndarray | float:
+    """Return the sign with which overlaps R (…, K, M) count: that of v v* if σ is odd, else 1.
+
+    `v` (…, K) are the students' readouts.
+    """
+    if not problem.activation.odd:
+        return 1.0
+    return np.sign(v)[..., :, None] * np.sign(np.asarray(problem.readout))
+
+
+def count_anti_aligned(
+    problem: Problem, R: np.ndarray, norms: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    """Return the number of anti-aligned students in each of N end states, `NOT_DEFINED` for an even σ.
+
+    `R` (N, K, M), `norms` (N, K), and the students' readouts `v` (N, K).
+    """
+    if problem.activation.even:
+        return np.full(len(R), NOT_DEFINED)
+    signs = np.broadcast_to(overlap_sign(problem, v), R.shape)
+    return np.array(
+        [align(*one).anti_aligned for one in zip(R, norms, signs, strict=True)], dtype=int
+    )
+
+
+def alpha_text(anti_aligned: int | None) -> str:
+    """Return α as it is printed: – where it is not defined."""
+    return "–" if anti_aligned is None or anti_aligned == NOT_DEFINED else str(anti_aligned)

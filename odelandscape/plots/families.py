@@ -9,6 +9,7 @@ from matplotlib.image import AxesImage
 
 from ..landscape.fixed_points import FixedPoint
 from ..landscape.spectrum import Spectrum
+from ..model.alignment import alpha_text
 from .style import MEDIUM, SMALL, VERDICT_COLOURS, overlap_image
 
 _DRAWN = 6  # units that represent a block of more
@@ -44,7 +45,7 @@ def family_panel(axes: Axes, point: FixedPoint, spectrum: Spectrum) -> AxesImage
     """Draw R of a family, with its name, its loss, and the verdict with the smallest eigenvalue."""
     image = block_overlaps(axes, point)
     axes.set_title(
-        f"{point.branch}, α = {point.anti_aligned}\nL = {float(point.loss):.6g}\n"
+        f"{point.branch}, α = {alpha_text(point.anti_aligned)}\nL = {float(point.loss):.6g}\n"
         f"{spectrum.verdict} ({spectrum.smallest:.2g})",
         fontsize=MEDIUM,
         color=VERDICT_COLOURS[spectrum.verdict],

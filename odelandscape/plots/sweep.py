@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ..model.alignment import align
+from ..model.alignment import align, alpha_text
 from ..relaxation import outcomes
 from ..sweeps.result import Sweep
-from ..sweeps.summary import FamilyRow, alpha, percent
+from ..sweeps.summary import FamilyRow, percent
 from .style import MEDIUM, OUTCOME_COLOURS, open_frame, overlap_image
 
 
@@ -51,7 +51,7 @@ def loss_histogram(axes: Axes, runs: Sweep, bins: int = 60) -> Axes:
     for row in runs.summary().families:
         axes.axvline(row.loss, color="0.3", linestyle="--", linewidth=0.8, zorder=0)
         axes.annotate(
-            f" α = {alpha(row.anti_aligned)}",
+            f" α = {alpha_text(row.anti_aligned)}",
             (row.loss, 1),
             xycoords=("data", "axes fraction"),
             rotation=90,
@@ -95,7 +95,7 @@ def representative_overlaps(axes: Axes, runs: Sweep, row: FamilyRow) -> AxesImag
 def _caption(row: FamilyRow) -> str:
     loss = "L = 0" if row.outcome == outcomes.GLOBAL_MINIMUM else f"L = {row.loss:.6f}"
     low, high = (percent(x).removesuffix(" %") for x in row.ci95)
-    kind = f"{row.outcome.replace('_', ' ')}, {alpha(row.anti_aligned)} anti-aligned"
+    kind = f"{row.outcome.replace('_', ' ')}, {alpha_text(row.anti_aligned)} anti-aligned"
     return f"{kind}\n{loss}, {percent(row.fraction)} ({low} – {high})"
 
 

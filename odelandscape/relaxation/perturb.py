@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..flows.base import AbstractFlow
 from ..flows.consistency import check_flow
 from ..landscape.fixed_points import FixedPoint
-from ..model.alignment import align
+from ..model.alignment import align, overlap_sign
 from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import Weights, check_weights, float_arrays, overlaps
@@ -208,10 +208,11 @@ def _embedded(
 
 
 def _most_anti_aligned(problem: Problem, weights: Weights) -> int:
-    """The student whose overlap with its teacher is lowest."""
+    """The student whose overlap with its teacher is lowest, with the sign of `overlap_sign`."""
     state = overlaps(problem, weights)
     R, norms = np.asarray(state.R), np.sqrt(np.diagonal(state.Q))
     order, teacher, _ = align(R, norms)
+    R = R * overlap_sign(problem, np.asarray(state.v))
     return int(order[np.argmin(np.where(teacher < 0, np.inf, R[order, teacher]))])
 
 

@@ -243,7 +243,12 @@ class _Pool:
         W = self.classifier.ends.weights[: self.count]
         teacher = np.asarray(self.job.problem.teacher_weights(W.shape[2]))
         ends = self.classifier.ends._replace(
-            anti_aligned=count_anti_aligned(W @ teacher.T, np.linalg.norm(W, axis=2)),
+            anti_aligned=count_anti_aligned(
+                self.job.problem,
+                W @ teacher.T,
+                np.linalg.norm(W, axis=2),
+                self.classifier.ends.readout[: self.count],
+            ),
             time=np.where(below, since, lanes.time),
             evaluations=evaluations.astype(int),
         )

@@ -249,5 +249,5 @@ def stationary_states(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(relaxation.relax, range(1, N)))
     W = ends.weights[:, :, :M] @ np.asarray(problem.teacher_weights(M)).T
-    aligned = count_anti_aligned(W, np.linalg.norm(ends.weights, axis=2))
+    aligned = count_anti_aligned(problem, W, np.linalg.norm(ends.weights, axis=2), ends.readout)
     return ends._replace(anti_aligned=aligned)

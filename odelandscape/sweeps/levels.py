@@ -14,7 +14,7 @@ class Family:
     """A level of the loss: how many end states reach it, and one of them as an example."""
 
     outcome: str
-    anti_aligned: int
+    anti_aligned: int  # `alignment.NOT_DEFINED` with an even activation
     loss: float  # of its representative
     count: int
     smallest_eigenvalue: float
@@ -34,7 +34,8 @@ def group_by_level(
 
     - `width`: distance of losses up to which they are one level.
 
-    All global minima are one family: overparameterised students reach zero loss in many ways.
+    All global minima are one family: overparameterised students reach zero loss in many ways. What σ's own
+    symmetries do to a student changes neither its loss nor α (`model.alignment`), and makes no other family.
     """
     found: list[Family] = []
 

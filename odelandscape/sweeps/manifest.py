@@ -35,7 +35,12 @@ VARIABLES = {
     "loss": Variable(_SEED, "1", "population loss ½E[(student − teacher)²], inputs from N(0, I)"),
     "gradient_norm": Variable(_SEED, "1", "Frobenius norm of the flow's rates at the end state"),
     "smallest_eigenvalue": Variable(_SEED, "1", "of the Hessian of the population loss there"),
-    "anti_aligned": Variable(_SEED, "students", "students that point away from their teacher"),
+    "anti_aligned": Variable(
+        _SEED,
+        "students",
+        "students that point away from their teacher, by the sign of their overlap R (of v v* R where the "
+        "activation is odd); -1 where it is even and α is not defined",
+    ),
     "time": Variable(_SEED, "flow time", "when the norm of the rates fell below 1e-3 for good"),
     "evaluations": Variable(_SEED, "evaluations", "of the flow's field until then"),
     "weights": Variable(

@@ -102,7 +102,11 @@ class Sweep:
 
     @cached_property
     def anti_aligned(self) -> np.ndarray:
-        """Return how many students point away from their teacher (N,)."""
+        """Return how many students point away from their teacher (N,).
+
+        −1, not defined, with an even activation; with an odd one overlaps count with the sign of v v*
+        (`model.alignment`).
+        """
         return self._column("anti_aligned")
 
     @cached_property

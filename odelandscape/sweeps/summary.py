@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..model.alignment import NOT_DEFINED, alpha_text
 from ..relaxation import outcomes
 from ..runtime.tables import html_table, text_table
 from .levels import Family
@@ -30,12 +31,6 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.{max(decimals, 2)}f} %"
 
 
-def alpha(anti_aligned: int | None) -> str:
-    """Return α as text, – where it means nothing (None, or below 0): students that are their own negatives
-    point nowhere."""
-    return "–" if anti_aligned is None or anti_aligned < 0 else str(anti_aligned)
-
-
 _HEAD = (
     *("end state", "branch", "anti-aligned", "count", "fraction", "95 % interval"),
     *("loss", "smallest eigenvalue"),
@@ -48,12 +43,12 @@ _ROWS_SHOWN = 8  # of a summary that a notebook or a debugger displays as text
 class FamilyRow:
     """A row of the table of families; `ci95` is the interval of `fraction` (of all seeds).
 
-    `branch` names the family's fixed points ("" if they have no name), `anti_aligned` is below 0 where it
-    means nothing.
+    `branch` names the family's fixed points ("" if they have no name), `anti_aligned` is None where it
+    means nothing (an even activation).
     """
 
     outcome: str
-    anti_aligned: int
+    anti_aligned: int | None
     loss: float
     count: int
     fraction: float
@@ -99,7 +94,7 @@ class Summary(NamedTuple):
                 (
                     family.outcome.replace("_", " "),
                     family.branch or "–",
-                    alpha(family.anti_aligned),
+                    alpha_text(family.anti_aligned),
                     str(family.count),
                     *cells(family.fraction, family.ci95),
                     "0" if zero else f"{family.loss:.9f}",
@@ -157,7 +152,7 @@ def summarise(
     rows = [
         FamilyRow(
             family.outcome,
-            family.anti_aligned,
+            None if family.anti_aligned == NOT_DEFINED else family.anti_aligned,
             family.loss,
             family.count,
             family.count / total,

@@ -30,7 +30,10 @@ def test_bad_arguments_get_one_line_and_status_2(arguments, message, refused):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("-K 10 -M 10 --anti-aligned 12", r"anti_aligned must be from 0 to M = 10; got 12"),
+        (
+            "-K 10 -M 10 --anti-aligned 12",
+            r"anti_aligned must be a whole number from 0 to M = 10; got 12",
+        ),
         ("-K 4 -M 4 --anti-aligned 2", r"at least 3 on the hidden branch.*at most M − 3 = 1"),
         ("-K 5 -M 5 --activation erf --anti-aligned 1", r"between ReLU and LeakyReLU"),
     ],

@@ -10,8 +10,8 @@ from systems import linear_loss, relu_gradient, relu_loss
 
 import odelandscape as ol
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
-from odelandscape.landscape.branch_parameters import SMALLEST_BLOCK
 from odelandscape.landscape.continuation import continue_family, critical_value
+from odelandscape.landscape.corrector import SMALLEST_BLOCK
 from odelandscape.landscape.fixed_points import solve
 
 # Leaky ReLU of slope 0 is ReLU, and serves the tests of all parameters with one program.
