@@ -196,6 +196,7 @@ def test_ansatze_have_students_that_average_and_students_in_copies():
         (200, 3, {}, "students must be fewer for a search: .* got K = 200, M = 3"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_searched_is_refused(K, M, arguments, message):
     with pytest.raises(ol.UserError, match=message):
         families(ol.Problem(K, M), **arguments)
