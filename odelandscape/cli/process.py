@@ -65,8 +65,8 @@ class Output:
         except (OSError, ValueError) as error:  # ValueError: it was closed in this process
             self.error = error
             # Python would try to write the rest when it exits, and report that in its own words.
-            stream: Any = self._stream
-            if stream in (sys.__stdout__, sys.__stderr__):
+            if self._stream in (sys.__stdout__, sys.__stderr__):
+                stream: Any = self._stream
                 with suppress(OSError, ValueError), open(os.devnull, "w") as nothing:
                     os.dup2(nothing.fileno(), stream.fileno())
 

@@ -109,10 +109,10 @@ def relax(
     flow contradicts itself (`check_flow`), `catalogue` is another problem's, or JAX is not in float64.
     """
     check_float64("end states are certified to a gradient norm of 1e-10")
-    check_continuous(problem.activation)
     if batch is None:
         batch = 64 if jax.default_backend() == "cpu" else 2048
     check_flow(problem, flow, autonomous=True)
+    check_continuous(problem.activation)
     starts = check_starts(problem, starts)
     batch = check_whole_number("batch", batch, 1)
     for name, number in {"rtol": rtol, "time_limit": time_limit}.items():
@@ -124,36 +124,40 @@ def relax(
         catalogue.of(problem, flow, starts.W.shape[2])
     batch = LANE_MULTIPLE * -(-batch // LANE_MULTIPLE)
     one_unit = readout_units(np.asarray(starts.v))
-    parts = []
+    ends, places = [], []
     for readout in np.unique(one_unit):
         index = np.flatnonzero(one_unit == readout)
         some = jax.tree.map(lambda x, index=index: x[index], starts)
         units = natural_units(problem, flow, float(readout))
-        parts.append((index, units, in_natural_units(problem, flow, some, units)))
-    ends = []
-    for _, units, scaled in parts:
+        scaled = in_natural_units(problem, flow, some, units)
+        tolerances = Tolerances(rtol, 0.1 * rtol, time_limit * units.rate)
         # In other units minima are other ones.
         known = catalogue if units.trivial or not (catalogue and catalogue.enabled) else None
-        limit = time_limit * units.rate
-        found = _relax_scaled(*scaled, batch, rtol, limit, known, progress)
-        ends.append(original_ends(found, units))
-    place = np.argsort(np.concatenate([index for index, *_ in parts]))
+        ends.append(original_ends(_relax_scaled(scaled, tolerances, batch, known, progress), units))
+        places.append(index)
+    place = np.argsort(np.concatenate(places))
     return EndStates(*(np.concatenate(column)[place] for column in zip(*ends, strict=True)))
 
 
 def _relax_scaled(
-    problem, flow, starts: Weights, batch, rtol, time_limit, catalogue, progress
+    scaled: tuple[Problem, AbstractFlow, Weights],
+    tolerances: Tolerances,
+    batch: int,
+    catalogue: Catalogue | None,
+    progress: Callable[[int], None] | None,
 ) -> EndStates:
     """End states of starts in the units that tolerances are made for."""
+    problem, flow, starts = scaled
     # Numbers become arrays, so that other numbers run the same program.
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
     devices = _pool_devices()
     if flow.stochastic:
-        return stationary_states(problem, flow, starts, time_limit, progress, len(devices))
+        limit = float(tolerances.time_limit)
+        return stationary_states(problem, flow, starts, limit, progress, len(devices))
     job = Job(
         problem=problem,
         flow=flow,
-        tolerances=Tolerances(rtol, 0.1 * rtol, time_limit),
+        tolerances=tolerances,
         batch=batch,
         catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
         progress=progress,

@@ -8,7 +8,7 @@ a is ℓ r = τ ϱ; for another, σ itself is rescaled where students have to be
 flow is not assumed to be equivariant: `RescaledFlow` is the given flow, in other coordinates.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -245,7 +245,11 @@ class RescaledFlow(AbstractFlow):
             X / rate, Y * (teacher_length / (length * rate)), dv / (readout * rate), noise
         )
 
-    def __call__(self, t, state: State, problem: Problem):
+    @overload
+    def __call__(self, t, state: Weights, problem: Problem) -> Weights: ...
+    @overload
+    def __call__(self, t, state: OrderParameters, problem: Problem) -> OrderParameters: ...
+    def __call__(self, t, state: State, problem: Problem) -> State:
         if not isinstance(state, Weights):
             return super().__call__(t, state, problem)
         return self._rates(self.flow(t, self._original(state), self.problem))

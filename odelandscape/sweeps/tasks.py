@@ -143,6 +143,10 @@ def run_unfinished(sweep: Task, wanted: np.ndarray, target: StoreWriter, bar: tq
     The result does not depend on when the limit was raised but for the last digits, and for `time`, which is
     no less than when a start was stopped: it begins anew, with a step of its own.
     """
+
+    def report_progress(count: int) -> None:
+        bar.update(count)
+
     catalogue = Catalogue(sweep.problem, sweep.flow)
     for chunk, ends, limit in target.store.unfinished(wanted, sweep.time_limit):
         rows = np.flatnonzero(ends.outcome == NOT_CONVERGED)
@@ -156,7 +160,7 @@ def run_unfinished(sweep: Task, wanted: np.ndarray, target: StoreWriter, bar: tq
             begin,
             time_limit=sweep.time_limit - limit,
             catalogue=catalogue,
-            progress=bar.update,
+            progress=report_progress,
         )
         before = ends.time[rows], ends.evaluations[rows]
         for column, new in zip(ends, more, strict=True):
