@@ -38,7 +38,7 @@ STUDENT_COLOURS = (BLUE, ORANGE, GREEN, PINK, VERMILION, SKY, BLACK)
 DASHES = ("-", "--", "-.", ":")
 """Of students beyond the number of colours."""
 NETWORKS_COLOUR = VERMILION
-SMALL, MEDIUM = 7, 8
+SMALL, MEDIUM = 7.0, 8.0
 """Font sizes: of ticks, captions and legends, and of labels and titles."""
 PAGE = 7.0
 """The default width of a figure, in inches."""

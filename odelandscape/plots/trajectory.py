@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullLocator
 
 from ..dynamics.ensembles import Ensemble, Observables
 from .style import (
@@ -22,6 +23,7 @@ from .style import (
     title_height,
 )
 
+_MAX_LABELS = len(STUDENT_COLOURS) * len(DASHES)  # students whose lines differ
 _MAX_POINTS = 16  # of networks along a curve
 _ROUNDING = 1e-16  # smaller losses, as a part of the largest, are rounding
 _LINEAR = 0.6  # the length of the part of the time axis that is linear, in decades
@@ -100,10 +102,14 @@ def loss_curve(axes: Axes, ensemble: Ensemble) -> Axes:
     return axes
 
 
+def _label(student: int, teacher: int) -> str:
+    return f"{student + 1} → {teacher + 1}"
+
+
 def _student_curves(
     axes: Axes, ensemble: Ensemble, of: Callable[[Observables], np.ndarray]
 ) -> Axes:
-    for student, teacher in enumerate(ensemble.teacher):
+    for student, teacher in enumerate(ensemble.teacher.tolist()):
         colour = STUDENT_COLOURS[student % len(STUDENT_COLOURS)]
         y = of(ensemble.theory)[:, student]
         axes.plot(
@@ -112,7 +118,7 @@ def _student_curves(
             marker=_marker(ensemble),
             color=colour,
             linestyle=DASHES[student // len(STUDENT_COLOURS) % len(DASHES)],
-            label=f"{student + 1} → {teacher + 1}",
+            label=_label(student, teacher),
         )
         _draw_start(axes, ensemble, y, colour)
         if ensemble.networks is not None:
@@ -155,6 +161,7 @@ def time_axis(axes: Axes, ensemble: Ensemble) -> None:
     axes.set_xlim(times[0], 1.2 * last)
     decades = np.arange(np.ceil(np.log10(first) - 1e-9), np.floor(np.log10(1.2 * last)) + 1)
     axes.set_xticks([*times[:1], *10.0**decades] if times[0] == 0 else 10.0**decades)
+    axes.xaxis.set_minor_locator(NullLocator())
     linear = f" (linear up to {first:.3g})" if times[0] == 0 else ""
     axes.set_xlabel(f"time t{linear}")
 
@@ -164,7 +171,9 @@ def trajectory_figure(ensemble: Ensemble, title: str, width: float = PAGE) -> Fi
     start; `width` in inches."""
     if ensemble.remark is not None:
         title += "\n" + " ".join(ensemble.remark.split())
-    labels = [f"{student + 1} → {n + 1}" for student, n in enumerate(ensemble.teacher)]
+    labels = [_label(student, n) for student, n in enumerate(ensemble.teacher.tolist())][
+        :_MAX_LABELS
+    ]
     columns = legend_columns(labels, width - 0.2)
     height = 5.5 + legend_rows(len(labels), columns)
     below_title = height / (height + title_height(title, width))
@@ -177,11 +186,11 @@ def trajectory_figure(ensemble: Ensemble, title: str, width: float = PAGE) -> Fi
     time_axis(panels[2], ensemble)
     for axes in panels:
         open_frame(axes)
-    handles, labels = panels[1].get_legend_handles_labels()
+    some = f", the first {len(labels)}" if len(labels) < len(ensemble.teacher) else ""
     figure.legend(
-        handles,
+        panels[1].get_legend_handles_labels()[0][: len(labels)],
         labels,
-        title="student → teacher that is nearest to it at the end",
+        title=f"student → its nearest teacher at the end{some}",
         title_fontsize=SMALL,
         loc="outside lower center",
         ncols=columns,

@@ -43,6 +43,16 @@ def loss_text(loss: float, level_width: float) -> str:
     return with_digits(loss, 1e-9 * power)
 
 
+def _eigenvalue_text(value: float, level_width: float) -> str:
+    """Return an eigenvalue with five decimals or, for a teacher whose power is far from 1, four digits of
+    those that are above the fifth decimal of its power."""
+    power = level_width / LEVEL_WIDTH
+    if _ORDINARY[0] <= power <= _ORDINARY[1]:
+        return f"{round(value, 5) + 0.0:.5f}"  # no -0.00000
+    last = 1e-5 * min(power, 1.0)
+    return f"{value:.4g}" if abs(value) >= last else "0"
+
+
 _ORDINARY = 1e-3, 1e3  # the power of teachers whose losses have nine decimals
 _HEAD = (
     *("end state", "branch", "anti-aligned", "count", "fraction", "95 % interval"),
@@ -112,7 +122,7 @@ class Summary(NamedTuple):
                     str(family.count),
                     *cells(family.fraction, family.ci95),
                     "0" if zero else loss_text(family.loss, self.level_width),
-                    f"{round(family.smallest_eigenvalue, 5) + 0.0:.5f}",  # no -0.00000
+                    _eigenvalue_text(family.smallest_eigenvalue, self.level_width),
                 )
             )
         for name in (outcomes.NOT_CONVERGED, outcomes.FAILED):
