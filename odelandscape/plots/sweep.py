@@ -28,7 +28,7 @@ from .style import (
     title_height,
 )
 
-_BARS = 80  # that have room beside each other
+_BARS = 60  # that have room beside each other
 _NARROWER = 0.7  # a bar in front of another one, as a part of its width
 _LABEL = 1.45 * SMALL / 72  # inches between the names of levels
 _LONGEST = 0.6  # name of a level, as a part of the height of the axes
