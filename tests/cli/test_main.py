@@ -69,8 +69,8 @@ def _raise(monkeypatch, error: BaseException) -> int:
     def stopped(*_, **__):
         raise error
 
-    monkeypatch.setattr("odelandscape.families", stopped)
-    return main(["minima", "-K", "2", "-M", "2", "--quiet"])
+    monkeypatch.setattr("odelandscape.spectrum", stopped)
+    return main(["minima", "-K", "2", "-M", "2", "--blocks", "0", "--quiet"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from odelandscape.ansatz.block_ansatz import BlockAnsatz
 from odelandscape.ansatz.overlap_ansatz import OverlapAnsatz
 from odelandscape.landscape.fixed_points import solve
 from odelandscape.landscape.named_families import family, fixed_point, named_points
-from odelandscape.landscape.search import distinct, explore, families, structures
+from odelandscape.landscape.exploration import structures
+from odelandscape.landscape.search import distinct, explore, families
 from odelandscape.landscape.spectrum import spectrum
 
 

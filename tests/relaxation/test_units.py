@@ -147,7 +147,7 @@ def test_the_linear_part_alone_is_not_the_teacher(slope):
 def test_short_sigmoidal_teachers_are_not_learned_by_their_linear_part():
     """The same kind, of another activation: Σ w is right, the students are not the teachers."""
     problem = ol.Problem(2, 2, ol.Erf(), 1e-12 * np.eye(2))
-    ends = ol.relax(problem, G, starts(problem, 4))
+    ends = ol.relax(problem, G, starts(problem, 4, 1e-6))
     np.testing.assert_allclose(ends.weights.sum(1), 1e-6 * np.ones((4, 2)), rtol=1e-4)
     assert not set(ends.outcome) & {"global_minimum", "local_minimum"}
 
