@@ -86,10 +86,18 @@ def _plain_warnings(command: str) -> Iterator[None]:
 
     with warnings.catch_warnings():
         shown = warnings.showwarning
+        said = {""}  # of programs that cannot be kept: once
 
         def show(message, category, filename, lineno, file=None, line=None):
+            from ..runtime.cache import forget_program
+
             if category is UserWarning:
-                tqdm.write(f"odelandscape {command}: {message}", file=sys.stderr)
+                about_programs = forget_program(str(message))
+                text = str(message) if about_programs is None else about_programs
+                if text not in said:
+                    tqdm.write(f"odelandscape {command}: {text}", file=sys.stderr)
+                if about_programs is not None:
+                    said.add(text)
             else:
                 shown(message, category, filename, lineno, file, line)
 

@@ -100,6 +100,7 @@ def export(folder: Path, file: Path) -> None:
 
     new = temporary_name(file)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".nc":
             ol.open_sweep(folder).to_netcdf(new, engine="h5netcdf")
         else:  # format 3 has no names of a fixed length

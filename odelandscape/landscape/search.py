@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
+from ..ansatz.ansatz_point import BRANCHES, AnsatzPoint, ansatz_of
 from ..ansatz.block_ansatz import BlockAnsatz, formal
 from ..ansatz.detection import block_structure, describe
 from ..ansatz.isotypic import hessian_spectrum
@@ -71,7 +71,8 @@ class _Network(NamedTuple):
         return cls(float(loss), np.asarray(correlations)[: len(sizes)], sizes, point)
 
     def is_zero(self) -> bool:
-        return self.loss < ZERO_LOSS
+        # Named families of wide networks have losses like 1/K, and are known not to be the teacher.
+        return self.loss < ZERO_LOSS and self.point.name not in BRANCHES
 
     def equals(self, other: "_Network") -> bool:
         """Whether the two networks are one but for a symmetry of the problem.

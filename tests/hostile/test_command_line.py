@@ -286,6 +286,39 @@ def test_a_limit_on_the_size_of_files_loses_no_result_and_leaves_no_part_of_a_fi
     assert "trajectory.png" not in {path.name for path in (tmp_path / "out").iterdir()}
 
 
+def test_a_file_that_cannot_be_written_is_named_and_keeps_no_other_from_it(tmp_path):
+    (tmp_path / "out" / "trajectory.json").mkdir(parents=True)
+    done = answer(*SMALL["trajectory"].split(), "--out", str(tmp_path / "out"))
+    assert done.code == 1
+    assert "(trajectory.json: Is a directory)" in done.err
+    kept = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert kept == {"trajectory.txt", "trajectory.csv", "trajectory.png"}
+
+
+def test_compiled_programs_that_a_full_disk_has_cut_off_are_compiled_again(tmp_path, monkeypatch):
+    """JAX warns at each start of a kept program that is cut off, and never writes it again."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    command = [*MODULE, *SMALL["trajectory"].split(), "--out", str(tmp_path / "out")]
+
+    def errors(before: str = "") -> str:
+        line = f'{before} exec "$@"'
+        done = subprocess.run(
+            ["bash", "-c", line, "bash", *command], env=environment, capture_output=True, text=True
+        )
+        return done.stderr
+
+    said = errors("ulimit -f 2;").splitlines()
+    kept = [line for line in said if "compiled programs cannot be kept" in line]
+    assert len(kept) == len(set(kept))
+    assert "Error" not in errors()
+    programs = [path for path in tmp_path.rglob("*-cache") if path.stat().st_size > 2048]
+    for program in programs:
+        program.write_bytes(program.read_bytes()[:1000])
+    assert errors() == ""
+    assert all(program.stat().st_size > 2048 for program in programs)
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device /dev/full")
 @pytest.mark.parametrize("arguments", ["--help", "--version", "sweep --help"])
 @pytest.mark.parametrize("where", ["> /dev/full", ">&-", "2>&1 >&-", "| true", ">&- 2>&-"])
@@ -420,6 +453,31 @@ def test_an_interruption_while_workers_start_or_work_leaves_none(delay, tmp_path
     errors = interrupted(tmp_path, delay, *LONG.split(), "--workers", "2")
     assert errors.startswith("\ninterrupted")
     assert len(errors.strip().splitlines()) == 1
+
+
+def test_an_interrupted_search_says_what_it_keeps_and_keeps_it(tmp_path):
+    """Of the process itself: Ctrl-C ends other commands at once."""
+    arguments = "minima -K 6 -M 6 --starts 1000000 --out out"
+    process = subprocess.Popen(
+        [*MODULE, *arguments.split()],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = ""
+    while "found" not in said and process.poll() is None:
+        said += process.stderr.read(1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    lines = [line for line in errors.splitlines() if line.startswith("interrupted")]
+    assert lines == [
+        "interrupted: keeping what was found …",
+        "interrupted: what was found is kept in out/, and the same command begins anew",
+    ]
+    assert json.loads((tmp_path / "out" / "minima.json").read_text())["families"]
+    assert "interrupted" in (tmp_path / "out" / "minima.txt").read_text()
 
 
 def test_a_process_that_ignores_interruptions_goes_on_ignoring_them(tmp_path):
