@@ -144,6 +144,18 @@ def _no_device(error: Exception) -> str:
     )
 
 
+def _users_fault(args: argparse.Namespace, error: Exception) -> str | None:
+    """Return in words an error that comes out of a module of --activation or --flow, None if of neither."""
+    from ..runtime.registry import fault_of
+
+    for option in ("activation", "flow"):
+        place = getattr(args, option, "")
+        fault = fault_of(place, error) if ":" in place else None
+        if fault is not None:
+            return f"argument --{option}: the code of {place!r} fails: {fault}"
+    return None
+
+
 def main(argv: list[str] | None = None, when_begun: Callable[[str], None] | None = None) -> int:
     """Run a command and return its exit status.
 
@@ -192,11 +204,15 @@ def _run(argv: list[str] | None, when_begun: Callable[[str], None] | None) -> tu
     except (UserError, OperationError) as error:
         print(f"{name}: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1, name
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):  # jax's
+    except Exception as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # jax's
+            print(f"{name}: needs more memory than there is: {error}", file=sys.stderr)
+            return 1, name
+        fault = _users_fault(args, error)
+        if fault is None:
             raise
-        print(f"{name}: needs more memory than there is: {error}", file=sys.stderr)
-        return 1, name
+        print(f"{name}: {' '.join(fault.split())}", file=sys.stderr)
+        return 2, name
     except KeyboardInterrupt:
         print(f"\ninterrupted{args.when_interrupted}", file=sys.stderr)
         return INTERRUPTED, name

@@ -6,9 +6,11 @@ far what is written for a class, such as a closed form, holds for a subclass is 
 """
 
 import inspect
+import sys
 import traceback
 from functools import reduce
 from importlib import import_module
+from pathlib import Path
 from typing import TypeVar
 
 from .arguments import shown
@@ -49,10 +51,23 @@ def load(place: str, argument: str = "place") -> object:
         ) from None
 
 
-def _in_words(error: BaseException) -> str:
-    """Return an error and the line that raised it, the last one outside Python's own machinery of imports."""
+def fault_of(place: str, error: Exception) -> str | None:
+    """Return in words, with the line, an error that the module of a place `module:object` has raised, or a
+    library that it has called; None if it comes from elsewhere, or from this package when that module called
+    it."""
+    file = getattr(sys.modules.get(place.partition(":")[0]), "__file__", None)
+    passed = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    ours = str(Path(__file__).parents[1])
+    last = next((name for name in reversed(passed) if name == file or name.startswith(ours)), None)
+    return _in_words(error, file) if file is not None and last == file else None
+
+
+def _in_words(error: BaseException, file: str | None = None) -> str:
+    """Return an error and its last line: in that file, or anywhere but in Python's machinery of imports."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [f for f in frames if not f.filename.startswith("<frozen ")]
+    lines = [
+        f for f in frames if f.filename == file or not (file or f.filename.startswith("<frozen "))
+    ]
     # The text of a SyntaxError has its line.
     where = (
         f", {lines[-1].filename}:{lines[-1].lineno}" if not isinstance(error, SyntaxError) else ""

@@ -78,6 +78,7 @@ def run(*arguments, **options) -> subprocess.CompletedProcess:
         ("sweep -K 3 -M 3 -d 2", ["dimension", "3", "got 2"]),
         ("minima -K 3 -M 3 -d 2", ["dimension", "3", "got 2"]),
         ("trajectory -K 3 -M 3 -d -2", ["--dimension"]),
+        ("trajectory -K 2 -M 2 --points 1000000000", ["--points", "from 2 to 1000000"]),
         ("sweep -K 3 -M 3 --flow sdg", ["--flow", "'sdg'", "gd, ngd"]),
         ("sweep -K 3 -M 3 --activation :", ["--activation", "':'", "module:object"]),
         ("sweep -K 3 -M 3 --workers 0", ["--workers", "'0'", "from 1"]),
@@ -398,6 +399,60 @@ def test_the_environment_of_c_prints_a_table(tmp_path):
     done = run("show", str(folder), "--quiet", stdout=subprocess.PIPE, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"global minimum +- +0 +20 +100.00 % +83.89 - 100.00 %", done.stdout)
+
+
+# --- the user's code ---
+
+USERS = """
+import jax.numpy as jnp
+import odelandscape as ol
+
+class Raises(ol.Erf):
+    def second_moment(self, *lengths):
+        raise ValueError("my own fault")
+
+class Mistaken(ol.GradientFlow):
+    def mixing(self, state, problem):
+        return jnp.zeros(3) @ jnp.zeros(2)
+
+class NotMade(ol.GradientFlow):
+    def __init__(self):
+        raise RuntimeError("not today")
+
+class NotElementwise(ol.AbstractActivation):
+    def __call__(self, x):
+        return jnp.zeros(3)
+
+    def second_moment(self, a, c, b):
+        return c
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (
+            "--activation users_code:Raises",
+            r"--activation: .*'users_code:Raises' fails: ValueError: my own",
+        ),
+        (
+            "--flow users_code:Mistaken",
+            r"--flow: the code of .* fails: TypeError: .*users_code\.py:11$",
+        ),
+        ("--flow users_code:NotMade", r"--flow: .* RuntimeError: not today, .*users_code\.py:15$"),
+        (
+            "--activation users_code:NotElementwise",
+            r"activation must return a number for each of x",
+        ),
+    ],
+)
+def test_errors_of_the_users_code_are_told_with_its_line(option, words, tmp_path, monkeypatch):
+    """A traceback through this package would say that the fault is here."""
+    (tmp_path / "users_code.py").write_text(USERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "users_code", raising=False)
+    arguments = f"sweep -K 2 -M 2 --seeds 2 --quiet {option} --out {tmp_path / 'out'}"
+    assert re.search(words, refusal(*arguments.split()))
 
 
 # --- jax as it is set up --------------------------------------------------------------------------------
