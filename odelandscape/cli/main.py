@@ -29,8 +29,8 @@ first steps:
   odelandscape minima -K 17 -M 17 --anti-aligned 2      find families of minima without sampling
   odelandscape sweep --help                             the options of a command, with examples
 
-exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments, or
-a file that does not hold what it should; 130, interrupted. Messages are one line on standard error. A
+exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments, a
+file that does not hold what it should, or code of yours that fails; 130, interrupted. Messages are one line on standard error. A
 traceback is a bug: please report it.
 """
 
@@ -167,7 +167,7 @@ def main(argv: list[str] | None = None, when_begun: Callable[[str], None] | None
     - 1: the request could not be carried out though the arguments are right (an `OperationError`): the
       installed jax computes wrong numbers, results cannot be written, workers are lost, or an optional
       dependency is missing. Or what it has done could not be printed: files are as if it had been.
-    - 2: bad arguments (a `UserError`).
+    - 2: bad arguments (a `UserError`), or an error of a user's own activation or flow.
     - 130: interrupted.
 
     For 1 and 2 there is one line on standard error. Any other exception is a fault of this package and is

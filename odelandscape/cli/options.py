@@ -93,6 +93,13 @@ def share(text: str) -> tuple[int, int]:
     return i, n
 
 
+def folder_name(text: str) -> Path:
+    """Return the path of a folder; no text is none, and not the current one."""
+    if not text:
+        raise argparse.ArgumentTypeError("got ''; allowed: the path of a folder")
+    return Path(text)
+
+
 def named_in(table: Mapping[str, str]) -> Callable[[str], str]:
     """Return a parser of a name of `table` or a place module:object, which is imported later."""
 
@@ -223,7 +230,12 @@ def add_all(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser, folder: str) -> None:
     """Add --out, --json and --quiet."""
     add = parser.add_argument
-    add("--out", type=Path, metavar="DIR", help=f"folder for the results (default {folder}, …)")
+    add(
+        "--out",
+        type=folder_name,
+        metavar="DIR",
+        help=f"folder for the results (default {folder}, …)",
+    )
     add("--json", action="store_true", help="print one JSON object instead of the table")
     add("--quiet", action="store_true", help="no progress bar and no remarks")
 

@@ -287,6 +287,13 @@ def test_a_limit_on_the_size_of_files_loses_no_result_and_leaves_no_part_of_a_fi
     assert "trajectory.png" not in {path.name for path in (tmp_path / "out").iterdir()}
 
 
+@pytest.mark.parametrize("command", [*SMALL.values(), "show"])
+def test_no_name_is_no_folder(command):
+    """Results must not be strewn over the current one, as by `--out "$UNSET"`."""
+    line = refusal(*command.split(), *(["--out"] if command != "show" else []), "")
+    assert "got ''; allowed: the path of a folder" in line
+
+
 def test_a_file_that_cannot_be_written_is_named_and_keeps_no_other_from_it(tmp_path):
     (tmp_path / "out" / "trajectory.json").mkdir(parents=True)
     done = answer(*SMALL["trajectory"].split(), "--out", str(tmp_path / "out"))
