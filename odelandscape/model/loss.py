@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import linear_sum_assignment
 
+from ..activations.base import AbstractActivation
 from .problem import Problem
 from .state import State, Weights, check_shapes, overlaps
 
@@ -63,18 +64,25 @@ def zero_loss(problem: Problem) -> ZeroLoss:
     (a leaky ReLU of slope close to 1, or sigmoidal units of short weights).
     """
     power = float(teacher_power(problem))
-    return ZeroLoss(ZERO_LOSS * power * _nonlinear_share(problem), _ROUNDING * power)
+    lengths = np.sqrt(np.diagonal(np.asarray(problem.T)))
+    share = nonlinear_share(problem.activation, lengths, np.asarray(problem.readout))
+    return ZeroLoss(ZERO_LOSS * power * share, _ROUNDING * power)
 
 
-def _nonlinear_share(problem: Problem) -> float:
-    """Σ v*² E[(σ(u) − best linear)²] over Σ v*² E[σ(u)²], u as large as each teacher's pre-activation; 1 for
-    a linear σ, where there is nothing else to learn."""
+def nonlinear_share(
+    activation: AbstractActivation,
+    lengths: Float[np.ndarray, " M"],
+    readout: Float[np.ndarray, " M"],
+) -> float:
+    """Return Σ v*² E[(σ(u) − best linear)²] over Σ v*² E[σ(u)²], u as large as each teacher's pre-activation.
+
+    It is 1 for a linear σ, where there is nothing else to learn, and 1/2 for ReLU.
+    """
     z, weight = np.polynomial.hermite_e.hermegauss(96)
     weight = weight / weight.sum()
-    u = np.sqrt(np.diagonal(np.asarray(problem.T)))[:, None] * z
-    sigma = np.asarray(problem.activation(jnp.asarray(u)))
+    sigma = np.asarray(activation(jnp.asarray(lengths[:, None] * z)))
     linear = (sigma * z) @ weight
-    powers = np.asarray(problem.readout) ** 2
+    powers = readout**2
     rest = powers @ ((sigma - linear[:, None] * z) ** 2 @ weight)
     whole = powers @ (sigma**2 @ weight)
     share = rest / whole if whole > 0 else 1.0

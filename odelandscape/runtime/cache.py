@@ -52,7 +52,7 @@ def forget_program(warning: str) -> str | None:
     if found is None:
         return None
     doing, name, why = found.groups()
-    folder = Path(str(jax.config.jax_compilation_cache_dir))
+    folder = Path(str(getattr(jax.config, "jax_compilation_cache_dir", "")))
     with suppress(OSError):
         for program in folder.glob(f"{name}-*"):
             program.unlink(missing_ok=True)
