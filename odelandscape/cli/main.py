@@ -30,8 +30,8 @@ first steps:
   odelandscape sweep --help                             the options of a command, with examples
 
 exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments, a
-file that does not hold what it should, or code of yours that fails; 130, interrupted. Messages are one line on
-standard error. A traceback is a bug: please report it.
+file that does not hold what it should, or code of yours that fails; 130, interrupted. Messages are one line
+on standard error. A traceback is a bug: please report it.
 """
 
 

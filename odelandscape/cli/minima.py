@@ -165,11 +165,35 @@ def _searched(args: argparse.Namespace) -> str:
     return "so many teachers are searched with --blocks 1 (or 2) alone"
 
 
+def _found(args: argparse.Namespace, problem: ol.Problem) -> tuple[Found, bool]:
+    """Return what a search has found, at least one family, and whether it was interrupted after that.
+
+    Raises OperationError if there is none.
+    """
+    from ..landscape.search import Found
+    from ..model.title import title_of
+
+    found = Found([], 0, 0)
+    try:
+        with interruptible():
+            for step in searched(args, problem, args.blocks, starts=args.starts):
+                found = step
+    except KeyboardInterrupt:
+        if not found.points:
+            raise
+        print("\ninterrupted: keeping what was found …", file=sys.stderr, flush=True)
+        return found, True
+    if not found.points:
+        raise OperationError(
+            f"no family was found for {title_of(problem)}: none has a name there, and {_searched(args)}"
+        )
+    return found, False
+
+
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
     from ..landscape.fixed_points import in_all_digits
     from ..landscape.named_families import check_width
-    from ..landscape.search import Found
     from ..model.problem import check_dimension
     from ..model.title import title_of
 
@@ -181,20 +205,7 @@ def run(args: argparse.Namespace) -> None:
     check_dimension(problem, args.dimension)
     folder = _folder(args)
     check_folder(folder)
-    found, interrupted = Found([], 0, 0), False
-    try:
-        with interruptible():
-            for step in searched(args, problem, args.blocks, starts=args.starts):
-                found = step
-    except KeyboardInterrupt:
-        if not found.points:
-            raise
-        interrupted = True
-        print("\ninterrupted: keeping what was found …", file=sys.stderr, flush=True)
-    if not found.points:
-        raise OperationError(
-            f"no family was found for {title_of(problem)}: none has a name there, and {_searched(args)}"
-        )
+    found, interrupted = _found(args, problem)
     points = [in_all_digits(point) for point in found.points]
     spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
     rows = [

@@ -52,13 +52,13 @@ def forget_program(warning: str) -> str | None:
     if found is None:
         return None
     doing, name, why = found.groups()
-    folder = Path(str(getattr(jax.config, "jax_compilation_cache_dir", "")))
+    folder = getattr(jax.config, "jax_compilation_cache_dir", None)
     with suppress(OSError):
-        for program in folder.glob(f"{name}-*"):
+        for program in Path(folder).glob(f"{name}-*-cache") if folder else ():
             program.unlink(missing_ok=True)
     if doing == "reading":  # it is compiled anew, and kept
         return ""
-    return f"compiled programs cannot be kept in {str(folder)!r} and are compiled anew each time: {why}"
+    return f"compiled programs cannot be kept in {folder!r} and are compiled anew each time: {why}"
 
 
 def _processor() -> str:
