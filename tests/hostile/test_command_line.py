@@ -528,6 +528,7 @@ def test_an_interrupted_search_says_what_it_keeps_and_keeps_it(tmp_path):
         text=True,
     )
     said = ""
+    assert process.stderr is not None
     while "found" not in said and process.poll() is None:
         said += process.stderr.read(1)
     process.send_signal(signal.SIGINT)
@@ -544,10 +545,12 @@ def test_an_interrupted_search_says_what_it_keeps_and_keeps_it(tmp_path):
 
 def test_a_process_that_ignores_interruptions_goes_on_ignoring_them(tmp_path):
     """As under nohup, and in the background of a script."""
-    command = f'trap "" INT; exec "{sys.executable}" -m odelandscape --help'
+    command = f'trap "" INT; echo; exec "{sys.executable}" -m odelandscape --help'
     process = subprocess.Popen(
         ["bash", "-c", command], cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True
     )
+    assert process.stdout is not None
+    process.stdout.readline()  # from now on the shell ignores them
     for _ in itertools.takewhile(lambda _: process.poll() is None, range(5)):
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.02)
