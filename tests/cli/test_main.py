@@ -69,7 +69,7 @@ def _raise(monkeypatch, error: BaseException) -> int:
     def stopped(*_, **__):
         raise error
 
-    monkeypatch.setattr("odelandscape.families", stopped)
+    monkeypatch.setattr("odelandscape.landscape.search.search", stopped)
     return main(["minima", "-K", "2", "-M", "2", "--quiet"])
 
 
