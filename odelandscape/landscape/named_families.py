@@ -179,15 +179,21 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> An
 
 
 def teacher_point(problem: Problem) -> AnsatzPoint:
-    """Return the students that equal the teacher; where there are more, the last teacher's share it.
+    """Return the students that equal the teacher.
 
-    Raises NoSuchFamilyError for K < M.
+    Where there are more, they share the last teacher with a positively homogeneous σ, and have length 0 with
+    another one. Raises NoSuchFamilyError for K < M, and where a student of length 0 has an output.
     """
     check_width(problem)
     M, surplus = problem.teachers, problem.students - problem.teachers
     if surplus < 0:
         raise NoSuchFamilyError(
             f"anti_aligned = 0 needs K ≥ M; got K = {problem.students}, M = {M}"
+        )
+    homogeneous = problem.activation.positively_homogeneous
+    if surplus and not homogeneous and float(problem.activation(jnp.zeros(()))) != 0:
+        raise NoSuchFamilyError(
+            f"anti_aligned = 0 needs σ(0) = 0 where K > M; got {problem.activation!r}"
         )
     if M > 1 and surplus == 0:
         ansatz, z = BlockAnsatz(problem, (M,), (0,), 0), [1.0, 0.0]
@@ -200,7 +206,10 @@ def teacher_point(problem: Problem) -> AnsatzPoint:
         single = last - len(matched)  # free students of teachers that they don't share
         shares = np.zeros((free, len(sizes)))
         shares[:single, :last] = np.eye(last)[len(matched) :]
-        shares[single:, last] = 1 / (surplus + 1)
+        if homogeneous:
+            shares[single:, last] = 1 / (surplus + 1)
+        else:
+            shares[single, last] = 1
         z = [*([1.0, 0.0, 0.0] if matched else []), *shares.ravel()]
     return AnsatzPoint(ansatz, jnp.asarray(z), TEACHER)
 

@@ -28,7 +28,7 @@ from .exploration import (
     structures_up_to,
 )
 from .fixed_points import CONVERGED, FixedPoint, solve
-from .named_families import ZERO_LOSS, named_points, teacher_point
+from .named_families import ZERO_LOSS, is_zero_loss, named_points, teacher_point
 
 _EQUAL_LOSSES = 1e-9  # all of these in units of the readouts
 _EQUAL_CORRELATIONS = 1e-7  # mean difference
@@ -333,7 +333,8 @@ def _teacher(problem: Problem) -> list[FixedPoint]:
     except NoSuchFamilyError:  # teachers that cannot be exchanged
         return []
     point = solve(whole.ansatz, whole.parameters, whole.name)
-    return [point] if point.result == CONVERGED else []
+    learned = point.result == CONVERGED and is_zero_loss(point.ansatz, float(point.loss))
+    return [point] if learned else []
 
 
 def _none_found(
