@@ -145,7 +145,7 @@ def test_the_whole_command(tmp_path):
     assert report["students"] == report["teachers"] == 2
     assert report["seeds"] == 40
     assert set(report["outcomes"]) == {
-        *("global_minimum", "local_minimum", "saddle", "not_converged", "failed")
+        *("global_minimum", "local_minimum", "marginal", "saddle", "not_converged", "failed")
     }
     assert sum(outcome["count"] for outcome in report["outcomes"].values()) == 40
     low, high = report["outcomes"]["global_minimum"]["ci95"]
