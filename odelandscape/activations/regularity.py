@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from ..runtime.arguments import shown
+from ..runtime.errors import UserError
+
 PARITY_POINTS = 0.0013 * 2.0 ** (np.arange(60) / 4)
 """Points x > 0, up to 36: a quarter of an octave apart, so that 2x is four further on."""
 _PARITY_TOLERANCE = 64  # in units of the last place of the largest |σ| up to that point
@@ -25,9 +28,18 @@ def is_concrete(tree: object) -> bool:
 
 
 def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
-    """Return the values of an elementwise JAX function at points, as numbers inside `jit`, too."""
+    """Return the values of an elementwise JAX function at points, as numbers inside `jit`, too.
+
+    Raises UserError for a function that is not elementwise.
+    """
     with jax.ensure_compile_time_eval():
-        return np.asarray(function(jnp.asarray(points)))
+        values = np.asarray(function(jnp.asarray(points)))
+    if values.shape != np.shape(points):
+        raise UserError(
+            f"activation must return a number for each of x; got, for x of shape {np.shape(points)}, "
+            f"{shown(values)}"
+        )
+    return values
 
 
 def _has_parity(values: Values, sign: int) -> bool:

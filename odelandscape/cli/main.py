@@ -29,9 +29,9 @@ first steps:
   odelandscape minima -K 17 -M 17 --anti-aligned 2      find families of minima without sampling
   odelandscape sweep --help                             the options of a command, with examples
 
-exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments, or
-a file that does not hold what it should; 130, interrupted. Messages are one line on standard error. A
-traceback is a bug: please report it.
+exit status: 0, done (or no command was given); 1, the command could not be carried out; 2, bad arguments, a
+file that does not hold what it should, or code of yours that fails; 130, interrupted. Messages are one line
+on standard error. A traceback is a bug: please report it.
 """
 
 
@@ -86,10 +86,18 @@ def _plain_warnings(command: str) -> Iterator[None]:
 
     with warnings.catch_warnings():
         shown = warnings.showwarning
+        said = {""}  # of programs that cannot be kept: once
 
         def show(message, category, filename, lineno, file=None, line=None):
+            from ..runtime.cache import forget_program
+
             if category is UserWarning:
-                tqdm.write(f"odelandscape {command}: {message}", file=sys.stderr)
+                about_programs = forget_program(str(message))
+                text = str(message) if about_programs is None else about_programs
+                if text not in said:
+                    tqdm.write(f"odelandscape {command}: {text}", file=sys.stderr)
+                if about_programs is not None:
+                    said.add(text)
             else:
                 shown(message, category, filename, lineno, file, line)
 
@@ -136,6 +144,18 @@ def _no_device(error: Exception) -> str:
     )
 
 
+def _users_fault(args: argparse.Namespace, error: Exception) -> str | None:
+    """Return in words an error that comes out of a module of --activation or --flow, None if of neither."""
+    from ..runtime.registry import fault_of
+
+    for option in ("activation", "flow"):
+        place = getattr(args, option, "")
+        fault = fault_of(place, error) if ":" in place else None
+        if fault is not None:
+            return f"argument --{option}: the code of {place!r} fails: {fault}"
+    return None
+
+
 def main(argv: list[str] | None = None, when_begun: Callable[[str], None] | None = None) -> int:
     """Run a command and return its exit status.
 
@@ -147,7 +167,7 @@ def main(argv: list[str] | None = None, when_begun: Callable[[str], None] | None
     - 1: the request could not be carried out though the arguments are right (an `OperationError`): the
       installed jax computes wrong numbers, results cannot be written, workers are lost, or an optional
       dependency is missing. Or what it has done could not be printed: files are as if it had been.
-    - 2: bad arguments (a `UserError`).
+    - 2: bad arguments (a `UserError`), or an error of a user's own activation or flow.
     - 130: interrupted.
 
     For 1 and 2 there is one line on standard error. Any other exception is a fault of this package and is
@@ -184,11 +204,15 @@ def _run(argv: list[str] | None, when_begun: Callable[[str], None] | None) -> tu
     except (UserError, OperationError) as error:
         print(f"{name}: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1, name
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):  # jax's
+    except Exception as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # jax's
+            print(f"{name}: needs more memory than there is: {error}", file=sys.stderr)
+            return 1, name
+        fault = _users_fault(args, error)
+        if fault is None:
             raise
-        print(f"{name}: needs more memory than there is: {error}", file=sys.stderr)
-        return 1, name
+        print(f"{name}: {' '.join(fault.split())}", file=sys.stderr)
+        return 2, name
     except KeyboardInterrupt:
         print(f"\ninterrupted{args.when_interrupted}", file=sys.stderr)
         return INTERRUPTED, name

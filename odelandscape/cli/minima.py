@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -31,6 +32,7 @@ from .options import (
     unless,
     whole,
 )
+from .process import interruptible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +62,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         commands,
         "minima",
         run,
-        when_interrupted=": what was found is kept; the same command begins anew",
         summary="find families of fixed points without sampling, at any width",
         description="Find the families of fixed points of gradient flow by Newton's method in block ansätze, "
         "and classify each by its whole Hessian spectrum.",
@@ -111,7 +112,9 @@ def _correlated(M: int, c: float):
             f"argument --correlation: got {c:g}; allowed: numbers between −1/(M − 1) = {least:.6g} and 1, "
             "where T is positive definite"
         )
-    return (1 - c) * np.eye(M) + c
+    T = np.full((M, M), c)
+    np.fill_diagonal(T, 1.0)  # and not (1 − c) + c, rounded
+    return T
 
 
 def find_families(args: argparse.Namespace, problem: ol.Problem) -> list[ol.FixedPoint]:
@@ -157,14 +160,40 @@ def _searched(args: argparse.Namespace) -> str:
     """Return what a search without an answer has done."""
     if args.blocks or (args.blocks is None and args.teachers <= 100):
         return "a search from random starts has found none (more with --starts N)"
+    if args.teachers <= 100:
+        return "--blocks 0 searches for no others"
     return "so many teachers are searched with --blocks 1 (or 2) alone"
+
+
+def _found(args: argparse.Namespace, problem: ol.Problem) -> tuple[Found, bool]:
+    """Return what a search has found, at least one family, and whether it was interrupted after that.
+
+    Raises OperationError if there is none.
+    """
+    from ..landscape.search import Found
+    from ..model.title import title_of
+
+    found = Found([], 0, 0)
+    try:
+        with interruptible():
+            for step in searched(args, problem, args.blocks, starts=args.starts):
+                found = step
+    except KeyboardInterrupt:
+        if not found.points:
+            raise
+        print("\ninterrupted: keeping what was found …", file=sys.stderr, flush=True)
+        return found, True
+    if not found.points:
+        raise OperationError(
+            f"no family was found for {title_of(problem)}: none has a name there, and {_searched(args)}"
+        )
+    return found, False
 
 
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
     from ..landscape.fixed_points import in_all_digits
     from ..landscape.named_families import check_width
-    from ..landscape.search import Found
     from ..model.problem import check_dimension
     from ..model.title import title_of
 
@@ -176,17 +205,7 @@ def run(args: argparse.Namespace) -> None:
     check_dimension(problem, args.dimension)
     folder = _folder(args)
     check_folder(folder)
-    found, interrupted = Found([], 0, 0), False
-    try:
-        for step in searched(args, problem, args.blocks, starts=args.starts):
-            found = step
-    except KeyboardInterrupt:
-        interrupted = True  # what has been found is kept
-    if not (found.points or interrupted):
-        raise OperationError(
-            f"no family was found for K = {args.students}, M = {args.teachers}: there are no named ones for "
-            f"K < M, and {_searched(args)}"
-        )
+    found, interrupted = _found(args, problem)
     points = [in_all_digits(point) for point in found.points]
     spectra = [ol.spectrum(problem, point, args.dimension) for point in points]
     rows = [
@@ -217,7 +236,10 @@ def run(args: argparse.Namespace) -> None:
 
     texts = {"minima.json": as_json + "\n", "minima.txt": table + "\n"}
     if interrupted:
-        report(folder, texts, "")
+        report(folder, texts)
+        args.when_interrupted = (
+            f": what was found is kept in {folder}/, and the same command begins anew"
+        )
         raise KeyboardInterrupt
     report(folder, texts, as_json if args.json else table, ("minima.png", draw))
     remark(args, "figure, table and spectra", folder)

@@ -93,6 +93,13 @@ def share(text: str) -> tuple[int, int]:
     return i, n
 
 
+def folder_name(text: str) -> Path:
+    """Return the path of a folder; no text is none, and not the current one."""
+    if not text:
+        raise argparse.ArgumentTypeError("got ''; allowed: the path of a folder")
+    return Path(text)
+
+
 def named_in(table: Mapping[str, str]) -> Callable[[str], str]:
     """Return a parser of a name of `table` or a place module:object, which is imported later."""
 
@@ -223,7 +230,12 @@ def add_all(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser, folder: str) -> None:
     """Add --out, --json and --quiet."""
     add = parser.add_argument
-    add("--out", type=Path, metavar="DIR", help=f"folder for the results (default {folder}, …)")
+    add(
+        "--out",
+        type=folder_name,
+        metavar="DIR",
+        help=f"folder for the results (default {folder}, …)",
+    )
     add("--json", action="store_true", help="print one JSON object instead of the table")
     add("--quiet", action="store_true", help="no progress bar and no remarks")
 
@@ -330,34 +342,43 @@ def check_folder(folder: Path, argument: str = "--out") -> None:
 def report(
     folder: Path,
     texts: Mapping[str, str],
-    printed: str,
+    printed: str | None = None,
     draw: tuple[str, Callable[[], Figure]] | None = None,
     kept: str = "",
 ) -> None:
     """Write texts, each whole or not at all, and then a figure to a folder, and print, even if that fails.
 
-    - `texts`: by the names of their files. `draw`: the name of the figure's file, and what draws it.
+    - `texts`: by the names of their files. `draw`: the name of the figure's file, and what draws it. One that
+      cannot be written does not keep the others from it.
     - `kept`: what is kept even if this fails, for the message.
 
-    Raises StoreError if the folder cannot be written to.
+    Raises StoreError, naming them, if there are any that cannot be written.
     """
+    failures: dict[str, list[str]] = {}
+    try:
+        for name, text in texts.items():
+            _write(folder / name, text, failures)
+        if draw is not None:
+            image = io.BytesIO()
+            draw[1]().savefig(image, dpi=150, format="png")
+            _write(folder / draw[0], image.getvalue(), failures)
+    finally:  # a full disk does not hide the result
+        if printed is not None:
+            print(printed, flush=True)
+    if failures:
+        why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in failures.items())
+        raise StoreError(f"{kept}not all could be written to {str(folder)!r} ({why})")
+
+
+def _write(file: Path, content: str | bytes, failures: dict[str, list[str]]) -> None:
+    """Write a file, or enter its name under the reason why it cannot be."""
     from ..runtime.files import write_whole
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_whole(folder / name, text)
-        if draw is not None:
-            file, image = draw[0], io.BytesIO()
-            draw[1]().savefig(image, dpi=150, format="png")
-            write_whole(folder / file, image.getvalue())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, content)
     except OSError as error:
-        names = ", ".join([*texts, *(draw[:1] if draw else ())])
-        raise StoreError(
-            f"{kept}{names} cannot be written to {str(folder)!r}: {error.strerror or error}"
-        ) from None
-    finally:  # a full disk does not hide the result
-        print(printed, flush=True)
+        failures.setdefault(error.strerror or str(error), []).append(file.name)
 
 
 def remark(args: argparse.Namespace, contents: str, folder: Path) -> None:

@@ -108,6 +108,26 @@ def _open_closed_streams() -> None:
         os.close(number)
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the first Ctrl-C raise KeyboardInterrupt, for what keeps what it has found; another one ends the
+    process as `end_when_interrupted` has it."""
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or before is signal.default_int_handler:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def end_when_interrupted(remark: str = "") -> None:
     """Let Ctrl-C end this process at once, with the message 'interrupted' and `remark`.
 

@@ -30,6 +30,7 @@ from .options import (
     unless,
     whole,
 )
+from .process import interruptible
 
 _MOST_SURPLUS = 64
 """Students that families are looked for and proved with beyond the teachers; each is a unit of its own."""
@@ -94,10 +95,18 @@ def run(args: argparse.Namespace) -> None:
     if not args.quiet:
         say_cost("proving", [point.ansatz.count for point in points], args.bits)
     bar = tqdm(points, unit="family", desc="proving", disable=args.quiet, delay=3)
-    certificates = [ol.prove(point, args.bits) for point in bar]
-    rows = list(zip(certificate_names(points), certificates, strict=True))
+    certificates, interrupted = [], False
+    try:
+        with interruptible():
+            for point in bar:
+                certificates.append(ol.prove(point, args.bits))
+    except KeyboardInterrupt:
+        if not certificates:
+            raise
+        interrupted = True
+    rows = list(zip(certificate_names(points), certificates, strict=not interrupted))
     proved = sum(certificate.proved for certificate in certificates)
-    title = f"{title_of(problem)}: {proved} of {len(rows)} families proved"
+    title = f"{title_of(problem)}: {proved} of {len(points)} families proved"
     table = _table(title, rows)
     # Certificates state all numbers that they are about: sizes, readouts, slope.
     as_json = {name: certificate.as_json() for name, certificate in rows}
@@ -106,6 +115,10 @@ def run(args: argparse.Namespace) -> None:
         for name, one in as_json.items()
     }
     texts["proofs.txt"] = table + "\n"
+    if interrupted:
+        report(folder, texts)
+        args.when_interrupted = f": the certificates so far are kept in {folder}/"
+        raise KeyboardInterrupt
     report(folder, texts, json.dumps(as_json, indent=1) if args.json else table)
     remark(args, "certificates and table", folder)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import odelandscape as ol
 
 from ..runtime.errors import StoreError, UserError
-from .options import add_command, check_folder, remark, require_extra
+from .options import add_command, check_folder, folder_name, remark, require_extra
 from .sweep import report_sweep
 
 EXAMPLES = """\
@@ -35,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         examples=EXAMPLES,
     )
     add = parser.add_argument
-    add("folder", type=Path, metavar="DIR", help="folder of a sweep")
+    add("folder", type=folder_name, metavar="DIR", help="folder of a sweep")
     add(
         "--export",
         type=_exportable,
@@ -100,6 +100,7 @@ def export(folder: Path, file: Path) -> None:
 
     new = temporary_name(file)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".nc":
             ol.open_sweep(folder).to_netcdf(new, engine="h5netcdf")
         else:  # format 3 has no names of a fixed length

@@ -72,7 +72,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--time", type=positive, default=100.0, metavar="t", help="last output time (default 100)")
     add(
         "--points",
-        type=whole(2),
+        type=whole(2, 10**6),  # each is a line of a table and of a JSON
         default=60,
         metavar="N",
         help="number of output times (default 60)",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
+from ..ansatz.ansatz_point import BRANCHES, AnsatzPoint, ansatz_of
 from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, formal
 from ..ansatz.detection import block_structure, describe
 from ..ansatz.isotypic import hessian_spectrum
@@ -80,7 +80,8 @@ class _Network(NamedTuple):
         )
 
     def is_zero(self) -> bool:
-        return self.loss < self.zero_loss
+        # Named families of wide networks have losses like 1/K, and are known not to be the teacher.
+        return self.loss < self.zero_loss and self.point.name not in BRANCHES
 
     def equals(self, other: "_Network") -> bool:
         """Whether the two networks are one but for a symmetry of the problem.

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +35,30 @@ def keep_programs() -> None:
         # Otherwise each program that is loaded logs an error: two of the features that the compiler records
         # are preferences and not in the processor's list.
         jax.config.update("jax_logging_level", "CRITICAL")
+
+
+_UNUSABLE = re.compile(
+    r"Error (reading|writing) persistent compilation cache entry for '(\w+)': (.*)", re.DOTALL
+)
+
+
+def forget_program(warning: str) -> str | None:
+    """Remove the kept program that JAX warns it cannot read or write, and return what to say of it, "" for
+    nothing. None if the warning is another one.
+
+    JAX never writes a program again: a disk that was full once would leave a part of one for good.
+    """
+    found = _UNUSABLE.match(warning)
+    if found is None:
+        return None
+    doing, name, why = found.groups()
+    folder = getattr(jax.config, "jax_compilation_cache_dir", None)
+    with suppress(OSError):
+        for program in Path(folder).glob(f"{name}-*-cache") if folder else ():
+            program.unlink(missing_ok=True)
+    if doing == "reading":  # it is compiled anew, and kept
+        return ""
+    return f"compiled programs cannot be kept in {folder!r} and are compiled anew each time: {why}"
 
 
 def _processor() -> str:

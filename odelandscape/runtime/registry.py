@@ -6,10 +6,14 @@ far what is written for a class, such as a closed form, holds for a subclass is 
 """
 
 import inspect
+import sys
+import traceback
 from functools import reduce
 from importlib import import_module
+from pathlib import Path
 from typing import TypeVar
 
+from .arguments import shown
 from .errors import UserError
 
 T = TypeVar("T")
@@ -19,21 +23,25 @@ def load(place: str, argument: str = "place") -> object:
     """Return the object at `module:object`, such as `odelandscape.flows.gradient:GradientFlow`.
 
     Raises UserError, naming `argument`, if `place` is not of this form, if there is no such module, and if it
-    has no such object. What the module itself raises when it is imported is passed on.
+    has no such object; where the module itself raises an error or leaves Python, with the line of it, and the
+    error itself as the cause.
     """
     module, _, name = place.partition(":")
     if not module or not name or module.startswith("."):
         raise UserError(f"argument {argument}: got {place!r}; allowed: module:object")
     try:
         found = import_module(module)
-    except ModuleNotFoundError as error:
-        # The module itself or a package that it is in; a module that *it* imports keeps its traceback.
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        # The module itself or a package that it is in, and not a module that *it* imports.
+        if missing is not None and f"{module}.".startswith(f"{missing}."):
+            raise UserError(
+                f"argument {argument}: there is no module {missing!r}; got {place!r}; allowed: "
+                "module:object of a module that can be imported"
+            ) from None
         raise UserError(
-            f"argument {argument}: there is no module {error.name!r}; got {place!r}; allowed: "
-            "module:object of a module that can be imported"
-        ) from None
+            f"argument {argument}: the module {module!r} cannot be imported: {_in_words(error)}"
+        ) from error
     try:
         return reduce(getattr, name.split("."), found)
     except AttributeError:
@@ -41,6 +49,30 @@ def load(place: str, argument: str = "place") -> object:
             f"argument {argument}: the module {module!r} has no object {name!r}; got {place!r}; allowed: "
             "module:object"
         ) from None
+
+
+def fault_of(place: str, error: Exception) -> str | None:
+    """Return in words, with the line, an error that the module of a place `module:object` has raised, or a
+    library that it has called; None if it comes from elsewhere, or from this package when that module called
+    it."""
+    file = getattr(sys.modules.get(place.partition(":")[0]), "__file__", None)
+    passed = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    ours = str(Path(__file__).parents[1])
+    last = next((name for name in reversed(passed) if name == file or name.startswith(ours)), None)
+    return _in_words(error, file) if file is not None and last == file else None
+
+
+def _in_words(error: BaseException, file: str | None = None) -> str:
+    """Return an error and its last line: in that file, or anywhere but in Python's machinery of imports."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [
+        f for f in frames if f.filename == file or not (file or f.filename.startswith("<frozen "))
+    ]
+    # The text of a SyntaxError has its line.
+    where = (
+        f", {lines[-1].filename}:{lines[-1].lineno}" if not isinstance(error, SyntaxError) else ""
+    )
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def load_class(table: dict[str, str], class_name: str) -> type:
@@ -118,8 +150,7 @@ def resolve(
             raise UserError(_no_such_number(table, given, argument, next(iter(values))))
         return found
     if not isinstance(found, type) or not issubclass(found, kind):
-        what = f"the class {found.__qualname__}" if isinstance(found, type) else repr(found)
-        raise UserError(f"argument {argument}: {given!r} is {what}; allowed: {allowed}")
+        raise UserError(f"argument {argument}: {given!r} is {shown(found)}; allowed: {allowed}")
     return _instance(found, values, table, given, argument)
 
 

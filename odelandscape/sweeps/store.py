@@ -298,16 +298,16 @@ class StoreWriter:
         self.store = Store(folder, _set_aside)
         there = self.store.configuration
         self._raised = self.time_limit > there.get("end", FIRST_TIME_LIMIT)
-        if not self._raised and self.time_limit < there.get("end", FIRST_TIME_LIMIT):
-            raise UserError(
-                f"time_limit must be at least that of the sweep in {str(folder)!r}, {there['end']:g}, or be "
-                f"kept in another folder; got {self.time_limit:g}"
-            )
         differing = difference({**there, "end": self.time_limit}, configuration)
         if differing:
             raise UserError(
                 f"the folder {str(folder)!r} holds another sweep ({differing}): name another folder, or "
                 "remove this one"
+            )
+        if not self._raised and self.time_limit < there.get("end", FIRST_TIME_LIMIT):
+            raise UserError(
+                f"time_limit must be at least that of the sweep in {str(folder)!r}, {there['end']:g}, or be "
+                f"kept in another folder; got {self.time_limit:g}"
             )
         others = difference(self.store.versions, library_versions())
         if others:
@@ -371,6 +371,7 @@ class StoreWriter:
         advice = {
             errno.ENOSPC: "make room on that disk",
             errno.EDQUOT: "make room in your quota",
+            errno.EFBIG: "allow larger files (ulimit -f)",
         }.get(error.errno or 0, "make the folder writable")
         return (
             f"cannot write to {str(self.folder)!r}: {error.strerror or error}. The {self.store.listed():,} "

@@ -69,8 +69,8 @@ def _raise(monkeypatch, error: BaseException) -> int:
     def stopped(*_, **__):
         raise error
 
-    monkeypatch.setattr("odelandscape.spectrum", stopped)
-    return main(["minima", "-K", "2", "-M", "2", "--blocks", "0", "--quiet"])
+    monkeypatch.setattr("odelandscape.landscape.search.search", stopped)
+    return main(["minima", "-K", "2", "-M", "2", "--quiet"])
 
 
 @pytest.mark.parametrize(

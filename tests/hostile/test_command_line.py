@@ -78,6 +78,7 @@ def run(*arguments, **options) -> subprocess.CompletedProcess:
         ("sweep -K 3 -M 3 -d 2", ["dimension", "3", "got 2"]),
         ("minima -K 3 -M 3 -d 2", ["dimension", "3", "got 2"]),
         ("trajectory -K 3 -M 3 -d -2", ["--dimension"]),
+        ("trajectory -K 2 -M 2 --points 1000000000", ["--points", "from 2 to 1000000"]),
         ("sweep -K 3 -M 3 --flow sdg", ["--flow", "'sdg'", "gd, ngd"]),
         ("sweep -K 3 -M 3 --activation :", ["--activation", "':'", "module:object"]),
         ("sweep -K 3 -M 3 --workers 0", ["--workers", "'0'", "from 1"]),
@@ -286,6 +287,46 @@ def test_a_limit_on_the_size_of_files_loses_no_result_and_leaves_no_part_of_a_fi
     assert "trajectory.png" not in {path.name for path in (tmp_path / "out").iterdir()}
 
 
+@pytest.mark.parametrize("command", [*SMALL.values(), "show"])
+def test_no_name_is_no_folder(command):
+    """Results must not be strewn over the current one, as by `--out "$UNSET"`."""
+    line = refusal(*command.split(), *(["--out"] if command != "show" else []), "")
+    assert "got ''; allowed: the path of a folder" in line
+
+
+def test_a_file_that_cannot_be_written_is_named_and_keeps_no_other_from_it(tmp_path):
+    (tmp_path / "out" / "trajectory.json").mkdir(parents=True)
+    done = answer(*SMALL["trajectory"].split(), "--out", str(tmp_path / "out"))
+    assert done.code == 1
+    assert "(trajectory.json: Is a directory)" in done.err
+    kept = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert kept == {"trajectory.txt", "trajectory.csv", "trajectory.png"}
+
+
+def test_compiled_programs_that_a_full_disk_has_cut_off_are_compiled_again(tmp_path, monkeypatch):
+    """JAX warns at each start of a kept program that is cut off, and never writes it again."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    command = [*MODULE, *SMALL["trajectory"].split(), "--out", str(tmp_path / "out")]
+
+    def errors(before: str = "") -> str:
+        line = f'{before} exec "$@"'
+        done = subprocess.run(
+            ["bash", "-c", line, "bash", *command], env=environment, capture_output=True, text=True
+        )
+        return done.stderr
+
+    said = errors("ulimit -f 2;").splitlines()
+    kept = [line for line in said if "compiled programs cannot be kept" in line]
+    assert len(kept) == len(set(kept))
+    assert "Error" not in errors()
+    programs = [path for path in tmp_path.rglob("*-cache") if path.stat().st_size > 2048]
+    for program in programs:
+        program.write_bytes(program.read_bytes()[:1000])
+    assert errors() == ""
+    assert all(program.stat().st_size > 2048 for program in programs)
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device /dev/full")
 @pytest.mark.parametrize("arguments", ["--help", "--version", "sweep --help"])
 @pytest.mark.parametrize("where", ["> /dev/full", ">&-", "2>&1 >&-", "| true", ">&- 2>&-"])
@@ -367,6 +408,60 @@ def test_the_environment_of_c_prints_a_table(tmp_path):
     assert re.search(r"global minimum +- +0 +20 +100.00 % +83.89 - 100.00 %", done.stdout)
 
 
+# --- the user's code ---
+
+USERS = """
+import jax.numpy as jnp
+import odelandscape as ol
+
+class Raises(ol.Erf):
+    def second_moment(self, *lengths):
+        raise ValueError("my own fault")
+
+class Mistaken(ol.GradientFlow):
+    def mixing(self, state, problem):
+        return jnp.zeros(3) @ jnp.zeros(2)
+
+class NotMade(ol.GradientFlow):
+    def __init__(self):
+        raise RuntimeError("not today")
+
+class NotElementwise(ol.AbstractActivation):
+    def __call__(self, x):
+        return jnp.zeros(3)
+
+    def second_moment(self, a, c, b):
+        return c
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (
+            "--activation users_code:Raises",
+            r"--activation: .*'users_code:Raises' fails: ValueError: my own",
+        ),
+        (
+            "--flow users_code:Mistaken",
+            r"--flow: the code of .* fails: TypeError: .*users_code\.py:11$",
+        ),
+        ("--flow users_code:NotMade", r"--flow: .* RuntimeError: not today, .*users_code\.py:15$"),
+        (
+            "--activation users_code:NotElementwise",
+            r"activation must return a number for each of x",
+        ),
+    ],
+)
+def test_errors_of_the_users_code_are_told_with_its_line(option, words, tmp_path, monkeypatch):
+    """A traceback through this package would say that the fault is here."""
+    (tmp_path / "users_code.py").write_text(USERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "users_code", raising=False)
+    arguments = f"sweep -K 2 -M 2 --seeds 2 --quiet {option} --out {tmp_path / 'out'}"
+    assert re.search(words, refusal(*arguments.split()))
+
+
 # --- jax as it is set up --------------------------------------------------------------------------------
 
 
@@ -422,12 +517,40 @@ def test_an_interruption_while_workers_start_or_work_leaves_none(delay, tmp_path
     assert len(errors.strip().splitlines()) == 1
 
 
+def test_an_interrupted_search_says_what_it_keeps_and_keeps_it(tmp_path):
+    """Of the process itself: Ctrl-C ends other commands at once."""
+    arguments = "minima -K 6 -M 6 --starts 1000000 --out out"
+    process = subprocess.Popen(
+        [*MODULE, *arguments.split()],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = ""
+    assert process.stderr is not None
+    while "found" not in said and process.poll() is None:
+        said += process.stderr.read(1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    lines = [line for line in errors.splitlines() if line.startswith("interrupted")]
+    assert lines == [
+        "interrupted: keeping what was found …",
+        "interrupted: what was found is kept in out/, and the same command begins anew",
+    ]
+    assert json.loads((tmp_path / "out" / "minima.json").read_text())["families"]
+    assert "interrupted" in (tmp_path / "out" / "minima.txt").read_text()
+
+
 def test_a_process_that_ignores_interruptions_goes_on_ignoring_them(tmp_path):
     """As under nohup, and in the background of a script."""
-    command = f'trap "" INT; exec "{sys.executable}" -m odelandscape --help'
+    command = f'trap "" INT; echo; exec "{sys.executable}" -m odelandscape --help'
     process = subprocess.Popen(
         ["bash", "-c", command], cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True
     )
+    assert process.stdout is not None
+    process.stdout.readline()  # from now on the shell ignores them
     for _ in itertools.takewhile(lambda _: process.poll() is None, range(5)):
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.02)

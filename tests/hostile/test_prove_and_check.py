@@ -281,3 +281,27 @@ def test_a_certificate_that_cannot_be_written_is_said_so(tmp_path):
     for place in (tmp_path / "none" / "a.json", tmp_path):
         with pytest.raises(ol.OperationError, match="cannot write the certificate"):
             certificate.save(place)
+
+
+def test_an_interruption_keeps_the_certificates_so_far(tmp_path, monkeypatch):
+    """Each may have taken hours."""
+    prove, done = ol.prove, []
+
+    def once(*arguments):
+        if done:
+            raise KeyboardInterrupt
+        done.append(prove(*arguments))
+        return done[0]
+
+    monkeypatch.setattr(ol, "prove", once)
+    monkeypatch.setattr("odelandscape.cli.prove.find_families", two_families)
+    found = answer("prove", *"-K 3 -M 3 --quiet --out".split(), str(tmp_path / "out"))
+    assert (found.code, found.out) == (130, "")
+    assert "certificates so far are kept in" in found.err
+    kept = {path.name for path in (tmp_path / "out").iterdir()}
+    assert kept == {"teacher-0.json", "proofs.txt"}
+    assert "1 of 2 families" in (tmp_path / "out" / "proofs.txt").read_text()
+
+
+def two_families(args, problem):
+    return [ol.fixed_point(problem, ol.family(problem, 0)) for _ in range(2)]

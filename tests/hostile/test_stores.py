@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sweeps.made_up import CONFIGURATION, check, ends, filled, share
 
 import odelandscape as ol
+from odelandscape.cli.show import export
 from odelandscape.relaxation.outcomes import blank
 from odelandscape.runtime.files import write_whole
 from odelandscape.sweeps.configuration import configuration
@@ -352,6 +353,19 @@ def test_a_store_calls_nothing_but_activations_and_flows(place, part, tmp_path):
 
 
 # --- exports ------------------------------------------------------------------------------------------------
+
+
+def test_another_sweep_is_called_so_whatever_its_time_limit(tmp_path):
+    StoreWriter(tmp_path, {**CONFIGURATION, "end": 3e4})
+    with pytest.raises(ol.UserError, match=r"another sweep \(seed is"):
+        StoreWriter(tmp_path, {**CONFIGURATION, "seed": CONFIGURATION["seed"] + 1})
+
+
+def test_an_export_makes_its_folder(tmp_path):
+    filled(folder := tmp_path / "sweep", (0, 5))
+    file = tmp_path / "new" / "ends.nc"
+    export(folder, file)
+    assert file.is_file()
 
 
 def test_an_export_replaces_nothing_unless_it_may(tmp_path):

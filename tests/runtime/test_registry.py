@@ -53,7 +53,7 @@ def test_numbers_reach_the_class_and_none_is_its_default():
         ("math:pi", {}, r"'math:pi' is 3\.14.*; allowed: .* a subclass of AbstractActivation"),
         ("odelandscape:GradientFlow", {}, r"is the class GradientFlow; allowed: "),
         ("odelandscape:Quadrature", {}, r"needs function; allowed: the place .* of an instance"),
-        ("odelandscape:AbstractActivation", {}, r"must define __call__, mixing_scalars, second_mo"),
+        ("odelandscape:AbstractActivation", {}, r"must define __call__, second_mo"),
         (":x", {}, r"got ':x'; allowed: module:object"),
     ],
 )
@@ -69,11 +69,32 @@ def test_an_option_is_named_as_a_parameter_in_a_program():
         resolve(flows.BY_NAME, "gd", ol.AbstractFlow, "flow", learning_rate=0.1)
 
 
-def test_a_fault_of_the_users_module_keeps_its_traceback(tmp_path, monkeypatch):
-    (tmp_path / "broken_module.py").write_text("import a_missing_dependency")
+@pytest.mark.parametrize(
+    ("text", "words", "kind"),
+    [
+        (
+            "\nimport a_missing_dependency",
+            r"ModuleNotFoundError: No module named 'a_.*\.py:2$",
+            ModuleNotFoundError,
+        ),
+        (
+            "x = 1 / 0",
+            r"ZeroDivisionError: division by zero, .*broken_module\.py:1$",
+            ArithmeticError,
+        ),
+        ("x = (", r"SyntaxError: .*broken_module\.py, line 1", SyntaxError),
+        ("import sys; sys.exit(3)", r"SystemExit: 3, .*broken_module\.py:1$", SystemExit),
+    ],
+)
+def test_a_fault_of_the_users_module_is_told_with_its_line(
+    text, words, kind, tmp_path, monkeypatch
+):
+    (tmp_path / "broken_module.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="a_missing_dependency"):
+    monkeypatch.delitem(sys.modules, "broken_module", raising=False)
+    with pytest.raises(ol.UserError, match=f"'broken_module' cannot be imported: {words}") as told:
         load("broken_module:x")
+    assert isinstance(told.value.__cause__, kind)
 
 
 def test_a_class_that_the_table_lacks_is_an_error():
