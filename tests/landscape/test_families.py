@@ -11,9 +11,9 @@ from systems import relu_gradient, relu_loss, relu_loss_in_digits
 import odelandscape as ol
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
 from odelandscape.ansatz.overlap_ansatz import OverlapAnsatz
+from odelandscape.landscape.exploration import structures
 from odelandscape.landscape.fixed_points import solve
 from odelandscape.landscape.named_families import family, fixed_point, named_points
-from odelandscape.landscape.exploration import structures
 from odelandscape.landscape.search import distinct, explore, families
 from odelandscape.landscape.spectrum import spectrum
 

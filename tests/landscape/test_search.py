@@ -228,11 +228,13 @@ def test_an_interruption_passes():
 
 @pytest.mark.parametrize(("K", "M"), [(3, 2), (4, 3), (3, 1)])
 def test_the_teacher_of_surplus_students_is_a_point_without_loss(K, M):
-    """The kind: a name that a point has by its construction. Two erf units of half the length are not one unit:
+    """The kind: a name that a point has by its construction. Two erf units of half the length are no unit:
     surplus students have length 0, and no point of positive loss is called the teacher."""
     problem = ol.Problem(K, M, ol.Erf())
     point = ol.fixed_point(problem, ol.family(problem, 0))
-    network = np.asarray(ol.Erf()(jnp.linspace(-2, 2, 9)[:, None] @ jnp.ones((1, M)) @ point.weights.W.T))
+    network = np.asarray(
+        ol.Erf()(jnp.linspace(-2, 2, 9)[:, None] @ jnp.ones((1, M)) @ point.weights.W.T)
+    )
     expected = M * np.asarray(ol.Erf()(jnp.linspace(-2, 2, 9)))
     np.testing.assert_allclose(network.sum(1), expected, atol=1e-12)
     assert ol.spectrum(problem, point).smallest > -1e-8
