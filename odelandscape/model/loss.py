@@ -66,7 +66,9 @@ def zero_loss(problem: Problem) -> ZeroLoss:
     (a leaky ReLU of slope close to 1, or sigmoidal units of short weights).
     """
     power, share = float(teacher_power(problem)), _nonlinear_share(problem)
-    zero = min(ZERO_LOSS * power * share, _LAST_LESSON * _last_lesson(problem, share))
+    # Of a linear network there is but one function to learn, by units that need not be the teacher's.
+    lesson = _last_lesson(problem, share) if share > 0 else np.inf
+    zero = min(ZERO_LOSS * power * (share or 1.0), _LAST_LESSON * lesson)
     return ZeroLoss(zero, _ROUNDING * power)
 
 
@@ -105,7 +107,7 @@ def _power(activation, a, covariance):
 
 
 def _nonlinear_share(problem: Problem) -> float:
-    """Σ v*² E[(σ(u) − best linear)²] over Σ v*² E[σ(u)²], u as large as each teacher's pre-activation; 1 for
+    """Σ v*² E[(σ(u) − best linear)²] over Σ v*² E[σ(u)²], u as large as each teacher's pre-activation; 0 for
     a linear σ, where there is nothing else to learn."""
     z, weight = np.polynomial.hermite_e.hermegauss(96)
     weight = weight / weight.sum()
@@ -116,7 +118,7 @@ def _nonlinear_share(problem: Problem) -> float:
     rest = powers @ ((sigma - linear[:, None] * z) ** 2 @ weight)
     whole = powers @ (sigma**2 @ weight)
     share = rest / whole if whole > 0 else 1.0
-    return float(share) if _LINEAR < share <= 1 else 1.0
+    return 0.0 if share <= _LINEAR else min(float(share), 1.0)
 
 
 def reproduces_teacher(

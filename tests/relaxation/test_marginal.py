@@ -118,6 +118,14 @@ def test_teachers_that_can_be_told_apart_are_learned():
         assert np.abs(ends.weights[0].sum(axis=0) - readout).max() < 1e-6
 
 
+def test_a_linear_network_has_learned_without_the_teachers_units():
+    """σ = x: whatever students have the teacher's sum is a global minimum, however its readouts are shared."""
+    problem = ol.Problem(2, 2, ol.LeakyReLU(1.0), teacher_readout=[1.0, 2.0])
+    ends = ol.relax(problem, G, one([[0.7, -0.2], [0.1, 0.5]], np.ones(2)))
+    assert list(ends.outcome) == ["global_minimum"]
+    assert np.allclose(ends.weights[0].sum(axis=0), [1, 2], atol=1e-7)
+
+
 class FirstStudentAlone(ol.AbstractFlow):
     """Gradient flow of the first student; the others stay."""
 
