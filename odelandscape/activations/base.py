@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..runtime.arguments import shown
 from ..runtime.errors import UserError
 from ..runtime.registry import restore_defaults
 from . import regularity
@@ -51,7 +52,7 @@ def check_continuous(activation: "AbstractActivation") -> None:
     if not activation.continuous:
         raise UserError(
             "activation must be continuous: the loss of a σ that jumps has cones where units coincide, which "
-            f"no Hessian classifies; got {activation!r}"
+            f"no Hessian classifies; got {shown(activation)}"
         )
 
 

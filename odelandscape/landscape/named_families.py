@@ -40,6 +40,7 @@ from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.detection import BlockStructure, describe
 from ..ansatz.padding import padded
 from ..ansatz.reduced_loss import reduced_loss
+from ..model.loss import nonlinear_share
 from ..model.problem import Problem
 from ..model.state import Weights, check_shapes
 from ..runtime.arguments import check_instance, check_whole_number
@@ -205,8 +206,10 @@ def teacher_point(problem: Problem) -> AnsatzPoint:
 
 
 def is_zero_loss(ansatz: BlockAnsatz, loss: float) -> bool:
-    """Return whether a loss is 0 but for rounding, on the scale of one student of these many."""
+    """Return whether a loss is 0 but for rounding, on the scale of what is not linear in one student of these
+    many."""
     unit = float(jnp.max(jnp.square(ansatz.teacher_readout)))
+    unit *= 2 * nonlinear_share(ansatz.activation, np.ones(1), np.ones(1))  # 1 for ReLU
     return loss * float(jnp.sum(ansatz.student_sizes)) < _ZERO_LOSS_TIMES_WIDTH * unit
 
 

@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
-from ..ansatz.block_ansatz import BlockAnsatz, formal
+from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz, formal
 from ..ansatz.detection import block_structure, describe
 from ..ansatz.isotypic import hessian_spectrum
 from ..ansatz.padding import in_unit_scale, padded
 from ..model.alignment import INACTIVE_NORM
+from ..model.loss import nonlinear_share
 from ..model.problem import Problem
 from ..runtime.arguments import check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
@@ -52,6 +53,11 @@ class Found(NamedTuple):
 _loss_and_correlations = eqx.filter_jit(error_correlations)
 
 
+def _zero_loss(ansatz: AbstractBlocks) -> float:
+    """The loss below which students are the teachers, in units of the readouts."""
+    return ZERO_LOSS * 2 * nonlinear_share(ansatz.activation, np.ones(1), np.ones(1))
+
+
 class _Network(NamedTuple):
     """What equal networks have in common, in units of the readouts: the loss, and the `correlations` of the
     error with teachers, of which there are `sizes`. `point` is one with these."""
@@ -60,6 +66,7 @@ class _Network(NamedTuple):
     correlations: np.ndarray
     sizes: np.ndarray
     point: AnsatzPoint
+    zero_loss: float  # below which the loss is zero
 
     @classmethod
     def of(cls, point: AnsatzPoint) -> "_Network":
@@ -68,10 +75,12 @@ class _Network(NamedTuple):
         z = padding.pad(point.parameters / scale.weights)
         loss, correlations = _loss_and_correlations(padding.blocks, z)
         sizes = np.asarray(unit.sizes)
-        return cls(float(loss), np.asarray(correlations)[: len(sizes)], sizes, point)
+        return cls(
+            float(loss), np.asarray(correlations)[: len(sizes)], sizes, point, _zero_loss(unit)
+        )
 
     def is_zero(self) -> bool:
-        return self.loss < ZERO_LOSS
+        return self.loss < self.zero_loss
 
     def equals(self, other: "_Network") -> bool:
         """Whether the two networks are one but for a symmetry of the problem.
@@ -151,11 +160,11 @@ def _explore(
     """Add the critical points that starts in an ansatz lead to, in coarser blocks where these have one of the
     `shapes`."""
     scale = in_unit_scale(formal(ansatz))[1]
-    sizes = np.asarray(ansatz.sizes)
+    sizes, zero = np.asarray(ansatz.sizes), _zero_loss(ansatz)
     for found in critical_points(ansatz, random_starts(ansatz, key, starts)):
         for z, loss, correlations in zip(*found, strict=True):
             near = AnsatzPoint(ansatz, jnp.asarray(z), describe(ansatz))
-            network = _Network(float(loss), correlations, sizes, near)
+            network = _Network(float(loss), correlations, sizes, near, zero)
             if not known.is_new(network) or not _has_hessian(near, float(scale.weights)):
                 continue
             for blocks in (_coarser(problem, network, float(scale.weights), shapes), near):

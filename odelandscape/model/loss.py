@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import linear_sum_assignment
 
+from ..activations.base import AbstractActivation
 from .problem import Problem
 from .state import State, Weights, check_shapes, overlaps
 
@@ -37,9 +38,8 @@ def teacher_power(problem: Problem) -> Float[Array, ""]:
 ZERO_LOSS = 1e-10
 """A loss below this fraction of what no linear network could learn of the teacher is zero."""
 _ROUNDING = 64 * float(np.finfo(float).eps)  # of a loss, relative to the teacher's power
-_LAST_LESSON = (
-    1e-3  # share of the loss that is left without one of the teacher's units: it is learned below
-)
+_LAST_LESSON = 1e-3
+"""Share of the loss that is left without one of the teacher's units, below which that unit is learned."""
 _LINEAR = 1e-28  # share of a function's power that rounding leaves beside its linear part
 
 
@@ -65,7 +65,9 @@ def zero_loss(problem: Problem) -> ZeroLoss:
     Students that agree with the teacher's linear part alone have not learned it, however small the rest is
     (a leaky ReLU of slope close to 1, or sigmoidal units of short weights).
     """
-    power, share = float(teacher_power(problem)), _nonlinear_share(problem)
+    power = float(teacher_power(problem))
+    lengths = np.sqrt(np.diagonal(np.asarray(problem.T)))
+    share = _share_or_none(problem.activation, lengths, np.asarray(problem.readout))
     # Of a linear network there is but one function to learn, by units that need not be the teacher's.
     lesson = _last_lesson(problem, share) if share > 0 else np.inf
     zero = min(ZERO_LOSS * power * (share or 1.0), _LAST_LESSON * lesson)
@@ -106,15 +108,27 @@ def _power(activation, a, covariance):
     return activation.quadratic_form(jnp.asarray(a), jnp.asarray(covariance)) / 2
 
 
-def _nonlinear_share(problem: Problem) -> float:
-    """Σ v*² E[(σ(u) − best linear)²] over Σ v*² E[σ(u)²], u as large as each teacher's pre-activation; 0 for
-    a linear σ, where there is nothing else to learn."""
+def nonlinear_share(
+    activation: AbstractActivation,
+    lengths: Float[np.ndarray, " M"],
+    readout: Float[np.ndarray, " M"],
+) -> float:
+    """Return Σ v*² E[(σ(u) − best linear)²] over Σ v*² E[σ(u)²], u as large as each teacher's pre-activation.
+
+    It is 1 for a linear σ, where there is nothing else to learn, and 1/2 for ReLU.
+    """
+    return _share_or_none(activation, lengths, readout) or 1.0
+
+
+def _share_or_none(
+    activation: AbstractActivation, lengths: np.ndarray, readout: np.ndarray
+) -> float:
+    """`nonlinear_share`, but 0 for a linear σ."""
     z, weight = np.polynomial.hermite_e.hermegauss(96)
     weight = weight / weight.sum()
-    u = np.sqrt(np.diagonal(np.asarray(problem.T)))[:, None] * z
-    sigma = np.asarray(problem.activation(jnp.asarray(u)))
+    sigma = np.asarray(activation(jnp.asarray(lengths[:, None] * z)))
     linear = (sigma * z) @ weight
-    powers = np.asarray(problem.readout) ** 2
+    powers = readout**2
     rest = powers @ ((sigma - linear[:, None] * z) ** 2 @ weight)
     whole = powers @ (sigma**2 @ weight)
     share = rest / whole if whole > 0 else 1.0

@@ -5,18 +5,33 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullLocator
 
 from ..dynamics.ensembles import Ensemble, Observables
-from .style import DASHES, NETWORKS_COLOUR, STUDENT_COLOURS, open_frame
+from .style import (
+    DASHES,
+    LEGEND,
+    NETWORKS_COLOUR,
+    PAGE,
+    SMALL,
+    STUDENT_COLOURS,
+    legend_columns,
+    legend_rows,
+    open_frame,
+    set_title,
+    title_height,
+)
 
-_MAX_LABELS = 12
+_MAX_LABELS = len(STUDENT_COLOURS) * len(DASHES)  # students whose lines differ
 _MAX_POINTS = 16  # of networks along a curve
-_ROUNDING = 1e-16  # smaller losses are drawn as this
+_ROUNDING = 1e-16  # smaller losses, as a part of the largest, are rounding
+_LINEAR = 0.6  # the length of the part of the time axis that is linear, in decades
 
 
 def _marker(ensemble: Ensemble) -> str:
-    """Return a marker where there is only one time after 0, which makes no line."""
-    return "." if ensemble.reached <= 2 else ""
+    """Return a marker where there is only one time that was reached, which makes no line."""
+    return "." if ensemble.reached <= 1 else ""
 
 
 def _points(ensemble: Ensemble) -> np.ndarray:
@@ -49,37 +64,63 @@ def _draw_errors(
     )
 
 
+def _draw_start(
+    axes: Axes, ensemble: Ensemble, y: np.ndarray, colour: str, label: str = ""
+) -> None:
+    if ensemble.times[0] == 0:
+        axes.plot(0, y[0], "s", markersize=4, color=colour, label=label, clip_on=False, zorder=4)
+
+
+def loss_floor(ensemble: Ensemble) -> float:
+    """Return the power of ten below which losses are rounding: they are drawn as this."""
+    loss = ensemble.theory.loss
+    largest = loss[np.isfinite(loss)].max(initial=0) or 1.0
+    return 10.0 ** np.ceil(np.log10(_ROUNDING * largest))
+
+
 def loss_curve(axes: Axes, ensemble: Ensemble) -> Axes:
     """Draw the loss against time: the theory as a line, networks as points with standard errors.
 
-    The scale of the loss is logarithmic if any loss after time 0 is finite.
+    The scale of the loss is logarithmic. Losses that are rounding lie on a dotted line that says so.
     """
-    loss = np.maximum(ensemble.theory.loss[1:], _ROUNDING)
-    axes.plot(ensemble.times[1:], loss, marker=_marker(ensemble), color="0.2", label="theory")
+    floor, loss = loss_floor(ensemble), ensemble.theory.loss
+    drawn = np.maximum(loss, floor)
+    axes.plot(ensemble.times, drawn, marker=_marker(ensemble), color="0.2", label="theory")
+    _draw_start(axes, ensemble, drawn, "0.2", "start, t = 0")
     if ensemble.networks is not None:
         count, d, mean, error = ensemble.networks
         label = f"mean of {count} networks, d = {d:,}"
         _draw_errors(axes, ensemble, mean.loss, error.loss, NETWORKS_COLOUR, label)
-        axes.legend(frameon=False, loc="best")
-    if np.isfinite(loss).any():
-        axes.set_yscale("log")
+    if (loss < floor).any():
+        label = f"loss ≤ {floor:.0e} (rounding)"
+        axes.axhline(floor, color="0.6", linestyle=":", linewidth=1.2, label=label, zorder=0)
+    axes.set_yscale("log")
     axes.set_ylabel("population loss")
+    labels = axes.get_legend_handles_labels()[1]
+    columns = legend_columns(labels, axes.figure.bbox.width / axes.figure.dpi - 0.8)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=columns, **LEGEND)
     return axes
+
+
+def _label(student: int, teacher: int) -> str:
+    return f"{student + 1} → {teacher + 1}"
 
 
 def _student_curves(
     axes: Axes, ensemble: Ensemble, of: Callable[[Observables], np.ndarray]
 ) -> Axes:
-    for student, teacher in enumerate(ensemble.teacher):
+    for student, teacher in enumerate(ensemble.teacher.tolist()):
         colour = STUDENT_COLOURS[student % len(STUDENT_COLOURS)]
+        y = of(ensemble.theory)[:, student]
         axes.plot(
-            ensemble.times[1:],
-            of(ensemble.theory)[1:, student],
+            ensemble.times,
+            y,
             marker=_marker(ensemble),
             color=colour,
             linestyle=DASHES[student // len(STUDENT_COLOURS) % len(DASHES)],
-            label=f"student {student + 1}, teacher {teacher + 1}",
+            label=_label(student, teacher),
         )
+        _draw_start(axes, ensemble, y, colour)
         if ensemble.networks is not None:
             y, error = (
                 of(x)[:, student] for x in (ensemble.networks.mean, ensemble.networks.error)
@@ -107,21 +148,53 @@ def length_curves(axes: Axes, ensemble: Ensemble) -> Axes:
     return axes
 
 
-def trajectory_figure(ensemble: Ensemble, title: str) -> Figure:
-    """Return a figure of loss, cosines and lengths against time, on one logarithmic axis."""
-    figure = Figure(figsize=(8, 7.5), layout="constrained")
+def time_axis(axes: Axes, ensemble: Ensemble) -> None:
+    """Make the time axis logarithmic, and linear from a start at 0 up to the first time after it.
+
+    Times that were not reached are left out.
+    """
+    times = ensemble.times
+    positive = times[times > 0]
+    first = float(positive[0]) if len(positive) else 1.0
+    last = max(times[ensemble.reached - 1], first)
+    axes.set_xscale("symlog", linthresh=first, linscale=_LINEAR)
+    axes.set_xlim(times[0], 1.2 * last)
+    decades = np.arange(np.ceil(np.log10(first) - 1e-9), np.floor(np.log10(1.2 * last)) + 1)
+    axes.set_xticks([*times[:1], *10.0**decades] if times[0] == 0 else 10.0**decades)
+    axes.xaxis.set_minor_locator(NullLocator())
+    linear = f" (linear up to {first:.3g})" if times[0] == 0 else ""
+    axes.set_xlabel(f"time t{linear}")
+
+
+def trajectory_figure(ensemble: Ensemble, title: str, width: float = PAGE) -> Figure:
+    """Return a figure of loss, cosines and lengths against time, on one logarithmic axis that begins at the
+    start; `width` in inches."""
+    if ensemble.remark is not None:
+        title += "\n" + " ".join(ensemble.remark.split())
+    labels = [_label(student, n) for student, n in enumerate(ensemble.teacher.tolist())][
+        :_MAX_LABELS
+    ]
+    columns = legend_columns(labels, width - 0.2)
+    height = 5.5 + legend_rows(len(labels), columns)
+    below_title = height / (height + title_height(title, width))
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, below_title))
+    figure = Figure(figsize=(width, height / below_title), layout=layout)
     panels = figure.subplots(3, 1, sharex=True, height_ratios=(1.4, 1, 1))
     loss_curve(panels[0], ensemble)
     cosine_curves(panels[1], ensemble)
     length_curves(panels[2], ensemble)
-    if len(ensemble.teacher) <= _MAX_LABELS:
-        panels[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    # Time 0 is not on a logarithmic axis; times that were not reached are left out.
-    last = max(1, min(ensemble.reached, len(ensemble.times) - 1))
-    panels[2].set_xlim(ensemble.times[1] / 1.2, ensemble.times[last] * 1.2)
-    panels[2].set_xscale("log")
-    panels[2].set_xlabel("time t")
+    time_axis(panels[2], ensemble)
     for axes in panels:
         open_frame(axes)
-    figure.suptitle(title if ensemble.remark is None else f"{title}\n{ensemble.remark}", fontsize=9)
+    some = f", the first {len(labels)}" if len(labels) < len(ensemble.teacher) else ""
+    figure.legend(
+        panels[1].get_legend_handles_labels()[0][: len(labels)],
+        labels,
+        title=f"student → its nearest teacher at the end{some}",
+        title_fontsize=SMALL,
+        loc="outside lower center",
+        ncols=columns,
+        **LEGEND,
+    )
+    set_title(figure, title)
     return figure

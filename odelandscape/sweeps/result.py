@@ -188,10 +188,11 @@ class Sweep:
         # Seeds that no worker could relax are kept nowhere.
         counts[outcomes.OUTCOMES.index(outcomes.FAILED)] += len(self) - counts.sum()
         families = merge_families(parts, width)
-        title = self._title()
+        title = self.title
         if self.seconds is not None:
             title += f" in {self.seconds:.1f} s, of which compiling {self.seconds_compiling:.1f} s"
-        return summarise(title, counts, families, self._branches(families), self._unfinished())
+        branches = self._branches(families)
+        return summarise(title, counts, families, branches, self._unfinished(), width)
 
     def _unfinished(self) -> str:
         there = self.outcome == outcomes.NOT_CONVERGED
@@ -213,13 +214,15 @@ class Sweep:
         }
         return [found.get(family.representative, "") for family in families]
 
-    def _title(self) -> str:
+    @property
+    def title(self) -> str:
+        """What was swept, in one line: the problem, the flow, the dimension and the seeds."""
         limit = f"t ≤ {self.time_limit:,g}"
         problem = title_of(self.problem, in_words(self.flow), f"d = {self.dimension}", limit)
         return f"{problem}: {len(self):,} seeds (sweep seed {self.seed})"
 
     def __repr__(self) -> str:
-        return f"<Sweep of {self._title()}>"
+        return f"<Sweep of {self.title}>"
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()

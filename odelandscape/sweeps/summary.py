@@ -9,7 +9,8 @@ import numpy as np
 
 from ..model.alignment import NOT_DEFINED, alpha_text
 from ..relaxation import outcomes
-from ..runtime.tables import html_table, text_table
+from ..relaxation.outcomes import LEVEL_WIDTH
+from ..runtime.tables import html_table, text_table, with_digits
 from .levels import Family
 
 
@@ -31,6 +32,28 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.{max(decimals, 2)}f} %"
 
 
+def loss_text(loss: float, level_width: float) -> str:
+    """Return a loss with nine decimals or, for a teacher whose power is far from 1, as many relative to it.
+
+    - `level_width`: of the problem, `LEVEL_WIDTH` times the teacher's power.
+    """
+    power = level_width / LEVEL_WIDTH
+    if _ORDINARY[0] <= power <= _ORDINARY[1]:
+        return f"{loss:.9f}"
+    return with_digits(loss, 1e-9 * power)
+
+
+def _eigenvalue_text(value: float, level_width: float) -> str:
+    """Return an eigenvalue with five decimals or, for a teacher whose power is far from 1, four digits of
+    those that are above the fifth decimal of its power."""
+    power = level_width / LEVEL_WIDTH
+    if _ORDINARY[0] <= power <= _ORDINARY[1]:
+        return f"{round(value, 5) + 0.0:.5f}"  # no -0.00000
+    last = 1e-5 * min(power, 1.0)
+    return f"{value:.4g}" if abs(value) >= last else "0"
+
+
+_ORDINARY = 1e-3, 1e3  # the power of teachers whose losses have nine decimals
 _HEAD = (
     *("end state", "branch", "anti-aligned", "count", "fraction", "95 % interval"),
     *("loss", "smallest eigenvalue"),
@@ -69,6 +92,7 @@ class Summary(NamedTuple):
     outcomes: dict[str, dict]
     families: list[FamilyRow]
     unfinished: str = ""  # what is known of starts that have not converged
+    level_width: float = LEVEL_WIDTH  # of the problem
 
     def __str__(self) -> str:
         remark = f"\n\n{self.unfinished}" if self.unfinished else ""
@@ -97,8 +121,8 @@ class Summary(NamedTuple):
                     alpha_text(family.anti_aligned),
                     str(family.count),
                     *cells(family.fraction, family.ci95),
-                    "0" if zero else f"{family.loss:.9f}",
-                    f"{round(family.smallest_eigenvalue, 5) + 0.0:.5f}",  # no -0.00000
+                    "0" if zero else loss_text(family.loss, self.level_width),
+                    _eigenvalue_text(family.smallest_eigenvalue, self.level_width),
                 )
             )
         for name in (outcomes.NOT_CONVERGED, outcomes.FAILED):
@@ -141,9 +165,10 @@ def summarise(
     found: list[Family],
     branches: Sequence[str],
     unfinished: str = "",
+    level_width: float = LEVEL_WIDTH,
 ) -> Summary:
     """Return the table of these counts (one for each of `outcomes.OUTCOMES`) and families, with the name of
-    the branch that each is on, and what `unfinished` starts are like."""
+    the branch that each is on, and what `unfinished` starts are like; losses within `level_width` are one."""
     total = int(counts.sum())
 
     def share(count: int) -> dict:
@@ -166,4 +191,4 @@ def summarise(
     shares = {
         name: share(int(count)) for name, count in zip(outcomes.OUTCOMES, counts, strict=True)
     }
-    return Summary(title, shares, rows, unfinished)
+    return Summary(title, shares, rows, unfinished, level_width)

@@ -119,7 +119,7 @@ def test_teachers_that_can_be_told_apart_are_learned():
 
 
 def test_a_linear_network_has_learned_without_the_teachers_units():
-    """σ = x: whatever students have the teacher's sum is a global minimum, however its readouts are shared."""
+    """σ = x: students of the teacher's sum are a global minimum, however its readouts are shared."""
     problem = ol.Problem(2, 2, ol.LeakyReLU(1.0), teacher_readout=[1.0, 2.0])
     ends = ol.relax(problem, G, one([[0.7, -0.2], [0.1, 0.5]], np.ones(2)))
     assert list(ends.outcome) == ["global_minimum"]

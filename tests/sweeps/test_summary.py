@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 import odelandscape as ol
+from odelandscape.model.alignment import alpha_text
 from odelandscape.relaxation import outcomes
+from odelandscape.relaxation.outcomes import LEVEL_WIDTH
 from odelandscape.sweeps.levels import Family
 from odelandscape.sweeps.result import branch_of
-from odelandscape.sweeps.summary import alpha, percent, summarise
+from odelandscape.sweeps.summary import loss_text, percent, summarise
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def test_a_share_shows_that_it_is_neither_none_nor_all(count, total, text):
 
 
 def test_alpha_is_a_dash_where_it_means_nothing():
-    assert [alpha(n) for n in (0, 3, -1, None)] == ["0", "3", "–", "–"]
+    assert [alpha_text(n) for n in (0, 3, -1, None)] == ["0", "3", "–", "–"]
 
 
 def _family(outcome: str, loss: float, count: int, anti_aligned: int = 1) -> Family:
@@ -65,6 +67,31 @@ def test_families_of_one_alpha_are_told_apart_by_their_branch():
     assert "<td" in table
     assert table.count("<tr>") == 7
     assert "compensated" in table
+
+
+@pytest.mark.parametrize(
+    ("loss", "power", "text"),
+    [
+        (0.0215080371, 1.0, "0.021508037"),
+        (0.0215080371, 0.01, "0.021508037"),
+        (0.0215080371e-12, 1e-12, "2.150804e-14"),
+        (0.0215080371e-6, 1e-6, "2.150804e-08"),
+        (0.0215080371e12, 1e12, "2.150804e+10"),
+        (3.2e-12, 1e-12, "3.2e-12"),
+    ],
+)
+def test_losses_have_nine_digits_relative_to_the_power_of_the_teacher(loss, power, text):
+    """No loss that is not 0 prints as 0.000000000."""
+    assert loss_text(loss, LEVEL_WIDTH * power) == text
+
+
+def test_the_table_of_a_small_teacher_has_digits():
+    found = [_family(outcomes.LOCAL_MINIMUM, 2.1508037e-14, 3)]
+    counts = np.array([3 * (name == outcomes.LOCAL_MINIMUM) for name in outcomes.OUTCOMES])
+    small = str(summarise("title", counts, found, [""], level_width=1e-12 * LEVEL_WIDTH))
+    assert small.splitlines()[4].split()[-2:] == ["2.150804e-14", "0.01"]
+    unit = str(summarise("title", counts, found, [""]))
+    assert unit.splitlines()[4].split()[-2:] == ["0.000000000", "0.01000"]
 
 
 def test_a_long_summary_displays_itself_in_a_few_lines():
