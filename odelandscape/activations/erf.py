@@ -34,7 +34,9 @@ class Erf(AbstractActivation):
         return (2 / np.pi) * arcsine(c12 / jnp.sqrt((1 + c11) * (1 + c22)))
 
     def mixing_scalars(self, c11, c12, c22):
-        s = (2 / np.pi) / jnp.sqrt((1 + c11) * (1 + c22) - c12 * c12)
+        # (1 + c11)(1 + c22) − c12², of which 1 + c11 + c22 is not lost where long units coincide.
+        given = 1 + c11 + c22 + (c11 * c22 - c12 * c12)
+        s = (2 / np.pi) / jnp.sqrt(jnp.where(given >= 1, given, 1))
         return -c12 / (1 + c11) * s, s
 
     def I4(self, C):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..runtime.arguments import check_positive_number
 from ..runtime.errors import UserError
+from ..runtime.registry import is_from_this_package
 from . import quadrature_rules, regularity
 from .base import AbstractActivation
 from .plane_nodes import plane_nodes
@@ -202,6 +203,7 @@ def _is_homogeneous(values: Callable) -> bool:
 
 _CASES = ((0.3, 0.5, 1.0), (1.0, -0.4, 0.7), (1.4, 0.3, 2.0), (2.0, 0.5, 2.0))
 """Two lengths with the cosine between them."""
+_USERS_TOLERANCE = 1e-3
 _DEGREES = 62  # 0.5 to this power is 2e-19
 
 
@@ -220,28 +222,72 @@ def _hermite_coefficients(values: Callable, breaks: tuple[float, ...], n: float)
     return np.array(coefficients), np.sum(weights * sigma**2)
 
 
-def _estimate_error(table: _Table, sigma: quadrature_rules.Sigma, n1, c, n2) -> float:
-    """Return the largest difference of I2, s and p between their rules and Mehler's series.
-
-    Of a σ that jumps I2 alone: s and p are derivatives of it, of the same nodes.
-    """
-    (a, aa), (b, bb) = (_hermite_coefficients(table.values, sigma.breaks, n) for n in (n1, n2))
+def _mehler(values: Callable, breaks: tuple[float, ...], n1: float, c: float, n2: float):
+    """Return I2, s n1 n2 and p n1² from Mehler's series in values of σ, and the root of E[σ²] of both."""
+    (a, aa), (b, bb) = (_hermite_coefficients(values, breaks, n) for n in (n1, n2))
     k = np.arange(_DEGREES - 2)
-    series = c**k * np.stack(
+    terms = np.stack(
         [
             a[:-2] * b[:-2],
             (k + 1) * a[1:-1] * b[1:-1],
             np.sqrt((k + 1) * (k + 2)) * a[2:] * b[:-2],
         ]
     )
+    return (c**k * terms).sum(axis=1), np.sqrt(aa * bb)
+
+
+def check_moments(activation: AbstractActivation) -> None:
+    """Raise UserError unless the moments that a user's class gives are those of its σ (to 1e-3, so that kinks
+    anywhere are allowed), and finite where two units coincide.
+
+    An activation of this package, and one with traced numbers, is not evaluated.
+    """
+    if is_from_this_package(activation) or not regularity.is_concrete(activation):
+        return
+    name = type(activation).__name__
+    values = partial(regularity.evaluate, activation)
+    with jax.ensure_compile_time_eval():
+        for n1, c, n2 in _CASES:
+            wanted, scale = _mehler(values, (), n1, c, n2)
+            covariance = tuple(map(jnp.asarray, (n1 * n1, c * n1 * n2, n2 * n2)))
+            p, s = activation.mixing_scalars(*covariance)
+            given = np.array([activation.second_moment(*covariance), s * n1 * n2, p * n1 * n1])
+            wrong = ~(np.abs(given - wanted) <= _USERS_TOLERANCE * scale)
+            if np.isfinite(wanted).all() and wrong[: 3 if activation.continuous else 1].any():
+                what = ("second_moment", "s of mixing_scalars", "p of mixing_scalars")[
+                    np.argmax(wrong)
+                ]
+                covariance = ", ".join(f"{x:.3g}" for x in covariance)
+                raise UserError(
+                    f"activation {name} contradicts itself: {what} at the covariance c11, c12, c22 = "
+                    f"{covariance} must be that of its values"
+                )
+        one = jnp.ones(())
+        moments = (
+            activation.second_moment(one, one, one),
+            *activation.mixing_scalars(one, one, one),
+        )
+    if not np.isfinite(np.array(moments)).all():
+        raise UserError(
+            f"activation {name} must have finite moments where units coincide, c11 = c12 = c22 (derivatives "
+            "of √(1 − c²) and arcsin c are not: define mixing_scalars, or use ol.Quadrature)"
+        )
+
+
+def _estimate_error(table: _Table, sigma: quadrature_rules.Sigma, n1, c, n2) -> float:
+    """Return the largest difference of I2, s and p between their rules and Mehler's series.
+
+    Of a σ that jumps I2 alone: s and p are derivatives of it, of the same nodes.
+    """
+    series, scale = _mehler(table.values, sigma.breaks, n1, c, n2)
     weights, z, u, w = map(np.asarray, plane_nodes(sigma.breaks, *map(jnp.asarray, (n1, c, n2))))
     (value, slope), (value_w, slope_w) = table.both(u), table.both(w)
     s = n1 * n2 * np.sum(weights * slope * slope_w)
     rule = np.array(
         [np.sum(weights * value * value_w), s, n1 * np.sum(weights * slope * z * value_w) - c * s]
     )
-    differences = np.abs(rule - series.sum(axis=1))[: 1 if sigma.jumps else 3]
-    return float(np.max(differences) / np.sqrt(aa * bb))
+    differences = np.abs(rule - series)[: 1 if sigma.jumps else 3]
+    return float(np.max(differences) / scale)
 
 
 def _too_large(error: float, tolerance: float) -> str:

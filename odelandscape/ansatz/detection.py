@@ -18,6 +18,7 @@ from scipy.spatial.distance import cdist
 from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
 from ..model.problem import Problem
 from ..model.state import Weights
+from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
 from .block_ansatz import BlockAnsatz
 from .lifting import lift, restrict, write_matrix
@@ -212,5 +213,10 @@ def _without_one_teacher(
 
 
 def describe(ansatz: BlockAnsatz | AnsatzPoint) -> str:
-    """Return the blocks in words, such as `15+1+1: matched 15, free 3`: `BlockAnsatz.name`."""
+    """Return the blocks in words, such as `15+1+1: matched 15, free 3`: `BlockAnsatz.name`.
+
+    Raises UserError for anything but blocks or a point in them.
+    """
+    allowed = "a block ansatz, or a point in one such as ol.family(problem, 1)"
+    check_instance("ansatz", ansatz, (BlockAnsatz, AnsatzPoint), allowed)
     return ansatz_of(ansatz).name

@@ -158,7 +158,7 @@ class AbstractFlow(eqx.Module):
     def __call__(self, t, state: OrderParameters, problem: Problem) -> OrderParameters: ...
     def __call__(self, t, state: State, problem: Problem) -> State:
         del t  # autonomous
-        check_shapes(problem, state)
+        state = check_shapes(problem, state)
         if isinstance(state, Weights):
             if self.stochastic:
                 raise UserError(

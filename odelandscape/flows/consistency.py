@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..activations.quadrature import check_moments
 from ..model.problem import PROBLEM, Problem, is_concrete
 from ..model.state import Weights, overlaps
 from ..runtime.arguments import check_instance, shown
@@ -95,10 +96,11 @@ def check_flow(problem: Problem, flow: AbstractFlow, autonomous: bool = False) -
     - `autonomous`: whether the rates may not depend on the time.
 
     Raises UserError, naming the flow, if it is no flow, and if what a user's class overrides contradicts what
-    it inherits or declares.
+    it inherits or declares; naming the activation, if moments of a user's class contradict its values.
     """
     check_instance("problem", problem, Problem, PROBLEM)
     check_instance("flow", flow, AbstractFlow, "a flow such as ol.GradientFlow()")
+    check_moments(problem.activation)
     if is_from_this_package(flow):
         return flow
     wrong = _lost_attribute(flow)

@@ -30,6 +30,8 @@ from .escape import escape_rate
 
 STABILITY_BAND = 1e-8
 """An eigenvalue between minus this and this decides nothing."""
+_ASYMMETRY = 1e-6  # relative, above which a Jacobian is no Hessian
+_MULTIPLE = 1e-7  # relative; rounding moves multiple eigenvalues of a matrix that isn't symmetric by its root
 
 
 @final
@@ -45,6 +47,8 @@ class LocalGeometry:
       where nothing is free to move).
     - `escape_rate`: the fastest rate at which the flow would lengthen an inactive student, −inf without one.
     - `movable`: whether there is any direction that counts.
+    - `jacobian` (K·D, K·D): `hessian` is its symmetric part, and another matrix at a fixed point of a flow
+      that is no gradient flow.
     """
 
     point: Float[np.ndarray, "K D"]
@@ -53,6 +57,7 @@ class LocalGeometry:
     hessian: Float[np.ndarray, "n n"]
     escape_rate: float
     movable: bool
+    jacobian: Float[np.ndarray, "n n"]
 
     @cached_property
     def speed(self) -> float:
@@ -67,7 +72,12 @@ class LocalGeometry:
 
     @cached_property
     def smallest_eigenvalue(self) -> float:
-        """Smallest eigenvalue of `hessian`, which must be finite."""
+        """Smallest eigenvalue of `hessian`, which must be finite; of a flow that is no gradient flow, the
+        smallest real part of those of `jacobian`, which alone decide its stability."""
+        J = self.jacobian
+        if np.abs(J - J.T).max() > _ASYMMETRY * np.abs(J).max() + self.speed:
+            smallest = float(np.linalg.eigvals(J).real.min())
+            return smallest if abs(smallest) > _MULTIPLE * np.abs(J).max() else 0.0
         try:
             return float(np.linalg.eigvalsh(self.hessian)[0])
         except np.linalg.LinAlgError:
@@ -99,12 +109,14 @@ def local_geometry(
     kinked = has_kink_at_zero(problem) if kinked is None else kinked
     point, rates = projected_rates(flow, problem, y, kinked)
     at = jnp.asarray(point)
-    loss, H, movable = _local_geometry(flow, problem, at, kinked)
+    loss, J, movable = _local_geometry(flow, problem, at, kinked)
+    J = np.asarray(J)
     inactive = np.linalg.norm(point[:, :-1], axis=1) == 0
     escape = -np.inf
     if kinked and inactive.any():
         escape = escape_rate(flow, problem, unpack(at), inactive)
-    return LocalGeometry(point, rates, float(loss), np.asarray(H), escape, bool(movable))
+    H = (J + J.T) / 2
+    return LocalGeometry(point, rates, float(loss), H, escape, bool(movable), J)
 
 
 def projected_rates(
@@ -151,9 +163,16 @@ def hessian(
 
     It is minus the Jacobian of the flow's rates between directions that count
     (`AbstractFlow.neutral_directions` lists the others, here rows and columns of zeros). At a fixed
-    point of GD that is the Hessian of the loss in the weights; of nGD and onGD, the Riemannian one.
+    point of GD that is the Hessian of the loss in the weights; of nGD and onGD, the Riemannian one; of a flow
+    that is no gradient flow, the symmetric part.
     """
-    check_shapes(problem, weights, "weights")
+    weights = check_shapes(problem, weights, "weights")
+    J, P = _decisive_jacobian(flow, problem, weights)
+    return (J + J.T) / 2, P
+
+
+def _decisive_jacobian(flow: AbstractFlow, problem: Problem, weights: Weights):
+    """`hessian` before it is made symmetric, and the projector."""
     y = pack(weights)
     n = y.size
 
@@ -167,7 +186,7 @@ def hessian(
     # (1 − FᵀF) J (1 − FᵀF), with products of the few rows of F only.
     left = J - F.T @ (F @ J)
     H = left - (left @ F.T) @ F
-    return -(H + H.T) / 2, F.T @ F
+    return -H, F.T @ F
 
 
 @eqx.filter_jit
@@ -208,9 +227,9 @@ def _active_rates(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"])
 
 
 def _active_hessian(flow, problem, weights: Weights, inactive: Bool[Array, "K 1"]):
-    """`hessian`, with inactive students and what it leaves out above its other eigenvalues; and whether there
-    are any others."""
-    H, P = hessian(flow, problem, weights)
+    """`_decisive_jacobian`, with inactive students and what it leaves out above its other eigenvalues; and
+    whether there are any others."""
+    H, P = _decisive_jacobian(flow, problem, weights)
     held = jnp.pad(jnp.broadcast_to(inactive, weights.W.shape), ((0, 0), (0, 1))).ravel()
     either = held[:, None] | held[None, :]
     H = jnp.where(either, 0, H)

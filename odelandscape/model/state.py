@@ -1,6 +1,7 @@
 """The state of a network in weights and in order parameters, and conversions between the two."""
 
 import dataclasses
+from typing import TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -32,6 +33,7 @@ class Weights(eqx.Module):
 
 
 State = OrderParameters | Weights
+S = TypeVar("S", bound=State)
 
 
 def project_on_teacher(problem: Problem, W: Float[Array, "K d"]) -> Float[Array, "K M"]:
@@ -46,7 +48,7 @@ def overlaps(problem: Problem, weights: Weights) -> OrderParameters:
 
     Raises UserError for weights of other shapes than the problem's.
     """
-    check_shapes(problem, weights, "weights")
+    weights = check_shapes(problem, weights, "weights")
     W = weights.W
     return OrderParameters(W @ W.T, project_on_teacher(problem, W), weights.v)
 
@@ -169,19 +171,29 @@ def float_arrays(name: str, state: State) -> list[Array]:
 
 
 def pack(weights: Weights) -> Float[Array, "K D *lanes"]:
-    """Return [W | v] as one array (K, d + 1), the state that solvers integrate."""
+    """Return [W | v] as one array (K, d + 1), the state that solvers integrate.
+
+    Raises UserError for anything but Weights.
+    """
+    check_instance("weights", weights, Weights, "Weights such as ol.Weights(W, v)")
     return jnp.concatenate([weights.W, weights.v[:, None]], axis=1)
 
 
 def unpack(y: Float[Array, "K D *lanes"]) -> Weights:
-    """Return the weights of [W | v], (K, d + 1): the inverse of `pack`."""
+    """Return the weights of [W | v], (K, d + 1): the inverse of `pack`.
+
+    Raises UserError for anything but an array with two axes or more.
+    """
+    if getattr(y, "ndim", 0) < 2:
+        raise UserError(f"y must be an array [W | v] of shape (K, d + 1); got {shown(y)}")
     return Weights(y[:, :-1], y[:, -1])
 
 
-def check_shapes(problem: Problem, state: State, name: str = "state") -> None:
-    """Raise UserError, naming the argument, for anything but weights or order parameters of the problem.
+def check_shapes(problem: Problem, state: S, name: str = "state") -> S:
+    """Return a state with arrays of floats.
 
-    Shapes are known inside `jit`, `vmap` and `grad`, too, and nothing is computed.
+    Raises UserError, naming the argument, for anything but weights or order parameters of the problem, made
+    of real numbers. Shapes and types are known inside `jit`, `vmap` and `grad`, too, and nothing is computed.
     """
     check_instance("problem", problem, Problem, PROBLEM)
     kinds = "Weights, such as ol.Weights(W, v) or the .weights of a point, or OrderParameters"
@@ -194,9 +206,10 @@ def check_shapes(problem: Problem, state: State, name: str = "state") -> None:
             raise UserError(
                 f"{name} must have weights W (K = {K}, d ≥ M = {M}) and v ({K},); got {W} and {v}"
             )
-        return
+        return cast(S, Weights(*float_arrays(name, state)))
     Q, R = np.shape(state.Q), np.shape(state.R)
     if (Q, R, v) != ((K, K), (K, M), (K,)):
         raise UserError(
             f"{name} must have Q {(K, K)}, R {(K, M)} and v {(K,)}; got {Q}, {R} and {v}"
         )
+    return cast(S, OrderParameters(*float_arrays(name, state)))

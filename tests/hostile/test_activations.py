@@ -153,3 +153,61 @@ def test_no_end_state_is_claimed_of_an_activation_that_jumps(at):
         ol.sweep(problem, ol.GradientFlow(), seeds=10, dimension=2, progress=False)
     with pytest.raises(ol.UserError, match="activation must be continuous"):
         ol.relax(problem, ol.GradientFlow(), starts)
+
+
+class _Own(ol.AbstractActivation):
+    def __call__(self, x):
+        return jnp.abs(x)
+
+    def second_moment(self, c11, c12, c22):
+        n = jnp.sqrt(c11 * c22)
+        c = c12 / n
+        return 2 / jnp.pi * n * (jnp.sqrt(1 - c * c) + c * jnp.arcsin(c))
+
+
+class _OtherFunction(_Own):
+    def __call__(self, x):
+        return jnp.cos(x)
+
+    def second_moment(self, c11, c12, c22):
+        return c12
+
+
+class _OtherScalars(_Own):
+    def __call__(self, x):
+        return x * x
+
+    def second_moment(self, c11, c12, c22):
+        return c11 * c22 + 2 * c12**2
+
+    def mixing_scalars(self, c11, c12, c22):
+        return c22, 4 * c12  # p is 2 c22: E[σ''(u) σ(w)]
+
+
+@pytest.mark.parametrize(
+    ("activation", "what"),
+    [
+        (_Own(), "finite moments where units coincide"),
+        (_OtherFunction(), "contradicts itself: second_moment"),
+        (_OtherScalars(), "contradicts itself: p of mixing_scalars"),
+    ],
+    ids=["undefined", "function", "scalars"],
+)
+def test_moments_that_are_not_those_of_the_function_are_refused(activation, what):
+    """The kind: a user's class whose methods say different things. End states were called global minima, or
+    failed without a reason."""
+    problem = ol.Problem(1, 1, activation)
+    weights = ol.Weights(jnp.ones((1, 1)), jnp.ones(1))
+    with pytest.raises(ol.UserError, match=f"activation _O.*{what}"):
+        ol.relax(problem, ol.GradientFlow(), jax.tree.map(lambda x: x[None], weights))
+    with pytest.raises(ol.UserError, match=f"activation _O.*{what}"):
+        ol.trajectory(problem, ol.GradientFlow(), weights, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("length", [1e2, 1e5, 1e8])
+def test_long_coincident_erf_units_keep_their_slopes(length):
+    """1 + 2q of (1 + q)² − q² was lost from q = 1e16 on: s is 2/π/√(1 + 2q), p is −q/(1 + q) s."""
+    q = jnp.asarray(length**2)
+    p, s = ol.Erf().mixing_scalars(q, q, q)
+    assert np.isclose(s, 2 / np.pi / np.sqrt(1 + 2 * float(q)), rtol=1e-14, atol=0)
+    assert np.isclose(p, -s, rtol=2 / float(q), atol=0)

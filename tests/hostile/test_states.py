@@ -131,3 +131,29 @@ def test_widths_with_too_few_digits_are_refused(K, M, message):
     for branch in (None, "hidden"):
         with pytest.raises(ol.UserError, match=message):
             ol.family(ol.Problem(K, M), 1, branch)
+
+
+@pytest.mark.parametrize(
+    "state", [[[1.0, 0.0], [0.0, 1.0]], np.eye(2), np.eye(2, dtype=int)], ids=str
+)
+def test_lists_and_integers_are_weights_too(unchecked, state):
+    problem = ol.Problem(2, 2)
+    assert float(ol.population_loss(problem, ol.Weights(state, [1, 1]))) == 0
+    assert ol.overlaps(problem, ol.Weights(state, [1, 1])).Q.dtype == jnp.zeros(1).dtype
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ol.population_loss(ol.Problem(2, 2), ol.Weights(1j * np.eye(2), np.ones(2))),
+        lambda: ol.population_loss(ol.Problem(1, 1), ol.Weights([["a"]], [1.0])),
+        lambda: ol.pack(3),
+        lambda: ol.unpack("x"),
+        lambda: ol.describe(3),
+    ],
+    ids=["complex", "text", "pack", "unpack", "describe"],
+)
+def test_what_is_no_state_is_refused_where_it_enters(unchecked, call):
+    """The kind: an error from deep inside for an argument of another type."""
+    with pytest.raises(ol.UserError, match=r"^\w+ must be"):
+        call()

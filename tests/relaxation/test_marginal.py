@@ -80,3 +80,73 @@ def test_the_smallest_eigenvalue_of_silent_smooth_students_is_the_hessians(seed)
 
     expected = np.linalg.eigvalsh(jax.hessian(loss)(jnp.asarray(ends.weights[0].ravel())))[0]
     assert ends.smallest_eigenvalue[0] == pytest.approx(expected, abs=1e-9)
+
+
+def near(cosine):
+    return {"teacher_overlaps": [[1.0, cosine], [cosine, 1.0]]}
+
+
+@pytest.mark.parametrize(
+    ("problem", "apart"),
+    [
+        (ol.Problem(2, 2, **near(1 - 1e-8)), 0.3),
+        (ol.Problem(2, 2, **near(1 - 1e-6)), 0.3),
+        (ol.Problem(2, 2, teacher_readout=[1.0, 1e-6]), 5e-7),
+    ],
+    ids=["8 digits alike", "6 digits alike", "a small readout"],
+)
+def test_a_loss_that_leaves_out_a_teacher_is_not_zero(problem, apart):
+    """The kind: a global minimum that isn't. Two students that share one direction between two teachers, or
+    that leave out a small one, have a tiny loss and have not learned; only students at the teachers have."""
+    d = problem.teachers
+    teachers = np.asarray(problem.teacher_weights(d)) * np.asarray(problem.readout)[:, None]
+    mean = teachers.sum(axis=0) / 2
+    ends = ol.relax(problem, G, one([0.6 * mean, 1.4 * mean], np.ones(2)))
+    assert np.abs(ends.weights[0][:, None] - teachers[None]).max(axis=2).min() > apart
+    assert ends.loss[0] < 1e-10
+    assert list(ends.outcome) != ["global_minimum"]
+    learned = ol.relax(problem, G, one(teachers, np.ones(2)))
+    assert list(learned.outcome) == ["global_minimum"]
+
+
+def test_teachers_that_can_be_told_apart_are_learned():
+    """A teacher of a tenth of the other's readout, and one of readout 0, which teaches nothing."""
+    for readout in ([1.0, 0.1], [1.0, 0.0]):
+        problem = ol.Problem(2, 2, teacher_readout=readout)
+        ends = ol.relax(problem, G, one([[0.7, -0.2], [0.1, 0.5]], np.ones(2)))
+        assert list(ends.outcome) == ["global_minimum"]
+        assert np.abs(ends.weights[0].sum(axis=0) - readout).max() < 1e-6
+
+
+def test_a_linear_network_has_learned_without_the_teachers_units():
+    """σ = x: students of the teacher's sum are a global minimum, however its readouts are shared."""
+    problem = ol.Problem(2, 2, ol.LeakyReLU(1.0), teacher_readout=[1.0, 2.0])
+    ends = ol.relax(problem, G, one([[0.7, -0.2], [0.1, 0.5]], np.ones(2)))
+    assert list(ends.outcome) == ["global_minimum"]
+    assert np.allclose(ends.weights[0].sum(axis=0), [1, 2], atol=1e-7)
+
+
+class FirstStudentAlone(ol.AbstractFlow):
+    """Gradient flow of the first student; the others stay."""
+
+    @property
+    def permutation_equivariant(self):
+        return False
+
+    def mixing(self, state, problem):
+        X, Y, dv, _ = G.mixing(state, problem)
+        first = jnp.zeros(problem.students).at[0].set(1.0)[:, None]
+        return ol.Mixing(X * first, Y * first, dv)
+
+
+def test_a_flow_that_is_no_gradient_flow_is_judged_by_its_own_eigenvalues():
+    """The kind: a saddle that isn't. The Jacobian of this flow is block triangular, with the Hessian of the
+    first student's weights and zeros on its diagonal; its symmetric part has negative eigenvalues."""
+    problem = ol.Problem(2, 2)
+    start = one([[0.6, 0.8], [0.3, -0.2]], np.ones(2))
+    ends = ol.relax(problem, FirstStudentAlone(), start)
+    assert list(ends.outcome) == ["marginal"]
+    assert np.allclose(ends.weights[0, 1], [0.3, -0.2], atol=1e-12)
+    end = ol.Weights(jnp.asarray(ends.weights[0]), jnp.ones(2))
+    loss = jax.hessian(lambda w: ol.population_loss(problem, ol.Weights(end.W.at[0].set(w), end.v)))
+    assert np.linalg.eigvalsh(np.asarray(loss(end.W[0])))[0] > 0.01
