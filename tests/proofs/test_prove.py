@@ -153,7 +153,7 @@ def blocks_at(K, M, sizes, matched, free, z, activation=None, readout=None, teac
     problem = ol.Problem(K, M, activation or ol.ReLU(), teacher_readout=teacher_readout)
     ansatz = BlockAnsatz(problem, sizes, matched, free, readout)
     return FixedPoint(
-        AnsatzPoint(ansatz, jnp.array(z)), jnp.array(0.0), jnp.array(0.0), jnp.array(0)
+        AnsatzPoint(ansatz, jnp.array(z)), *map(jnp.array, (0.0, 0.0, 0, 0.0))
     )
 
 
