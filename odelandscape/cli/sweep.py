@@ -189,6 +189,7 @@ def _as_json(runs: ol.Sweep) -> dict:
         "dimension": runs.dimension,
         "time_limit": runs.time_limit,
         "outcomes": summary.outcomes,
+        "unfinished": summary.unfinished and summary.unfinished._asdict(),
         "families": [{name: getattr(row, name) for name in columns} for row in summary.families],
         "seconds": runs.seconds,
         "seconds_compiling": runs.seconds_compiling,

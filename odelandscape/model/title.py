@@ -18,9 +18,10 @@ def title_of(problem: Problem, *more: str) -> str:
     - `more`: what follows, such as a flow or a dimension.
     """
     teachers = ", ".join(filter(None, (_overlaps_in_words(problem), _readouts_in_words(problem))))
+    K, M = problem.students, problem.teachers
     parts = (
-        f"K = {problem.students} students",
-        f"M = {problem.teachers} teachers{teachers and f' with {teachers}'}",
+        f"K = {K} student{'s' * (K > 1)}",
+        f"M = {M} teacher{'s' * (M > 1)}{teachers and f' with {teachers}'}",
         in_words(problem.activation),
         *more,
     )
@@ -32,6 +33,7 @@ def in_words(module: eqx.Module) -> str:
     written = [
         _field_in_words(field.name, getattr(module, field.name))
         for field in dataclasses.fields(module)
+        if not field.name.startswith("_")
     ]
     numbers = ", ".join(filter(None, written))
     name = type(module).__name__

@@ -30,7 +30,7 @@ from .levels import Family, group_by_level, merge_families
 from .manifest import damaged_manifest, difference
 from .starts import kept_coordinates
 from .store import Store
-from .summary import Summary, count_outcomes, describe_unfinished, summarise
+from .summary import Summary, Unfinished, count_outcomes, summarise
 
 T = TypeVar("T")
 _MOST_NAMED = 32  # families whose branch is looked for, which takes a tenth of a second each
@@ -194,10 +194,10 @@ class Sweep:
         branches = self._branches(families)
         return summarise(title, counts, families, branches, self._unfinished(), width)
 
-    def _unfinished(self) -> str:
+    def _unfinished(self) -> Unfinished | None:
         there = self.outcome == outcomes.NOT_CONVERGED
         decay = self.decay
-        return describe_unfinished(
+        return Unfinished.of(
             self.loss[there], self.gradient_norm[there], decay.rate[there], decay.exponent[there]
         )
 

@@ -81,6 +81,55 @@ class FamilyRow:
     branch: str = ""
 
 
+Range = tuple[float, float]
+"""The lowest and the highest of some numbers."""
+
+
+class Unfinished(NamedTuple):
+    """Where starts are that have not converged, and how their losses fall; `str()` says it in words.
+
+    `rate` is −(dL/dt)/L; `exponent` is p of those `algebraic` ones whose loss falls like t^(−p), None without
+    any.
+    """
+
+    starts: int
+    loss: Range
+    gradient_norm: Range
+    rate: Range
+    algebraic: int
+    exponent: Range | None
+
+    @classmethod
+    def of(
+        cls, loss: np.ndarray, gradient_norm: np.ndarray, rate: np.ndarray, exponent: np.ndarray
+    ) -> "Unfinished | None":
+        """Return the ranges of these numbers, each (n,); None if n is 0."""
+        if not len(loss):
+            return None
+        falling = exponent[exponent > 0]
+        loss_range, norm_range, rate_range = map(_range, (loss, gradient_norm, rate))
+        p = _range(falling) if len(falling) else None
+        return cls(len(loss), loss_range, norm_range, rate_range, len(falling), p)
+
+    def __str__(self) -> str:
+        words = (
+            f"not converged ({self.starts}): loss {_in_words(self.loss, '.2g')}, gradient norm "
+            f"{_in_words(self.gradient_norm, '.2g')}, relative rate of decay {_in_words(self.rate, '.2g')}"
+        )
+        if self.exponent is not None:
+            p = _in_words(self.exponent, ".2f")
+            words += f"; {self.algebraic} with L ~ t^(−p), p = {p}"
+        return words + ". A larger time limit on the same store continues them"
+
+
+def _range(x: np.ndarray) -> Range:
+    return float(x.min()), float(x.max())
+
+
+def _in_words(ends: Range, digits: str) -> str:
+    return " – ".join(dict.fromkeys(format(end, digits) for end in ends))
+
+
 class Summary(NamedTuple):
     """Counts and 95 % intervals of the outcomes, and the families, lowest loss first.
 
@@ -91,7 +140,7 @@ class Summary(NamedTuple):
     title: str
     outcomes: dict[str, dict]
     families: list[FamilyRow]
-    unfinished: str = ""  # what is known of starts that have not converged
+    unfinished: Unfinished | None = None
     level_width: float = LEVEL_WIDTH  # of the problem
 
     def __str__(self) -> str:
@@ -137,34 +186,12 @@ def count_outcomes(outcome: np.ndarray) -> np.ndarray:
     return np.array([np.sum(outcome == name) for name in outcomes.OUTCOMES])
 
 
-def describe_unfinished(
-    loss: np.ndarray, gradient_norm: np.ndarray, rate: np.ndarray, exponent: np.ndarray
-) -> str:
-    """Return in words where starts are that have not converged, and how their losses fall (each (n,))."""
-    if not len(loss):
-        return ""
-    words = (
-        f"not converged ({len(loss)}): loss {_range(loss)}, gradient norm {_range(gradient_norm)}, "
-        f"relative rate of decay {_range(rate)}"
-    )
-    algebraic = exponent[exponent > 0]
-    if len(algebraic):
-        p = sorted({f"{algebraic.min():.2f}", f"{algebraic.max():.2f}"})
-        words += f"; {len(algebraic)} with L ~ t^(−p), p = {' – '.join(p)}"
-    return words + ". A larger time limit on the same store continues them"
-
-
-def _range(x: np.ndarray) -> str:
-    ends = dict.fromkeys((f"{x.min():.2g}", f"{x.max():.2g}"))
-    return " – ".join(ends)
-
-
 def summarise(
     title: str,
     counts: np.ndarray,
     found: list[Family],
     branches: Sequence[str],
-    unfinished: str = "",
+    unfinished: Unfinished | None = None,
     level_width: float = LEVEL_WIDTH,
 ) -> Summary:
     """Return the table of these counts (one for each of `outcomes.OUTCOMES`) and families, with the name of

@@ -48,7 +48,7 @@ C = np.full((3, 3), 0.2) + 0.8 * np.eye(3)
             ol.Problem(2, 2, None, np.diag([1.0, 2.0])),
             "K = 2 students, M = 2 teachers with overlaps T of eigenvalues 1 to 2, ReLU",
         ),
-        (ol.Problem(1, 1, None, [[9.0]]), "K = 1 students, M = 1 teachers with length 3, ReLU"),
+        (ol.Problem(1, 1, None, [[9.0]]), "K = 1 student, M = 1 teacher with length 3, ReLU"),
     ],
 )
 def test_a_title_names_what_a_problem_is(problem, title):

@@ -152,9 +152,7 @@ def blocks_at(K, M, sizes, matched, free, z, activation=None, readout=None, teac
     """A point of a block ansatz as `ol.fixed_point` returns it, converged or not."""
     problem = ol.Problem(K, M, activation or ol.ReLU(), teacher_readout=teacher_readout)
     ansatz = BlockAnsatz(problem, sizes, matched, free, readout)
-    return FixedPoint(
-        AnsatzPoint(ansatz, jnp.array(z)), *map(jnp.array, (0.0, 0.0, 0, 0.0))
-    )
+    return FixedPoint(AnsatzPoint(ansatz, jnp.array(z)), *map(jnp.array, (0.0, 0.0, 0, 0.0)))
 
 
 THIRD = 1 / 3
