@@ -17,6 +17,7 @@ from ..landscape.escape import ESCAPE_RATE_TOLERANCE
 from ..landscape.local_geometry import (
     STABILITY_BAND,
     LocalGeometry,
+    has_kink_at_zero,
     local_geometry,
     speeds_and_losses,
 )
@@ -37,6 +38,8 @@ from .outcomes import EndStates
 
 _TEACHER_DISTANCE = 1e-6
 """Distance of students from teachers at which they are the teachers, where the loss is lost in rounding."""
+_SHORT = 1e-3
+"""Length below which a student that does not come to rest may be caught at the kink of the loss at 0."""
 _POINTS_PER_CALL = 64  # whose rates are evaluated together
 
 
@@ -85,6 +88,8 @@ class EndStateClassifier:
         finish = newton_finish(self.flow, self.problem, y)
         failed = diverged or not finish.geometry.finite
         found = self._classify(finish, failed)
+        if budget_exhausted and not failed and not finish.converged:
+            finish, found = self._at_the_kink(y) or (finish, found)
         # Before the budget is exhausted a saddle is not final: the flow may be about to leave it.
         if not (failed or budget_exhausted or found.final):
             return False
@@ -92,6 +97,23 @@ class EndStateClassifier:
         if not failed:  # a failed start keeps the numbers of `blank`
             self._enter_finish(index, finish, found)
         return True
+
+    def _at_the_kink(self, y: np.ndarray) -> tuple[NewtonFinish, _Classification] | None:
+        """The fixed point with short students at 0, if the flow leads there from beside it.
+
+        A student that reaches a kink of the loss in finite time is thrown from one side of it to the other by
+        every step, and never comes to rest.
+        """
+        short = np.linalg.norm(y[:, :-1], axis=1) < _SHORT
+        if not (short.any() and has_kink_at_zero(self.problem)):
+            return None
+        at_zero = y.copy()
+        at_zero[short, :-1] = 0
+        finish = newton_finish(self.flow, self.problem, at_zero)
+        failed = not finish.geometry.finite
+        found = self._classify(finish, failed)
+        known = finish.converged and not failed and found.outcome != outcomes.SADDLE
+        return (finish, found) if known else None
 
     def _enter_finish(self, index: int, finish: NewtonFinish, found: _Classification) -> None:
         # What has not converged is where the flow has come to, not where Newton's method went from there.

@@ -150,3 +150,16 @@ def test_a_flow_that_is_no_gradient_flow_is_judged_by_its_own_eigenvalues():
     end = ol.Weights(jnp.asarray(ends.weights[0]), jnp.ones(2))
     loss = jax.hessian(lambda w: ol.population_loss(problem, ol.Weights(end.W.at[0].set(w), end.v)))
     assert np.linalg.eigvalsh(np.asarray(loss(end.W[0])))[0] > 0.01
+
+
+def test_students_that_reach_the_kink_in_finite_time_end_there():
+    """Teachers of readout −1 against students of readout 1: f ≥ 0 ≥ f*, so that no loss is below that of W = 0,
+    ½E[f*²] = M/4 + M(M − 1)/4π. Students get there in finite time, and no step of a solver leaves them there."""
+    problem = ol.Problem(2, 2, teacher_readout=[-1.0, -1.0])
+    starts = jax.vmap(lambda key: ol.random_weights(key, problem))(
+        jax.random.split(jax.random.key(0), 4)
+    )
+    ends = ol.relax(problem, G, starts, time_limit=20.0)
+    assert set(ends.outcome) <= {"local_minimum", "marginal"}
+    np.testing.assert_array_equal(ends.weights, 0)
+    np.testing.assert_allclose(ends.loss, 1 / 2 + 1 / (2 * np.pi), rtol=1e-12)
