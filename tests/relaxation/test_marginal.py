@@ -153,8 +153,8 @@ def test_a_flow_that_is_no_gradient_flow_is_judged_by_its_own_eigenvalues():
 
 
 def test_students_that_reach_the_kink_in_finite_time_end_there():
-    """Teachers of readout −1, students of readout 1: f ≥ 0 ≥ f*, so that no loss is below that of W = 0, which
-    is ½E[f*²] = M/4 + M(M − 1)/4π. Students get there in finite time; no step of a solver leaves them there.
+    """Teachers of readout −1, students of readout 1: f ≥ 0 ≥ f*, so that no loss is below that of W = 0,
+    ½E[f*²] = M/4 + M(M − 1)/4π. Students get there in finite time; no step of a solver leaves them there.
     """
     problem = ol.Problem(2, 2, teacher_readout=[-1.0, -1.0])
     starts = jax.vmap(lambda key: ol.random_weights(key, problem))(
