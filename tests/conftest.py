@@ -4,6 +4,7 @@ import jax
 import jaxtyping
 import matplotlib
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 matplotlib.use("Agg")
 jax.config.update("jax_enable_x64", True)
@@ -20,3 +21,12 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(autouse=True)
+def no_kept_programs():
+    """A test that keeps compiled programs, as commands do, does so for itself alone."""
+    yield
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
+        jax.config.update("jax_compilation_cache_dir", None)
+        compilation_cache.reset_cache()
