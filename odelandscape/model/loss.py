@@ -40,6 +40,7 @@ ZERO_LOSS = 1e-10
 _ROUNDING = 64 * float(np.finfo(float).eps)  # of a loss, relative to the teacher's power
 _LAST_LESSON = 1e-3
 """Share of the loss that is left without one of the teacher's units, below which that unit is learned."""
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(96)
 _LINEAR = 1e-28  # share of a function's power that rounding leaves beside its linear part
 
 
@@ -124,8 +125,7 @@ def _share_or_none(
     activation: AbstractActivation, lengths: np.ndarray, readout: np.ndarray
 ) -> float:
     """`nonlinear_share`, but 0 for a linear σ."""
-    z, weight = np.polynomial.hermite_e.hermegauss(96)
-    weight = weight / weight.sum()
+    z, weight = _NODES, _WEIGHTS / _WEIGHTS.sum()
     sigma = np.asarray(activation(jnp.asarray(lengths[:, None] * z)))
     linear = (sigma * z) @ weight
     powers = readout**2

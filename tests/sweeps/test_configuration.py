@@ -140,7 +140,9 @@ def test_a_changed_activation_of_the_same_name_is_another_sweep(change, module, 
 
 
 def test_functions_of_one_name_that_differ_far_out_are_two():
-    one, two = (ol.Quadrature(f) for f in (lambda x: x, lambda x: jnp.clip(x, -5, 5)))
+    one, two = (
+        ol.Quadrature(f, breaks=(-5, 5)) for f in (lambda x: x, lambda x: jnp.clip(x, -5, 5))
+    )
     a, b = (configuration(ol.Problem(1, 1, act), ol.GradientFlow(), 0, 1) for act in (one, two))
     assert "activation_code differ" in difference(a, b)
 
