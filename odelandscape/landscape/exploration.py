@@ -2,7 +2,7 @@ r"""Where a search for fixed points looks, and how: block ansätze, random start
 
 Descent ends in minima of an ansatz only. Here the norm of the gradient g descends instead, by Newton's method
 with the damping of Levenberg and Marquardt: $\delta = -(J^\top J + \mu)^{-1} J^\top g$, J = ∂g/∂x. Saddles
-attract then as minima do. Where J is singular it may come to rest with g ≠ 0; such an end is dropped.
+attract then as minima do. Where J is singular it may converge with g ≠ 0; such an end is dropped.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""A problem in words, so that the tables and figures of a parameter study can be told apart."""
+"""A problem in words, so that the tables and figures of a parameter study can be distinguished."""
 
 import dataclasses
 

@@ -173,7 +173,7 @@ def _refined_eigenvectors(Q: arb_mat, H: arb_mat, G: arb_mat) -> tuple[arb_mat, 
     n = Q.nrows()
     S, R = _midpoints(Q.transpose() * H * Q), _midpoints(Q.transpose() * G * Q)
     d = [S[i, i] / R[i, i] for i in range(n)]
-    # Closer ones are equal as far as rounding of S lets them be told apart.
+    # Closer ones are equal as far as rounding of S lets them be distinguished.
     rounding = max(abs(x) for x in d) * arb(2) ** (-ctx.prec // 2)
     E = arb_mat(n, n)
     for i in range(n):

@@ -39,7 +39,7 @@ from .outcomes import EndStates
 _TEACHER_DISTANCE = 1e-6
 """Distance of students from teachers at which they are the teachers, where the loss is lost in rounding."""
 _SHORT = 1e-3
-"""Length below which a student that does not come to rest may be caught at the kink of the loss at 0."""
+"""Length below which a student that does not converge may be caught at the kink of the loss at 0."""
 _POINTS_PER_CALL = 64  # whose rates are evaluated together
 
 
@@ -102,7 +102,7 @@ class EndStateClassifier:
         """The fixed point with short students at 0, if the flow leads there from beside it.
 
         A student that reaches a kink of the loss in finite time is thrown from one side of it to the other by
-        every step, and never comes to rest.
+        every step, and never converges.
         """
         short = np.linalg.norm(y[:, :-1], axis=1) < _SHORT
         if not (short.any() and has_kink_at_zero(self.problem)):
