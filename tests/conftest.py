@@ -30,3 +30,13 @@ def no_kept_programs():
     if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         jax.config.update("jax_compilation_cache_dir", None)
         compilation_cache.reset_cache()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """A file of tests leaves no compiled programs behind: each maps memory, and a process has only so many maps.
+
+    Past the limit of Linux (vm.max_map_count, 65,530) LLVM aborts the process in the middle of a compilation.
+    """
+    yield
+    jax.clear_caches()
