@@ -34,9 +34,9 @@ def no_kept_programs():
 
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
-    """A file of tests leaves no compiled programs behind: each maps memory, and a process has only so many maps.
+    """A file of tests leaves no compiled programs behind.
 
-    Past the limit of Linux (vm.max_map_count, 65,530) LLVM aborts the process in the middle of a compilation.
+    Each maps memory, and past the limit on maps (65,530 on Linux) LLVM aborts the process as it compiles.
     """
     yield
     jax.clear_caches()

@@ -106,7 +106,9 @@ def _correlated(M: int, c: float):
             f"argument --correlation: allowed for at most {_MOST_CORRELATED} teachers, whose overlaps are "
             f"written out; got -M {M}"
         )
-    least = -1 / max(M - 1, 1)
+    if M == 1:
+        raise UserError("argument --correlation: needs two teachers or more; got -M 1")
+    least = -1 / (M - 1)
     if not least < c < 1:
         raise UserError(
             f"argument --correlation: got {c:g}; allowed: numbers between −1/(M − 1) = {least:.6g} and 1, "
@@ -192,13 +194,12 @@ def _found(args: argparse.Namespace, problem: ol.Problem) -> tuple[Found, bool]:
 
 def run(args: argparse.Namespace) -> None:
     """Find the families, write table, numbers and figure, and print table or numbers."""
-    from ..landscape.fixed_points import in_all_digits
-    from ..landscape.named_families import check_width
+    from ..landscape.fixed_points import check_problem, in_all_digits
     from ..model.problem import check_dimension
     from ..model.title import title_of
 
     began = time.perf_counter()
-    check_width(ol.Problem(args.students, args.teachers))
+    check_problem(ol.Problem(args.students, args.teachers))
     T = _correlated(args.teachers, args.correlation)
     activation = activation_of(args)
     problem = ol.Problem(args.students, args.teachers, activation, T)
@@ -262,8 +263,8 @@ def _searched_in_words(found: Found, starts: int) -> str:
         return "named families only; others were not looked for"
     partly = "" if found.searched == found.ansatze else f" of {found.ansatze}, interrupted"
     return (
-        f"searched: {found.searched} block ansätze{partly}, {starts} starts of Newton's method in each; what "
-        "was found is not proved to be all"
+        f"block ansätze searched: {found.searched}{partly}, with {starts} starts of Newton's method in each; "
+        "what was found is not proved to be all"
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import re
 import sys
 import textwrap
@@ -309,19 +308,6 @@ def output_folder(args: argparse.Namespace, kind: str, **more: object) -> Path:
     parts += [f"{letter}{value}" for letter, value in values.items() if value is not None]
     # A place module:object is no file name on all systems.
     return Path("-".join(re.sub(r"[:/\\]+", "-", part) for part in parts if part))
-
-
-def check_memory(what: str, needed: int) -> None:
-    """Raise UserError, beginning with `what`, if that many bytes are more than this machine has."""
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # it is not known
-        return
-    if needed > available > 0:
-        raise UserError(
-            f"{what} takes {needed / 2**30:,.1f} GiB of memory; this machine has "
-            f"{available / 2**30:,.1f} GiB"
-        )
 
 
 def check_folder(folder: Path, argument: str = "--out") -> None:

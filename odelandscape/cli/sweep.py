@@ -24,7 +24,6 @@ from .options import (
     add_problem,
     add_seed,
     add_time_limit,
-    check_memory,
     flow_name,
     flow_of,
     learning_rate_of,
@@ -141,13 +140,15 @@ def _folder(args: argparse.Namespace) -> Path:
 
 def _check_memory(args: argparse.Namespace, flow: ol.AbstractFlow) -> None:
     """Raise UserError if a sweep takes more memory than this machine has, before it is begun."""
+    from ..runtime.arguments import check_memory
+
     K, M = args.students, args.teachers
     d = args.dimension or M
-    check_memory(f"argument -K, -M, --dimension: one start of {K * d:,} weights", 8 * K * d)
+    check_memory("arguments -K, -M and --dimension", f"a start of {K * d:,} weights", 8 * K * d)
     kept = M + K if flow.stochastic else min(d, M + K + 1)
     hessian = f"the Hessian that certifies one end state of {K * kept:,} weights"
-    check_memory(f"argument -K, -M: {hessian}", 8 * (K * kept) ** 2)
-    check_memory(f"argument --seeds: a list of {args.seeds:,} seeds", 20 * args.seeds)
+    check_memory("arguments -K and -M", hessian, 8 * (K * kept) ** 2)
+    check_memory("argument --seeds", "a list of them", 20 * args.seeds)
 
 
 def report_sweep(runs: ol.Sweep, folder: Path, as_json: bool) -> None:

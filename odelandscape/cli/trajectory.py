@@ -21,7 +21,6 @@ from .options import (
     add_problem,
     add_seed,
     check_folder,
-    check_memory,
     flow_of,
     learning_rate_of,
     output_folder,
@@ -99,11 +98,14 @@ def _problem_and_start(
     """Return the problem, whose teacher may be random, and the initial weights on the flow's constraint."""
     import jax
 
+    from ..runtime.arguments import check_memory
+
     K, M, d = args.students, args.teachers, args.dimension
     if d is None and args.networks is not None:
         d = max(1000, M)
-    check_memory(f"argument -K: Q and R at {args.points} times", 8 * args.points * K * (K + M))
-    check_memory("argument --dimension: one start", 8 * K * (d or M))
+    size = 8 * args.points * K * (K + M)
+    check_memory("arguments -K, -M and --points", f"Q and R at {args.points:,} times", size)
+    check_memory("arguments -K and --dimension", "a start", 8 * K * (d or M))
     activation, key = activation_of(args), jax.random.key(args.seed)
     if args.random_teacher:
         if d is None:

@@ -28,7 +28,7 @@ from .corrector import (
     parameter_line,
     row_lengths,
 )
-from .fixed_points import CONVERGED, FixedPoint
+from .fixed_points import CONVERGED, FixedPoint, check_problem
 
 FOLD, STABILITY = "fold", "stability"
 AT_STOP, AT_DOMAIN_EDGE, STEP_TOO_SMALL, MOST_POINTS = "end", "domain", "stuck", "most"
@@ -255,7 +255,7 @@ def continue_family(
     Raises UserError if the point isn't converged, not of this problem or at a fold, if it has no such
     parameter, if `stop` is outside its domain, and for a step or a number of points that isn't positive.
     """
-    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    check_problem(problem)
     kind = "a fixed point, from ol.fixed_point(problem, ol.family(problem, 1)) or ol.families"
     check_instance("point", point, FixedPoint, kind)
     if point.result != CONVERGED:

@@ -4,6 +4,7 @@ A known point is followed to the numbers where one is wanted (`homotopy`). The r
 optimistix, so that derivatives pass through it implicitly.
 """
 
+import math
 from dataclasses import replace
 
 import equinox as eqx
@@ -16,11 +17,15 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..activations.base import check_continuous
+from ..activations.quadrature import check_moments
 from ..ansatz.ansatz_point import TEACHER, AnsatzPoint
 from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, formal, is_written_out
 from ..ansatz.padding import in_unit_scale, padded
 from ..ansatz.reduced_loss import gradient_norm, loss_rounding, parameter_lengths, reduced_loss
+from ..model.problem import PROBLEM, Problem
 from ..model.state import OrderParameters, Weights
+from ..runtime.arguments import check_instance
+from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from ..runtime.tables import with_digits
 from .homotopy import scaled_rates
@@ -29,6 +34,8 @@ CONVERGED, NOT_CONVERGED = "converged", "not_converged"
 RESIDUAL = 1e-12
 """A fixed point's gradient norm, beyond what rounding its parameters makes of it."""
 _MAX_NEWTON_STEPS = 50
+LARGEST_WIDTH = 10**12
+"""The widest networks whose fixed points are sought, see `check_problem`."""
 _ENOUGH = 1e-10  # error of the loss, as a part of it, below which no more digits are computed
 
 
@@ -112,6 +119,23 @@ class FixedPoint(eqx.Module):
     def result(self) -> str:
         """`converged` if the residual is within `tolerance`."""
         return CONVERGED if float(self.residual) <= self.tolerance else NOT_CONVERGED
+
+
+def check_problem(problem: Problem) -> None:
+    """Raise UserError for anything but a problem, for one that is too wide, and for an activation of a user's
+    class whose moments are not those of its values."""
+    check_instance("problem", problem, Problem, PROBLEM)
+    check_moments(problem.activation)
+    if max(problem.students, problem.teachers) > LARGEST_WIDTH:
+        raise UserError(
+            f"problem must have at most {LARGEST_WIDTH:.0e} students and teachers: in wider ones rounding is "
+            f"larger than the smallest eigenvalues of the Hessian; got {_short(problem.students)} and "
+            f"{_short(problem.teachers)}"
+        )
+
+
+def _short(count: int) -> str:
+    return f"{count}" if count < 10**18 else f"more than 1e{math.floor(math.log10(count))}"
 
 
 @eqx.filter_jit

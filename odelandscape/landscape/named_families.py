@@ -11,7 +11,6 @@ Families are recognised by their numbers (`name_of`): other fixed points, saddle
 in the same blocks.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -45,12 +44,10 @@ from ..model.problem import Problem
 from ..model.state import Weights, check_shapes
 from ..runtime.arguments import check_instance, check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
-from .fixed_points import CONVERGED, FixedPoint, in_all_digits, solve
+from .fixed_points import CONVERGED, FixedPoint, check_problem, in_all_digits, solve
 from .homotopy import follow_branch
 
 ZERO_LOSS = 1e-12  # a loss below this is the teacher's, at widths up to 100
-LARGEST_WIDTH = 10**12
-"""The widest networks whose families are named, see `check_width`."""
 _ZERO_LOSS_TIMES_WIDTH = 1e-9  # of a teacher with readouts 1; other named families have 0.2 or more
 _WEIGHTS = "Weights such as ol.Weights(W, v) or the .weights of a point"
 _SAME_POINT = 1e-3
@@ -123,21 +120,6 @@ def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[i
     return _SPLIT_ONE, (M - 1, 1)
 
 
-def check_width(problem: Problem) -> None:
-    """Raise UserError for anything but a problem, and for one that is too wide."""
-    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
-    if max(problem.students, problem.teachers) > LARGEST_WIDTH:
-        raise UserError(
-            f"problem must have at most {LARGEST_WIDTH:.0e} students and teachers: in wider ones rounding is "
-            f"larger than the smallest eigenvalues of the Hessian; got {_short(problem.students)} and "
-            f"{_short(problem.teachers)}"
-        )
-
-
-def _short(count: int) -> str:
-    return f"{count}" if count < 10**18 else f"more than 1e{math.floor(math.log10(count))}"
-
-
 def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> AnsatzPoint:
     """Return a point on a named family of fixed points; `ol.fixed_point` makes it exact.
 
@@ -153,7 +135,7 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> An
     Raises NoSuchFamilyError if there is no such family, with where it ends; UserError for an `anti_aligned`
     or `branch` that no problem of this width has, and for a teacher that no block ansatz has.
     """
-    check_width(problem)
+    check_problem(problem)
     M = problem.teachers
     if check_whole_number("anti_aligned", anti_aligned, 0) > M:
         raise UserError(
@@ -184,7 +166,7 @@ def teacher_point(problem: Problem) -> AnsatzPoint:
     Where there are more, they share the last teacher with a positively homogeneous σ, and have length 0 with
     another one. Raises NoSuchFamilyError for K < M, and where a student of length 0 has an output.
     """
-    check_width(problem)
+    check_problem(problem)
     M, surplus = problem.teachers, problem.students - problem.teachers
     if surplus < 0:
         raise NoSuchFamilyError(
@@ -265,7 +247,7 @@ def fixed_point(
     Raises UserError if ansatz and problem don't fit, and for a start that is missing, of the wrong length or
     not finite; NoSuchFamilyError, with where the branch ends, if it ends before the problem is reached.
     """
-    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    check_problem(problem)
     kinds = "a point such as ol.family(problem, 1) or the .point of ol.block_structure, or a BlockAnsatz"
     check_instance("ansatz", ansatz, (BlockAnsatz, AnsatzPoint, FixedPoint), kinds)
     point = ansatz.ansatz_point if isinstance(ansatz, FixedPoint) else ansatz

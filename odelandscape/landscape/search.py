@@ -17,7 +17,7 @@ from ..ansatz.padding import in_unit_scale, padded
 from ..model.alignment import INACTIVE_NORM
 from ..model.loss import nonlinear_share
 from ..model.problem import Problem
-from ..runtime.arguments import check_whole_number
+from ..runtime.arguments import check_instance, check_key, check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .exploration import (
     MOST_TEACHERS,
@@ -27,7 +27,7 @@ from .exploration import (
     random_starts,
     structures_up_to,
 )
-from .fixed_points import CONVERGED, FixedPoint, solve
+from .fixed_points import CONVERGED, FixedPoint, check_problem, solve
 from .named_families import ZERO_LOSS, is_zero_loss, named_points, teacher_point
 
 _EQUAL_LOSSES = 1e-9  # all of these in units of the readouts
@@ -218,8 +218,13 @@ def explore(
     - `ansatz`: the blocks to search in, or a point of them; its numbers are replaced by those of `problem`.
     - `key`: of the random starts; `starts`: how many.
 
-    Raises UserError if ansatz and problem don't fit, or the students are too many to be written out.
+    Raises UserError, naming the argument, if ansatz and problem don't fit, or the students are too many to be
+    written out.
     """
+    check_problem(problem)
+    check_instance("ansatz", ansatz, (BlockAnsatz, AnsatzPoint), "a BlockAnsatz, or a point of one")
+    check_key("key", key)
+    check_whole_number("starts", starts, 1)
     known = _Collection()
     blocks = ansatz_of(ansatz).of(problem)
     free = max(problem.students - problem.teachers, 0)
@@ -307,6 +312,7 @@ def families(
 
 def _check(problem: Problem, anti_aligned, blocks, starts) -> None:
     M = problem.teachers
+    check_problem(problem)
     check_surplus(problem)
     check_whole_number("starts", starts, 1)
     if blocks is not None:

@@ -22,7 +22,7 @@ from ..model.state import Weights, check_shapes
 from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
 from ..runtime.tables import html_table, text_table, with_decimals
-from .fixed_points import FixedPoint
+from .fixed_points import FixedPoint, check_problem
 from .local_geometry import STABILITY_BAND, hessian
 
 DENSE = 3000
@@ -131,7 +131,7 @@ def spectrum(
     For gradient flow; `hessian` has the matrix for any flow. Where a student has length 0 the loss has
     a kink and no Hessian. Raises UserError if the point and the problem or the dimension don't fit.
     """
-    check_instance("problem", problem, Problem, "a problem such as ol.Problem(3, 3)")
+    check_problem(problem)
     kinds = (
         "a point such as that of ol.fixed_point or ol.family, or Weights such as ol.Weights(W, v)"
     )

@@ -202,6 +202,13 @@ def test_moments_that_are_not_those_of_the_function_are_refused(activation, what
         ol.relax(problem, ol.GradientFlow(), jax.tree.map(lambda x: x[None], weights))
     with pytest.raises(ol.UserError, match=f"activation _O.*{what}"):
         ol.trajectory(problem, ol.GradientFlow(), weights, [0.0, 1.0])
+    with pytest.raises(ol.UserError, match=f"activation _O.*{what}"):
+        ol.families(problem)
+    ansatz = ol.BlockAnsatz(problem, teachers=(1,), matched=(), free=1)
+    with pytest.raises(ol.UserError, match=f"activation _O.*{what}"):
+        ol.fixed_point(problem, ansatz, jnp.ones(1))
+    with pytest.raises(ol.UserError, match=f"activation _O.*{what}"):
+        ol.explore(problem, ansatz, jax.random.key(0))
 
 
 @pytest.mark.parametrize("length", [1e2, 1e5, 1e8])
