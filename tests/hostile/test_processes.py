@@ -91,8 +91,7 @@ LONG = "sweep -K 6 -M 6 --seeds 200000 --quiet --out out"
 
 @pytest.fixture(autouse=True)
 def heed_interruptions():
-    """Whoever runs the tests may ignore interruptions, as a background job of a script does: its children then
-    would, too."""
+    """A background job of a script ignores interruptions, and so would the children of tests that run in one."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
