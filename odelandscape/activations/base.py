@@ -102,11 +102,9 @@ class AbstractActivation(eqx.Module):
     def continuous(self) -> bool:
         """Whether σ has no jump: where it has one the loss has cones at units that coincide, and no gradient.
 
-        Decided from values near 0 unless overridden: a class with a jump elsewhere must override it.
+        Decided from values between −8 and 8 unless overridden.
         """
-        return self.smooth_at_zero or not self._shows(
-            partial(regularity.has_jumps, points=np.zeros(1))
-        )
+        return self.smooth or not self._shows(regularity.jumps_anywhere)
 
     def _shows(self, property_of: Callable[[regularity.Values], bool]) -> bool:
         return regularity.is_concrete(self) and property_of(partial(regularity.evaluate, self))

@@ -93,6 +93,27 @@ def has_jumps(values: Values, points: np.ndarray) -> bool:
     return bool(np.any(np.abs(jump) > 1e-11 * (1 + np.abs(right) + np.abs(left))))
 
 
+def jumps_anywhere(values: Values) -> bool:
+    """Return whether σ jumps between −8 and 8, by more than 1e-4 of its values within 0.004 of the jump.
+
+    The steepest part of each of the eight steepest cells is divided again and again, down to rounding.
+    """
+    edges = np.linspace(-8, 8, 4097)
+    sigma = values(edges)
+    if not np.isfinite(sigma).all():
+        return False
+    cells = np.argsort(np.abs(np.diff(sigma)))[-8:]
+    scale = np.maximum(np.abs(sigma[cells]), np.abs(sigma[cells + 1]))
+    left, right = edges[cells], edges[cells + 1]
+    for _ in range(7):  # 64 parts: cells of 4e-3 end at 1e-15
+        points = np.linspace(left, right, 65)
+        steps = np.abs(np.diff(values(points), axis=0))
+        steepest = np.argmax(steps, axis=0)
+        lanes = np.arange(len(steepest))
+        left, right = points[steepest, lanes], points[steepest + 1, lanes]
+    return bool(np.any(steps.max(axis=0) > 1e-4 * scale))
+
+
 def is_analytic_near_zero(values: Values) -> bool:
     """Return whether a polynomial of degree 12 has the values of σ in [−1/8, 1/8], to 1e-12 of the largest.
 

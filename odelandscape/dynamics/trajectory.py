@@ -49,9 +49,21 @@ def constrained_rates(t, weights: Weights, args) -> Weights:
     return jax.tree.map(lambda rate, on, off: rate + (on - off), rates, kept, weights)
 
 
+def _smallest_size(problem: Problem, flow: AbstractFlow, start: Weights) -> Float[Array, ""]:
+    """Return the smallest length of a student or teacher, or readout if those are trained, to a power of 4."""
+    sizes = [jnp.linalg.norm(start.W, axis=1), jnp.sqrt(jnp.diagonal(problem.T))]
+    if flow.trains_readout:
+        sizes += [jnp.abs(start.v), jnp.abs(problem.readout)]
+    sizes = jnp.concatenate(jax.tree.map(jax.lax.stop_gradient, sizes))
+    smallest = jnp.min(jnp.where(sizes > 0, sizes, jnp.inf))
+    return 4.0 ** jnp.round(jnp.log2(smallest) / 2)
+
+
 @eqx.filter_jit
 def _solve(problem, flow, weights, times, rtol, atol, max_steps, meter) -> Trajectory:
     start = flow.project_initial(weights)
+    size = _smallest_size(problem, flow, start)
+    atol = atol * (jnp.minimum(size, size**2) if flow.stochastic else size)  # overlaps, or weights
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(stochastic_rates if flow.stochastic else constrained_rates),
         diffrax.Tsit5(),
@@ -127,7 +139,8 @@ def trajectory(
       parameters would drift away from those that weights can have), projected to the flow's constraint
       first; for a flow with noise their coordinates in the teacher's span, and the overlaps outside it.
     - `times` (T,): in increasing order, not negative.
-    - `rtol`, `atol`: error per step of the weights (Tsit5).
+    - `rtol`, `atol`: error per step of the weights (Tsit5); `atol` is in units of the shortest student or
+      teacher.
     - `max_steps`: after that many steps the remaining times hold inf, and `result` reports it.
 
     - `progress`: a bar on standard error.

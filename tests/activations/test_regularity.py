@@ -57,6 +57,30 @@ def test_parity_and_smoothness_at_zero_follow_from_values(function, even, odd, s
     assert shown(Own(function)) == (even, odd, smooth)
 
 
+JUMPS = {
+    "step": lambda x: jnp.where(x > 0, 1.0, 0.0),
+    "step at 1": lambda x: jnp.where(x > 1, 1.0, 0.0),
+    "at an odd place": lambda x: jnp.tanh(x) + jnp.where(x > -2.34567, 0.01, 0.0),
+    "floor": jnp.floor,
+    "relu with a jump": lambda x: jax.nn.relu(x) + jnp.where(x > 0.3, 1e-3, 0.0),
+    "x^2 cut off": lambda x: jnp.where(jnp.abs(x) < 3, x * x, 0.0),
+}
+NONE = {
+    "steep tanh": lambda x: jnp.tanh(1e4 * x),
+    "root": lambda x: jnp.sqrt(jnp.abs(x - 1)),
+    "exp(x^2)": lambda x: jnp.exp(x * x),
+    "waves": lambda x: jnp.sin(300 * x),
+    "hardtanh": lambda x: jnp.clip(x, -1, 1),
+    "constant": lambda x: 0 * x + 3,
+}
+
+
+@pytest.mark.parametrize("name", [*JUMPS, *NONE])
+def test_jumps_are_found_wherever_they_are(name):
+    """The kind: a user's class that jumps away from 0, which only a Quadrature noticed."""
+    assert Own((JUMPS | NONE)[name]).continuous == (name in NONE)
+
+
 def test_the_answers_are_static_inside_traced_code():
     own = Own(jnp.tanh)
 

@@ -92,7 +92,31 @@ def test_states_of_another_size_or_of_no_weights_are_refused(problem):
         ol.trajectory(problem, ol.GradientFlow(), impossible, TIMES)
 
 
-def test_accuracy_that_float32_cannot_give_is_refused(problem, start):
+def test_accuracy_that_float32_cannot_give_is_refused():
+    with jax.enable_x64(False):
+        problem = ol.Problem(3, 3)
+        start = ol.random_weights(jax.random.key(0), problem)
+        with pytest.raises(ol.UserError, match=r"rtol must be at least .* in float32"):
+            ol.trajectory(problem, ol.GradientFlow(), start, TIMES)
+
+
+def test_single_precision_is_integrated_in_double(problem, start):
+    """Where JAX computes in float64."""
     single = jax.tree.map(lambda x: x.astype(jnp.float32), start)
-    with pytest.raises(ValueError, match=r"rtol must be at least .* in float32"):
-        ol.trajectory(problem, ol.GradientFlow(), single, TIMES)
+    assert ol.trajectory(problem, ol.GradientFlow(), single, TIMES).loss.dtype == jnp.float64
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-4, 1e6])
+@pytest.mark.parametrize("flow", [ol.GradientFlow(), ol.TwoLayerFlow()], ids=repr)
+def test_everything_longer_by_a_factor_is_the_same_trajectory(flow, size):
+    """The kind: tolerances in units of 1. At lengths of 1e-9 the loss was right to one digit.
+
+    Of ReLU, with W → s W, v → s v, T → s² T, v* → s v* and t → t/s² the loss is s⁴ times what it was."""
+    times = np.array([0.0, 1, 5, 20])
+    problem = ol.Problem(3, 4)
+    start = ol.random_weights(jax.random.key(1), problem)
+    expected = ol.trajectory(problem, flow, start, times).loss
+    longer = ol.Problem(3, 4, None, size**2 * jnp.eye(4), size * jnp.ones(4))
+    start = ol.Weights(size * start.W, size * start.v)
+    loss = ol.trajectory(longer, flow, start, times / size**2).loss
+    np.testing.assert_allclose(loss / size**4, expected, rtol=1e-6)

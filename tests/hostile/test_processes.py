@@ -91,7 +91,7 @@ LONG = "sweep -K 6 -M 6 --seeds 200000 --quiet --out out"
 
 @pytest.fixture(autouse=True)
 def heed_interruptions():
-    """A background job of a script ignores interruptions, and so would the children of tests that run in one."""
+    """A background job of a script ignores interruptions, and so would the children of tests run in one."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
