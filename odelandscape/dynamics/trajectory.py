@@ -50,7 +50,7 @@ def constrained_rates(t, weights: Weights, args) -> Weights:
 
 
 def _smallest_size(problem: Problem, flow: AbstractFlow, start: Weights) -> Float[Array, ""]:
-    """Return the smallest length of a student or teacher, or readout if those are trained, to a power of 4."""
+    """Return the smallest length of a unit, or readout if those are trained, to a power of 4."""
     sizes = [jnp.linalg.norm(start.W, axis=1), jnp.sqrt(jnp.diagonal(problem.T))]
     if flow.trains_readout:
         sizes += [jnp.abs(start.v), jnp.abs(problem.readout)]
