@@ -34,10 +34,8 @@ from .catalogue import (
     rounded,
 )
 from .newton import GRADIENT_TOLERANCE, NEWTON_RADIUS, NewtonFinish, newton_finish
-from .outcomes import EndStates
+from .outcomes import TEACHER_DISTANCE, EndStates
 
-_TEACHER_DISTANCE = 1e-6
-"""Distance of students from teachers at which they are the teachers, where the loss is lost in rounding."""
 _SHORT = 1e-3
 """Length below which a student that does not converge may be caught at the kink of the loss at 0."""
 _POINTS_PER_CALL = 64  # whose rates are evaluated together
@@ -193,7 +191,7 @@ class EndStateClassifier:
             learned = end.loss <= zero
         else:
             W, v = end.point[:, :-1], end.point[:, -1]
-            learned = reproduces_teacher(self.problem, W, v, _TEACHER_DISTANCE)
+            learned = reproduces_teacher(self.problem, W, v, TEACHER_DISTANCE)
         if learned:
             return outcomes.GLOBAL_MINIMUM
         smallest = end.smallest_eigenvalue if end.movable else np.inf

@@ -20,6 +20,8 @@ OUTCOMES = (GLOBAL_MINIMUM, LOCAL_MINIMUM, MARGINAL, SADDLE, NOT_CONVERGED, FAIL
 decide, negative; of a start that has not come to one; of one whose numbers became infinite or undefined."""
 LEVEL_WIDTH = 1e-7
 """End states whose losses are closer than this are one level."""
+TEACHER_DISTANCE = 1e-6
+"""Distance of students from teachers at which they are the teachers, where the loss is lost in rounding."""
 
 
 class EndStates(NamedTuple):

@@ -23,11 +23,11 @@ from ..dynamics.projected_state import ProjectedState, diverged, stochastic_rate
 from ..dynamics.runge_kutta_chebyshev import RungeKuttaChebyshev
 from ..flows.base import AbstractFlow
 from ..model.alignment import count_anti_aligned
-from ..model.loss import population_loss, zero_loss
+from ..model.loss import ZeroLoss, population_loss, reproduces_teacher, zero_loss
 from ..model.problem import Problem
 from ..model.state import Weights
 from . import outcomes
-from .outcomes import EndStates, blank
+from .outcomes import TEACHER_DISTANCE, EndStates, blank
 
 STATIONARY_RATE = 1e-9
 """Norm of the rates of a stationary state. The noise is known to an absolute 1e-10."""
@@ -156,22 +156,37 @@ def _newton(problem, flow, state: ProjectedState) -> _Candidate:
     return best
 
 
-def _classify(problem, flow, end: _Candidate) -> tuple[str, float]:
+def _classify(problem, flow, zero: ZeroLoss, end: _Candidate) -> tuple[str, float]:
     """The outcome of a state with small rates, and the least real part of the eigenvalues of minus the
     Jacobian."""
     _, J = _linearise(problem, flow, end.state)
     smallest = float(np.min(-np.linalg.eigvals(np.asarray(J)).real))
-    stable = outcomes.LOCAL_MINIMUM if smallest > -_STABILITY_BAND else outcomes.SADDLE
-    return stable if end.speed < STATIONARY_RATE else outcomes.NOT_CONVERGED, smallest
+    on_its_way = zero.resolved and end.loss <= _SMALL_LOSS * zero.zero
+    if on_its_way or not end.speed < STATIONARY_RATE:
+        outcome = outcomes.NOT_CONVERGED
+    elif smallest < -_STABILITY_BAND:
+        outcome = outcomes.SADDLE
+    elif not zero.resolved and reproduces_teacher(
+        problem, _weights(end.state), np.asarray(end.state.v), TEACHER_DISTANCE
+    ):
+        outcome = outcomes.GLOBAL_MINIMUM
+    elif smallest <= _STABILITY_BAND or (not zero.resolved and end.loss <= zero.rounding):
+        outcome = outcomes.MARGINAL
+    else:
+        outcome = outcomes.LOCAL_MINIMUM
+    return outcome, smallest
+
+
+def _weights(state: ProjectedState) -> Float[np.ndarray, "K n"]:
+    """Weights (K, M + K) with the order parameters of a state."""
+    values, vectors = np.linalg.eigh(np.asarray(state.B))
+    return np.concatenate([state.P, vectors * np.sqrt(np.maximum(values, 0))], axis=1)
 
 
 def _enter(ends: EndStates, n: int, end: _Candidate, outcome: str, smallest: float) -> None:
     ends.outcome[n], ends.smallest_eigenvalue[n] = outcome, smallest
     ends.loss[n], ends.gradient_norm[n] = max(end.loss, 0.0), end.speed
-    values, vectors = np.linalg.eigh(np.asarray(end.state.B))
-    beside = vectors * np.sqrt(np.maximum(values, 0))
-    ends.weights[n] = np.concatenate([end.state.P, beside], axis=1)
-    ends.readout[n] = end.state.v
+    ends.weights[n], ends.readout[n] = _weights(end.state), end.state.v
 
 
 @final
@@ -183,7 +198,9 @@ class _Relaxation:
         self.flow: AbstractFlow = flow
         self.starts, self.time_limit = starts, time_limit
         self.ends: EndStates = ends
-        self.zero_loss = jnp.asarray(zero_loss(problem).zero)
+        self.zero_loss = zero_loss(problem)
+        # Where rounding hides a loss of zero, no loss ends an integration.
+        self._enough = jnp.asarray(self.zero_loss.zero if self.zero_loss.resolved else -np.inf)
         self._progress: Callable[[int], None] | None = progress
         self._lock = threading.Lock()
 
@@ -204,7 +221,7 @@ class _Relaxation:
                 problem,
                 flow,
                 end.state,
-                self.zero_loss,
+                self._enough,
                 jnp.asarray(rate),
                 jnp.asarray(self.time_limit),
             )
@@ -214,13 +231,13 @@ class _Relaxation:
                 return  # failed, as in `blank`
             ends.time[n] += float(time)
             ends.evaluations[n] += int(steps)
-            if bool(loss < self.zero_loss):
+            if bool(loss < self._enough):
                 outcome, smallest = outcomes.GLOBAL_MINIMUM, 0.0
                 break
             if end.speed <= _NEWTON_RATE:
                 near = _newton(problem, flow, state)
                 end = near if near.speed < end.speed else end
-            outcome, smallest = _classify(problem, flow, end)
+            outcome, smallest = _classify(problem, flow, self.zero_loss, end)
             if outcome != outcomes.SADDLE:
                 break
         _enter(ends, n, end, outcome, smallest)

@@ -164,3 +164,14 @@ def test_students_that_reach_the_kink_in_finite_time_end_there():
     assert set(ends.outcome) <= {"local_minimum", "marginal"}
     np.testing.assert_array_equal(ends.weights, 0)
     np.testing.assert_allclose(ends.loss, 1 / 2 + 1 / (2 * np.pi), rtol=1e-12)
+
+
+def test_online_sgd_on_its_way_to_the_teacher_is_in_no_local_minimum():
+    """With more students than teachers the loss goes to 0 as a power of the time: small rates, and a
+    Jacobian whose eigenvalues are 0 to rounding, decide nothing. All are global minima at the usual limit."""
+    problem, flow = ol.Problem(4, 3), ol.OnlineSGD(0.1)
+    short = ol.sweep(problem, flow, 6, time_limit=3000.0, progress=False)
+    assert set(short.outcome) <= {"global_minimum", "not_converged"}
+    assert "not_converged" in short.outcome
+    long = ol.sweep(problem, flow, 6, progress=False)
+    assert set(long.outcome) == {"global_minimum"}
