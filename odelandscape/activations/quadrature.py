@@ -80,7 +80,7 @@ class Quadrature(AbstractActivation):
             smooth = regularity.is_twice_differentiable_at_zero(table.values)
             self._smooth_at_zero = smooth and 0 not in self.breaks
             jumps = regularity.has_jumps(table.values, np.array([0.0, *away]))
-            smooth = not self.breaks and regularity.is_analytic_near_zero(table.values)
+            smooth = 0 not in self.breaks and regularity.is_analytic_near_zero(table.values)
             self._sigma = quadrature_rules.Sigma(function, away, smooth, jumps)
             self._error = max(_estimate_error(table, self._sigma, *case) for case in _CASES)
             if not self._error <= tolerance:

@@ -5,6 +5,7 @@ program. `fourth_moment` is a sum over a grid in four dimensions; its function m
 such as an activation with a traced slope.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -24,9 +25,14 @@ class Sigma(NamedTuple):
     function: Callable
     breaks: tuple[float, ...]
     """Points other than 0 where it jumps or has a kink."""
-    smooth: bool
-    """Whether derivatives of all orders that are asked for are functions, without jumps, at 0 too."""
+    smooth_near_zero: bool
+    """Whether derivatives of all orders that are asked for are functions, without jumps, near 0."""
     jumps: bool
+
+    @property
+    def smooth(self) -> bool:
+        """Whether they are everywhere."""
+        return self.smooth_near_zero and not self.breaks
 
 
 def _derivative(function: Callable, order: int) -> Callable:
@@ -54,6 +60,35 @@ def _of_one_unit(sigma: Sigma, order: int, n):
     return jnp.where(far, by_parts / jnp.where(far, n, 1) ** order, derivative)
 
 
+def _is_short(sigma: Sigma, n):
+    """Return whether a unit doesn't reach the breaks."""
+    return n * REACH < min(map(abs, sigma.breaks), default=np.inf)
+
+
+def _moment_beside_short(sigma: Sigma, i: int, j: int, n1, c, n2):
+    """Return E[σ⁽ⁱ⁾(u) σ⁽ʲ⁾(w)] where at least one unit is short, with what kinks add to the other."""
+    of_u = _by_parts_along(sigma, i, j, n1, c, n2)
+    of_w = _by_parts_along(sigma, j, i, n2, c, n1)
+    both = _is_short(sigma, n1) & _is_short(sigma, n2)
+    one = jnp.where(_is_short(sigma, n1), of_w, of_u)
+    return jnp.where(both, _product(sigma, i, j, n1, c, n2), one)
+
+
+def _by_parts_along(sigma: Sigma, i: int, j: int, n1, c, n2):
+    """Return E[σ⁽ⁱ⁾(u) σ⁽ʲ⁾(w)] of a short w by σ'(u), or by σ(u) for i = 0 (Stein, i − 1 times)."""
+    k = max(i - 1, 0)
+    weights, z, u, w = plane_nodes(sigma.breaks, n1, c, n2)
+    f = _derivative(sigma.function, min(i, 1))(u)
+    hermite = (1.0 + 0 * z, z, z**2 - 1, z**3 - 3 * z)
+    terms = (
+        math.comb(k, r)
+        * (-c * n2) ** r
+        * jnp.sum(weights * hermite[k - r] * f * _derivative(sigma.function, j + r)(w))
+        for r in range(k + 1)
+    )
+    return sum(terms) / jnp.where(n1 > 0, n1, 1) ** k
+
+
 _APART = 1e-9
 """Derivatives are taken at lengths that differ by this, so that no lines of u and w are the same."""
 
@@ -78,10 +113,14 @@ def _mixing_by_nodes(sigma: Sigma, c11, c12, c22):
         stretch = jnp.sum(weights * slope(u) * z * jnp.vectorize(sigma.function)(w))
     if sigma.breaks:
         s = jnp.where(angle, s, _of_one_unit(sigma, 1, n1) * _of_one_unit(sigma, 1, n2))
-    # E[σ'(u) z σ(w)] = p n1 + s c n2 (Stein); at n1 = 0, p = σ''(0) E[σ(w)].
-    at_zero = _derivative(sigma.function, 2)(jnp.zeros_like(n1)) * _of_one_unit(sigma, 0, n2)
-    positive = n1 > 0
-    p = jnp.where(positive, (stretch - s * c * n2) / jnp.where(positive, n1, 1), at_zero)
+    # E[σ'(u) z σ(w)] = p n1 + s c n2 (Stein). For a short unit that is rounding divided by its length.
+    if sigma.smooth_near_zero:
+        short = _is_short(sigma, n1)
+        at_short = _product(sigma, 2, 0, n1, c, n2)
+    else:
+        short = n1 == 0
+        at_short = _derivative(sigma.function, 2)(jnp.zeros_like(n1)) * _of_one_unit(sigma, 0, n2)
+    p = jnp.where(short, at_short, (stretch - s * c * n2) / jnp.where(short, 1, n1))
     return p, s
 
 
@@ -109,12 +148,16 @@ def _mixing_scalars_jvp(sigma, primals, tangents):
     apart = _APART if sigma.breaks and not sigma.jumps else 0.0  # of jumps it is done already
     shifted = (c11, c12 * (1 + apart), c22 * (1 + apart) ** 2)
     _, (dp, ds) = jax.jvp(partial(_mixing_by_nodes, sigma), shifted, tangents)
-    # At a unit of norm 0 the angle is not differentiable: there both are products.
     n1, n2 = norm(c11), norm(c22)
-    moment = lambda i, j: _of_one_unit(sigma, i, n1) * _of_one_unit(sigma, j, n2)  # noqa: E731
-    dp_zero, ds_zero = (_by_price(moment, i, j, tangents) for i, j in ((2, 0), (1, 1)))
-    angle = n1 * n2 > 0
-    return values, (jnp.where(angle, dp, dp_zero), jnp.where(angle, ds, ds_zero))
+    if sigma.smooth_near_zero:
+        short = _is_short(sigma, n1) | _is_short(sigma, n2)
+        moment = partial(_moment_beside_short, sigma, n1=n1, c=cosine(c12, n1, n2), n2=n2)
+    else:
+        # At a unit of norm 0 the angle is not differentiable: there both are products.
+        short = n1 * n2 == 0
+        moment = lambda i, j: _of_one_unit(sigma, i, n1) * _of_one_unit(sigma, j, n2)  # noqa: E731
+    dp_short, ds_short = (_by_price(moment, i, j, tangents) for i, j in ((2, 0), (1, 1)))
+    return values, (jnp.where(short, dp_short, dp), jnp.where(short, ds_short, ds))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

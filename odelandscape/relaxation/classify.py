@@ -33,7 +33,13 @@ from .catalogue import (
     merge_equal_entries,
     rounded,
 )
-from .newton import GRADIENT_TOLERANCE, NEWTON_RADIUS, NewtonFinish, newton_finish
+from .newton import (
+    GRADIENT_TOLERANCE,
+    NEWTON_RADIUS,
+    NewtonFinish,
+    has_certain_curvature,
+    newton_finish,
+)
 from .outcomes import TEACHER_DISTANCE, EndStates
 
 _SHORT = 1e-3
@@ -195,6 +201,8 @@ class EndStateClassifier:
         if learned:
             return outcomes.GLOBAL_MINIMUM
         smallest = end.smallest_eigenvalue if end.movable else np.inf
+        if end.movable and not has_certain_curvature(self.flow, self.problem, end):
+            return outcomes.MARGINAL
         if smallest < -STABILITY_BAND or end.escape_rate > ESCAPE_RATE_TOLERANCE:
             return outcomes.SADDLE
         flat = smallest <= STABILITY_BAND or end.escape_rate >= -ESCAPE_RATE_TOLERANCE

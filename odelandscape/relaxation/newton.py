@@ -13,6 +13,7 @@ from scipy.linalg import cho_solve
 
 from ..flows.base import AbstractFlow
 from ..landscape.local_geometry import (
+    STABILITY_BAND,
     LocalGeometry,
     eigenpairs,
     has_kink_at_zero,
@@ -25,6 +26,7 @@ GRADIENT_TOLERANCE = 1e-10
 """An end state is converged if the norm of the flow's rates is at most this."""
 NEWTON_RADIUS = 0.02
 """How far from where the flow has come to a converged end state may be, in [W | v]."""
+_CERTAIN = 1e4  # (8 times a third derivative of 1e3): λ² ≫ |f| |dλ/du|, without evaluating dλ/du
 _MAX_NEWTON_STEPS = 20
 _MAX_CHORD_STEPS = 8
 _PackedWeights = Float[np.ndarray, "K D"]
@@ -73,6 +75,23 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: _PackedWeights) -> Ne
         if not end.speed < 0.8 * before or end.speed <= GRADIENT_TOLERANCE / 10 or not end.finite:
             break
     return NewtonFinish(start, end, definite, _distance(start, end))
+
+
+def has_certain_curvature(flow: AbstractFlow, problem: Problem, end: LocalGeometry) -> bool:
+    r"""Return whether the smallest eigenvalue $\lambda$ at an end state is also that of the fixed point.
+
+    That is some $|u\cdot f|/|\lambda|$ away along the eigenvector u. Where the curvature vanishes at the
+    fixed point itself (of $x^3$ or $x^4$ in some direction) it changes by as much as itself on the way.
+    """
+    values, vectors = eigenpairs(end.hessian)
+    smallest, u = values[0], vectors[:, 0]
+    if abs(smallest) <= STABILITY_BAND or smallest**2 > _CERTAIN * end.speed:
+        return True
+    step = 2 * (u @ end.rates.ravel()) / smallest * u.reshape(end.point.shape)
+    beside = (local_geometry(flow, problem, end.point + sign * step) for sign in (-1, 1))
+    return all(
+        one.finite and (one.smallest_eigenvalue - smallest / 2) * smallest > 0 for one in beside
+    )
 
 
 def _distance(start: LocalGeometry, end: LocalGeometry) -> float:

@@ -188,3 +188,15 @@ def test_loss_and_rates_of_units_that_coincide_are_finite_where_sigma_jumps():
     )
     slope = -0.15 / 2 * norm.pdf(0.15) / 2
     np.testing.assert_allclose(-rates(problem, weights), [[-slope, 0]], atol=1e-10)
+
+
+@pytest.mark.parametrize(("n1", "n2"), [(0.05, 1.2), (1.2, 0.05), (0.03, 0.05)])
+def test_derivatives_beside_a_short_unit_are_those_of_the_values(n1, n2):
+    """A unit that doesn't reach the kinks has derivatives of all orders: those of the other are moved to it."""
+    sine = ol.Quadrature(lambda x: jnp.sin(jnp.clip(x, -1, 1)) + 0.3 * jnp.cos(x), breaks=(-1, 1))
+    covariance = jnp.array([n1**2, 0.4 * n1 * n2, n2**2])
+    scalars = lambda c: jnp.stack(sine.mixing_scalars(*c))  # noqa: E731
+    derivatives = jax.jacfwd(scalars)(covariance)
+    steps = 1e-4 * jnp.diag(covariance)
+    ends = [(scalars(covariance + h) - scalars(covariance - h)) / (2 * h.sum()) for h in steps]
+    np.testing.assert_allclose(derivatives, jnp.stack(ends, axis=1), rtol=1e-5, atol=1e-6)

@@ -175,3 +175,30 @@ def test_online_sgd_on_its_way_to_the_teacher_is_in_no_local_minimum():
     assert "not_converged" in short.outcome
     long = ol.sweep(problem, flow, 6, progress=False)
     assert set(long.outcome) == {"global_minimum"}
+
+
+@pytest.mark.parametrize(("power", "w"), [(3, -1.0), (3, -0.3), (5, -1.0), (5, 0.001)])
+def test_an_inflection_is_no_minimum_from_whichever_side(power, w):
+    """One unit of σ = xⁿ, n odd: L = ½E[z²ⁿ](wⁿ − 1)² has a saddle of degree n at w = 0, where its curvature
+    vanishes. Stopped a little before it, by small rates, it was seen with a positive one."""
+    problem = ol.Problem(1, 1, ol.Quadrature(lambda x: x**power))
+    ends = ol.relax(problem, G, one([[w]], [1.0]))
+    assert list(ends.outcome) == ["marginal"]
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-15, 1e-8, 1e-4])
+@pytest.mark.parametrize(
+    ("activation", "curvature"),
+    [
+        (ol.Quadrature(lambda x: x**3 - 3 * x), lambda w: 9 - 36 * w),
+        (ol.Quadrature(lambda x: jnp.clip(x, -1, 1), breaks=(-1, 1)), lambda w: 1.0),
+    ],
+    ids=["He_3", "hardtanh"],
+)
+def test_short_units_keep_their_curvature(activation, curvature, length):
+    """L(w) of one unit is ½(15w⁶ − 18w⁴ + 9w²) − 6w³ + 3 for He_3; for hardtanh, short of the kinks, ½w² and a
+    linear term. Rounding, divided by the length, made 6.9 and 8.1 of 9."""
+    problem = ol.Problem(1, 1, activation)
+    weights = ol.Weights(jnp.array([[length]]), jnp.ones(1))
+    H, _ = ol.hessian(G, problem, weights)
+    assert np.isclose(H[0, 0], curvature(length), rtol=1e-6)
