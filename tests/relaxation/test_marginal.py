@@ -196,8 +196,8 @@ def test_an_inflection_is_no_minimum_from_whichever_side(power, w):
     ids=["He_3", "hardtanh"],
 )
 def test_short_units_keep_their_curvature(activation, curvature, length):
-    """L(w) of one unit is ½(15w⁶ − 18w⁴ + 9w²) − 6w³ + 3 for He_3; for hardtanh, short of the kinks, ½w² and a
-    linear term. Rounding, divided by the length, made 6.9 and 8.1 of 9."""
+    """L(w) of one unit is ½(15w⁶ − 18w⁴ + 9w²) − 6w³ + 3 for He_3; for hardtanh, short of the kinks, ½w²
+    and a linear term. Rounding, divided by the length, made 6.9 and 8.1 of 9."""
     problem = ol.Problem(1, 1, activation)
     weights = ol.Weights(jnp.array([[length]]), jnp.ones(1))
     H, _ = ol.hessian(G, problem, weights)
