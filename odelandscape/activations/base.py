@@ -106,6 +106,13 @@ class AbstractActivation(eqx.Module):
         """
         return self.smooth or not self._shows(regularity.jumps_anywhere)
 
+    def accurate_at(self, length: float) -> bool:
+        """Return whether the moments of units of this length are as accurate as of shorter ones.
+
+        True unless overridden, as it is by what integrates numerically.
+        """
+        return True
+
     def _shows(self, property_of: Callable[[regularity.Values], bool]) -> bool:
         return regularity.is_concrete(self) and property_of(partial(regularity.evaluate, self))
 

@@ -105,6 +105,7 @@ def jumps_anywhere(values: Values) -> bool:
     cells = np.argsort(np.abs(np.diff(sigma)))[-8:]
     scale = np.maximum(np.abs(sigma[cells]), np.abs(sigma[cells + 1]))
     left, right = edges[cells], edges[cells + 1]
+    steps = np.zeros((1, len(cells)))
     for _ in range(7):  # 64 parts: cells of 4e-3 end at 1e-15
         points = np.linspace(left, right, 65)
         steps = np.abs(np.diff(values(points), axis=0))

@@ -18,7 +18,7 @@ from scipy.spatial.distance import cdist
 from ..ansatz.ansatz_point import AnsatzPoint, ansatz_of
 from ..model.problem import Problem
 from ..model.state import Weights
-from ..runtime.arguments import check_instance
+from ..runtime.arguments import check_instance, check_positive_number
 from ..runtime.errors import UserError
 from .block_ansatz import BlockAnsatz
 from .lifting import lift, restrict, write_matrix
@@ -66,8 +66,7 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
     Raises UserError if `weights` and the problem don't fit, are not finite or reach beyond the teachers,
     `tolerance` is not positive, or T is not (1 − c) I + c 11ᵀ.
     """
-    if not tolerance > 0:
-        raise UserError(f"tolerance must be positive; got {tolerance!r}")
+    check_positive_number("tolerance", tolerance)
     A, v = _coefficients(problem, weights, tolerance), np.asarray(weights.v)
     basis = problem.teacher_weights(problem.teachers)
     blocks = _interchangeable(A, v, np.asarray(problem.readout), tolerance)

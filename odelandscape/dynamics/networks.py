@@ -20,7 +20,7 @@ from ..flows.consistency import check_flow
 from ..model.loss import population_loss
 from ..model.problem import Problem, is_concrete
 from ..model.state import Weights, check_weights, overlaps
-from ..runtime.arguments import check_instance, check_key, check_positive_number
+from ..runtime.arguments import check_callback, check_instance, check_key, check_positive_number
 from ..runtime.errors import UserError
 from .trajectory import Trajectory, check_times
 
@@ -192,6 +192,7 @@ def train_network(
     weights = check_weights(problem, weights, "weights")
     times = check_times(times)
     check_positive_number("step", step)
+    check_callback("progress", progress)
     samples = isinstance(flow, optax.GradientTransformation) or flow.stochastic
     length = step_length(flow, weights.W.shape[1], step)
     check_cost(times[-1], length, weights.W.shape[1] if samples else 1)

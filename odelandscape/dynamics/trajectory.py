@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ..flows.base import AbstractFlow
 from ..flows.consistency import check_flow
 from ..model.loss import population_loss
-from ..model.problem import Problem
+from ..model.problem import Problem, check_lengths, is_concrete
 from ..model.state import OrderParameters, State, Weights, check_weights, overlaps, weights_of
 from ..runtime.arguments import (
     check_positive_number,
@@ -146,13 +146,16 @@ def trajectory(
     - `progress`: a bar on standard error.
 
     Raises UserError for a state of another shape than the problem's or with infinite numbers, for order
-    parameters that no weights have, for times that are traced or out of order, for an `rtol` below what the
-    dtype allows, and for a user's flow that contradicts itself.
+    parameters that no weights have, for students too long for the activation, for times that are traced or
+    out of order, for an `rtol` below what the dtype allows, and for a user's flow that contradicts itself.
     """
     check_flow(problem, flow)
     if isinstance(state, OrderParameters):
         state = weights_of(problem, state)
     state, ts = check_weights(problem, state), check_times(times)
+    if is_concrete(state.W):
+        longest = float(jnp.max(jnp.linalg.norm(state.W, axis=1)))
+        check_lengths("state", problem, longest)
     dtype = state.W.dtype
     _check_tolerances(rtol, atol, max_steps, dtype)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))

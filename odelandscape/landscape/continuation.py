@@ -15,10 +15,14 @@ from jaxtyping import Array, Float
 from scipy.optimize import root_scalar
 
 from ..ansatz.ansatz_point import AnsatzPoint
-from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.isotypic import hessian_spectrum
 from ..model.problem import Problem
-from ..runtime.arguments import check_instance
+from ..runtime.arguments import (
+    check_instance,
+    check_positive_number,
+    check_real_numbers,
+    check_whole_number,
+)
 from ..runtime.errors import UserError
 from .corrector import (
     CorrectedPoint,
@@ -28,7 +32,7 @@ from .corrector import (
     parameter_line,
     row_lengths,
 )
-from .fixed_points import CONVERGED, FixedPoint, check_problem
+from .fixed_points import CONVERGED, FixedPoint, check_point, check_problem
 
 FOLD, STABILITY = "fold", "stability"
 AT_STOP, AT_DOMAIN_EDGE, STEP_TOO_SMALL, MOST_POINTS = "end", "domain", "stuck", "most"
@@ -218,16 +222,11 @@ class _Branch(NamedTuple):
                 length = min(1.5 * length, longest)
 
 
-def _check_sizes(problem: Problem, ansatz: BlockAnsatz) -> None:
-    """Raise UserError if the ansatz has whole sizes that are not the problem's."""
-    sizes = np.asarray(ansatz.sizes)
-    K, M = float(jnp.sum(ansatz.student_sizes)), float(sizes.sum())
-    whole = np.abs(sizes - np.round(sizes)).max() < 1e-9
-    if whole and (round(K), round(M)) != (problem.students, problem.teachers):
-        raise UserError(
-            f"point must have the problem's K = {problem.students} students and M = {problem.teachers} "
-            f"teachers; got {K:g} and {M:g}"
-        )
+def _check_problem_of(problem: Problem, point: AnsatzPoint) -> None:
+    """Raise UserError unless a point is one of this problem. Sizes that are not whole are no problem's."""
+    sizes = np.asarray(point.ansatz.sizes)
+    if np.abs(sizes - np.round(sizes)).max() < 1e-9:
+        check_point(problem, point)
 
 
 def continue_family(
@@ -263,17 +262,16 @@ def continue_family(
             f"point must be converged; its gradient has norm {float(point.residual):.3g}, which must "
             f"be at most {point.tolerance:.3g}"
         )
-    _check_sizes(problem, point.ansatz)
+    _check_problem_of(problem, point.ansatz_point)
     line, value, (low, high) = parameter_line(point.ansatz, parameter)
+    check_real_numbers("stop", stop, "a number")
     for name, number in (("stop", stop), ("point", value)):
         if not low <= number <= high:
             raise UserError(
                 f"{name} must have {parameter} between {low:.7g} and {high:.7g}; got {number!r}"
             )
-    if not (np.isfinite(step) and step > 0):
-        raise UserError(f"step must be positive; got {step!r}")
-    if most < 1:
-        raise UserError(f"most must be at least 1; got {most!r}")
+    check_positive_number("step", step)
+    check_whole_number("most", most, 1)
     limits = {low: AT_DOMAIN_EDGE, high: AT_DOMAIN_EDGE} | {float(stop): AT_STOP}
     branch = _Branch(line, point.branch, limits, locate)
     return branch.points(point.z, value, float(stop), step, most)

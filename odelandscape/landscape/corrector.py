@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from ..activations.relu import LeakyReLU, as_leaky_relu
 from ..ansatz.block_ansatz import AbstractBlocks, BlockAnsatz
 from ..ansatz.reduced_loss import gradient_norm, loss_rounding, reduced_loss, reduced_rates
+from ..runtime.arguments import check_choice
 from ..runtime.errors import UserError
 
 Numbers = Array | np.ndarray
@@ -55,8 +56,7 @@ def parameter_line(
 
     Raises UserError if there is no such parameter.
     """
-    if parameter not in PARAMETERS:
-        raise UserError(f"parameter must be one of {', '.join(PARAMETERS)}; got {parameter!r}")
+    check_choice("parameter", parameter, PARAMETERS)
     low, high = -np.inf, np.inf
     if parameter == "slope":
         activation = as_leaky_relu(ansatz.activation)

@@ -16,8 +16,9 @@ import optimistix as optx
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from ..activations.base import check_continuous
+from ..activations.base import AbstractActivation, check_continuous
 from ..activations.quadrature import check_moments
+from ..activations.relu import as_leaky_relu
 from ..ansatz.ansatz_point import TEACHER, AnsatzPoint
 from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, formal, is_written_out
 from ..ansatz.padding import in_unit_scale, padded
@@ -122,9 +123,10 @@ class FixedPoint(eqx.Module):
 
 
 def check_problem(problem: Problem) -> None:
-    """Raise UserError for anything but a problem, for one that is too wide, and for an activation of a user's
-    class whose moments are not those of its values."""
+    """Raise UserError for anything but a problem, for one that is too wide, for an activation of a user's
+    class whose moments are not those of its values, and where JAX is not in float64."""
     check_instance("problem", problem, Problem, PROBLEM)
+    check_float64("fixed points are solved to a gradient norm of 1e-12")
     check_moments(problem.activation)
     if max(problem.students, problem.teachers) > LARGEST_WIDTH:
         raise UserError(
@@ -132,6 +134,26 @@ def check_problem(problem: Problem) -> None:
             f"larger than the smallest eigenvalues of the Hessian; got {_short(problem.students)} and "
             f"{_short(problem.teachers)}"
         )
+
+
+def check_point(problem: Problem, point: AnsatzPoint) -> None:
+    """Raise UserError unless a point has this problem's numbers, where those are known outside `jit`."""
+    target = point.ansatz.of(problem)
+    here, there = (ansatz.replace(activation=_common(ansatz)) for ansatz in (point.ansatz, target))
+    pairs = list(zip(jax.tree.leaves(here), jax.tree.leaves(there), strict=False))
+    if any(isinstance(x, Tracer) for pair in pairs for x in pair):
+        return
+    same = jax.tree.structure(here) == jax.tree.structure(there)
+    if not same or not all(np.allclose(x, y, rtol=1e-12, atol=1e-12) for x, y in pairs):
+        raise UserError(
+            "point must be one of this problem, and not of another activation, teacher_overlaps or "
+            "teacher_readout; ol.fixed_point(problem, point) follows it there"
+        )
+
+
+def _common(ansatz: BlockAnsatz) -> AbstractActivation:
+    """Return an ansatz's activation, as a LeakyReLU if it can be one."""
+    return as_leaky_relu(ansatz.activation) or ansatz.activation
 
 
 def _short(count: int) -> str:
@@ -166,7 +188,6 @@ def solve(ansatz: BlockAnsatz, z: Float[Array, " P"], name: str = "") -> FixedPo
 
     `name`: of its family. Raises UserError unless JAX is in float64.
     """
-    check_float64("fixed points are solved to a gradient norm of 1e-12")
     check_continuous(ansatz.activation)
     unit, scale = in_unit_scale(formal(ansatz))
     padding = padded(unit)

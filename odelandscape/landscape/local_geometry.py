@@ -26,6 +26,7 @@ from ..model.alignment import INACTIVE_NORM
 from ..model.loss import population_loss
 from ..model.problem import Problem
 from ..model.state import Weights, check_shapes, pack, unpack
+from ..runtime.arguments import check_instance
 from .escape import escape_rate
 
 STABILITY_BAND = 1e-8
@@ -166,6 +167,8 @@ def hessian(
     point of GD that is the Hessian of the loss in the weights; of nGD and onGD, the Riemannian one; of a flow
     that is no gradient flow, the symmetric part.
     """
+    check_instance("flow", flow, AbstractFlow, "a flow such as ol.GradientFlow()")
+    check_instance("weights", weights, Weights, "Weights such as ol.Weights(W, v)")
     weights = check_shapes(problem, weights, "weights")
     J, P = _decisive_jacobian(flow, problem, weights)
     return (J + J.T) / 2, P

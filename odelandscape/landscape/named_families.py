@@ -42,7 +42,7 @@ from ..ansatz.reduced_loss import reduced_loss
 from ..model.loss import nonlinear_share
 from ..model.problem import Problem
 from ..model.state import Weights, check_shapes
-from ..runtime.arguments import check_instance, check_whole_number
+from ..runtime.arguments import check_choice, check_instance, check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .fixed_points import CONVERGED, FixedPoint, check_problem, in_all_digits, solve
 from .homotopy import follow_branch
@@ -143,8 +143,7 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> An
         )
     if branch is None:
         branch = EXTRA if problem.students == M + 1 else COMPENSATED
-    if branch not in BRANCHES:
-        raise UserError(f"branch must be one of {', '.join(BRANCHES)}; got {branch!r}")
+    check_choice("branch", branch, BRANCHES)
     if anti_aligned == 0:
         return teacher_point(problem)
     anchor, sizes = _anchor(problem, int(anti_aligned), branch)

@@ -17,7 +17,7 @@ from ..ansatz.padding import in_unit_scale, padded
 from ..model.alignment import INACTIVE_NORM
 from ..model.loss import nonlinear_share
 from ..model.problem import Problem
-from ..runtime.arguments import check_instance, check_key, check_whole_number
+from ..runtime.arguments import check_callback, check_instance, check_key, check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .exploration import (
     MOST_TEACHERS,
@@ -245,8 +245,8 @@ def search(
 
     Arguments and errors are those of `families`.
     """
+    _check(problem, anti_aligned, blocks, starts, seed)
     M = problem.teachers
-    _check(problem, anti_aligned, blocks, starts)
     exact = anti_aligned is not None and problem.students == M
     candidates = [] if exact else structures_up_to(problem, blocks)
     known = _Collection()
@@ -303,6 +303,7 @@ def families(
     Raises NoSuchFamilyError if there is no family with this α, with where the branches end; UserError for an
     argument that is out of range, and if the ansätze are too many or have too many parameters.
     """
+    check_callback("progress", progress)
     found = Found([], 0, 0)
     for found in search(problem, anti_aligned, blocks=blocks, starts=starts, seed=seed):
         if progress is not None and found.ansatze:
@@ -310,19 +311,17 @@ def families(
     return found.points
 
 
-def _check(problem: Problem, anti_aligned, blocks, starts) -> None:
-    M = problem.teachers
+def _check(problem: Problem, anti_aligned, blocks, starts, seed) -> None:
     check_problem(problem)
+    M = problem.teachers
     check_surplus(problem)
     check_whole_number("starts", starts, 1)
+    check_whole_number("seed", seed, 0, 2**63 - 1)
     if blocks is not None:
         check_whole_number("blocks", blocks, 0)
     if anti_aligned is None:
         return
-    if isinstance(anti_aligned, bool) or not 0 <= anti_aligned <= M or anti_aligned % 1:
-        raise UserError(
-            f"anti_aligned must be a whole number from 0 to M = {M}; got {anti_aligned!r}"
-        )
+    check_whole_number("anti_aligned", anti_aligned, 0, M)
     if problem.activation.even:
         raise UserError(
             "anti_aligned must not be given for an even activation: a student and its negative are one; "

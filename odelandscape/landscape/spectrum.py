@@ -19,10 +19,10 @@ from ..ansatz.isotypic import hessian_spectrum
 from ..flows.gradient import GradientFlow
 from ..model.problem import Problem, check_dimension
 from ..model.state import Weights, check_shapes
-from ..runtime.arguments import check_instance
+from ..runtime.arguments import check_bound, check_instance
 from ..runtime.errors import UserError
 from ..runtime.tables import html_table, text_table, with_decimals
-from .fixed_points import FixedPoint, check_problem
+from .fixed_points import FixedPoint, check_point, check_problem
 from .local_geometry import STABILITY_BAND, hessian
 
 DENSE = 3000
@@ -129,19 +129,21 @@ def spectrum(
     - `band`: eigenvalues this close to 0 are called `marginal`.
 
     For gradient flow; `hessian` has the matrix for any flow. Where a student has length 0 the loss has
-    a kink and no Hessian. Raises UserError if the point and the problem or the dimension don't fit.
+    a kink and no Hessian. Raises UserError if the point and the problem or the dimension don't fit,
+    and for a band that is negative.
     """
     check_problem(problem)
     kinds = (
         "a point such as that of ol.fixed_point or ol.family, or Weights such as ol.Weights(W, v)"
     )
     check_instance("point", point, (FixedPoint, AnsatzPoint, Weights), kinds)
+    check_bound("band", band)
     if isinstance(point, FixedPoint):
         point = point.ansatz_point
     if isinstance(point, AnsatzPoint):
         d = check_dimension(problem, dimension)
-        ansatz = point.ansatz.of(problem)
-        found = hessian_spectrum(ansatz, point.parameters, d - problem.teachers)
+        check_point(problem, point)
+        found = hessian_spectrum(point.ansatz, point.parameters, d - problem.teachers)
         values, counts, names = zip(*found, strict=True)
         return Spectrum(np.array(values), np.array(counts), names, True, band)
     check_shapes(problem, point, "point")

@@ -76,11 +76,17 @@ def count_anti_aligned(
 ) -> np.ndarray:
     """Return the number of anti-aligned students in each of N end states, `NOT_DEFINED` for an even σ.
 
+    Teachers of readout 0 have no students.
+
     `R` (N, K, M), `norms` (N, K), and the students' readouts `v` (N, K).
     """
     if problem.activation.even:
         return np.full(len(R), NOT_DEFINED)
-    signs = np.broadcast_to(overlap_sign(problem, v), R.shape)
+    counts = np.asarray(problem.readout) != 0  # a unit of readout 0 is no teacher
+    if not counts.any():
+        return np.zeros(len(R), int)
+    signs = np.broadcast_to(overlap_sign(problem, v), R.shape)[..., counts]
+    R = R[..., counts]
     return np.array(
         [align(*one).anti_aligned for one in zip(R, norms, signs, strict=True)], dtype=int
     )

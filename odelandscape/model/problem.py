@@ -72,7 +72,8 @@ class Problem(eqx.Module):
     - `teacher_overlaps`: T, (M, M), symmetric positive definite; None is the identity.
     - `teacher_readout`: v*, (M,), any sign; None is all ones.
 
-    Raises UserError, naming the argument, for sizes below 1, wrong shapes, or T not positive definite.
+    Raises UserError, naming the argument, for sizes below 1, wrong shapes, T not positive definite, or
+    teachers too long for the activation (`AbstractActivation.accurate_at`).
     """
 
     students: int = eqx.field(static=True)
@@ -97,6 +98,9 @@ class Problem(eqx.Module):
         T, v, M = teacher_overlaps, teacher_readout, self.teachers
         self.teacher_overlaps = None if T is None else _checked_overlaps(T, M)
         self.teacher_readout = None if v is None else _checked_readout(v, M)
+        if self.teacher_overlaps is not None and is_concrete((T, self.activation)):
+            longest = float(np.sqrt(np.diagonal(np.asarray(self.teacher_overlaps)).max()))
+            check_lengths("teacher_overlaps", self, longest)
 
     @property
     def T(self) -> Float[Array, "M M"]:
@@ -116,6 +120,15 @@ class Problem(eqx.Module):
             else jnp.linalg.cholesky(self.teacher_overlaps)
         )
         return jnp.pad(L, ((0, 0), (0, dimension - self.teachers)))
+
+
+def check_lengths(name: str, problem: Problem, longest: float) -> None:
+    """Raise UserError, naming the argument, if the activation's moments are not accurate at this length."""
+    if not problem.activation.accurate_at(longest):
+        raise UserError(
+            f"{name} must have shorter units: at the length {longest:.3g} the error of the activation's "
+            "integrals is above its tolerance; a larger one may be given (ol.Quadrature(…, tolerance=1e-4))"
+        )
 
 
 def check_dimension(problem: Problem, dimension: int | None) -> int:

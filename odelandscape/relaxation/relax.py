@@ -13,6 +13,7 @@ followed until it leaves or its budget is exhausted, and is classified by where 
 """
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,19 +25,18 @@ from threadpoolctl import threadpool_limits
 from ..activations.base import check_continuous
 from ..flows.base import AbstractFlow
 from ..flows.consistency import check_flow
-from ..model.problem import Problem
+from ..model.problem import Problem, check_lengths
 from ..model.state import Weights, check_starts
 from ..runtime.arguments import (
+    check_callback,
     check_instance,
     check_positive_number,
     check_whole_number,
-    shown,
 )
-from ..runtime.errors import UserError
 from ..runtime.precision import check_float64
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
-from .outcomes import EndStates
+from .outcomes import FAILED, NOT_CONVERGED, EndStates
 from .pool import LANE_MULTIPLE, Job, relax_pool
 from .stationary import stationary_states
 from .units import in_natural_units, natural_units, original_ends, readout_units
@@ -114,11 +114,12 @@ def relax(
     check_flow(problem, flow, autonomous=True)
     check_continuous(problem.activation)
     starts = check_starts(problem, starts)
+    lengths = np.linalg.norm(np.asarray(starts.W), axis=2)
+    check_lengths("starts", problem, float(lengths[np.isfinite(lengths)].max(initial=0)))
     batch = check_whole_number("batch", batch, 1)
     for name, number in {"rtol": rtol, "time_limit": time_limit}.items():
         check_positive_number(name, number)
-    if progress is not None and not callable(progress):
-        raise UserError(f"progress must be a function of a number, or None; got {shown(progress)}")
+    check_callback("progress", progress)
     if catalogue is not None:
         check_instance("catalogue", catalogue, Catalogue, "a Catalogue(problem, flow) or None")
         catalogue.of(problem, flow, starts.W.shape[2])
@@ -136,7 +137,20 @@ def relax(
         ends.append(original_ends(_relax_scaled(scaled, tolerances, batch, known, progress), units))
         places.append(index)
     place = np.argsort(np.concatenate(places))
-    return EndStates(*(np.concatenate(column)[place] for column in zip(*ends, strict=True)))
+    ends = EndStates(*(np.concatenate(column)[place] for column in zip(*ends, strict=True)))
+    return _without_inaccurate(problem, ends)
+
+
+def _without_inaccurate(problem: Problem, ends: EndStates) -> EndStates:
+    """Return the end states, `not_converged` where students have become too long for the activation."""
+    longest = np.linalg.norm(ends.weights, axis=2).max(axis=1)
+    lengths = np.unique(longest)
+    accurate_at = problem.activation.accurate_at
+    if accurate_at(lengths[-1]):
+        return ends
+    exact = bisect_left(lengths, True, key=lambda length: not accurate_at(length))
+    inaccurate = (longest >= lengths[exact]) & (ends.outcome != FAILED)
+    return ends._replace(outcome=np.where(inaccurate, NOT_CONVERGED, ends.outcome))
 
 
 def _relax_scaled(

@@ -5,6 +5,7 @@ type and a shape, and no numbers to check.
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,6 +76,26 @@ def check_positive_number(name: str, value: object) -> None:
     array = check_real_numbers(name, value, allowed)
     if array.shape != () or not 0 < float(array) < np.inf:
         raise UserError(f"{name} must be {allowed}; got {shown(value)}")
+
+
+def check_bound(name: str, value: object) -> None:
+    """Raise UserError unless `value` is one finite number of at least 0."""
+    allowed = "a finite number of at least 0"
+    array = check_real_numbers(name, value, allowed)
+    if array.shape != () or not 0 <= float(array) < np.inf:
+        raise UserError(f"{name} must be {allowed}; got {shown(value)}")
+
+
+def check_choice(name: str, value: object, allowed: Collection[str]) -> None:
+    """Raise UserError unless `value` is one of these words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise UserError(f"{name} must be one of {', '.join(allowed)}; got {shown(value)}")
+
+
+def check_callback(name: str, value: object) -> None:
+    """Raise UserError unless `value` can be called, or is None."""
+    if value is not None and not callable(value):
+        raise UserError(f"{name} must be a function, or None; got {shown(value)}")
 
 
 def whole_as_float(value: Any) -> Any:
