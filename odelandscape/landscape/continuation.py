@@ -19,8 +19,8 @@ from ..ansatz.isotypic import hessian_spectrum
 from ..model.problem import Problem
 from ..runtime.arguments import (
     check_instance,
+    check_number,
     check_positive_number,
-    check_real_numbers,
     check_whole_number,
 )
 from ..runtime.errors import UserError
@@ -264,7 +264,7 @@ def continue_family(
         )
     _check_problem_of(problem, point.ansatz_point)
     line, value, (low, high) = parameter_line(point.ansatz, parameter)
-    check_real_numbers("stop", stop, "a number")
+    stop = check_number("stop", stop)
     for name, number in (("stop", stop), ("point", value)):
         if not low <= number <= high:
             raise UserError(

@@ -70,19 +70,25 @@ def check_real_numbers(name: str, value: object, allowed: str = "real numbers") 
     raise UserError(f"{name} must be {allowed}; got {shown(value)}")
 
 
-def check_positive_number(name: str, value: object) -> None:
-    """Raise UserError unless `value` is one finite number above 0; arrays without axes count as numbers."""
-    allowed = "a finite number above 0"
+def check_number(name: str, value: object, allowed: str = "a number") -> float:
+    """Return one real number, or an array without axes, as a float. Raises UserError for anything else."""
     array = check_real_numbers(name, value, allowed)
-    if array.shape != () or not 0 < float(array) < np.inf:
+    if array.shape != ():
+        raise UserError(f"{name} must be {allowed}; got {shown(value)}")
+    return float(array)
+
+
+def check_positive_number(name: str, value: object) -> None:
+    """Raise UserError unless `value` is one finite number above 0."""
+    allowed = "a finite number above 0"
+    if not 0 < check_number(name, value, allowed) < np.inf:
         raise UserError(f"{name} must be {allowed}; got {shown(value)}")
 
 
 def check_bound(name: str, value: object) -> None:
     """Raise UserError unless `value` is one finite number of at least 0."""
     allowed = "a finite number of at least 0"
-    array = check_real_numbers(name, value, allowed)
-    if array.shape != () or not 0 <= float(array) < np.inf:
+    if not 0 <= check_number(name, value, allowed) < np.inf:
         raise UserError(f"{name} must be {allowed}; got {shown(value)}")
 
 

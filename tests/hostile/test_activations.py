@@ -218,3 +218,22 @@ def test_long_coincident_erf_units_keep_their_slopes(length):
     p, s = ol.Erf().mixing_scalars(q, q, q)
     assert np.isclose(s, 2 / np.pi / np.sqrt(1 + 2 * float(q)), rtol=1e-14, atol=0)
     assert np.isclose(p, -s, rtol=2 / float(q), atol=0)
+
+
+def test_units_too_long_for_the_nodes_are_refused_or_not_converged():
+    """The kind: an error estimated at lengths of 2, and taken for that of all. Of sin at the length 20 the
+    loss was wrong in the fourth digit, at 8 the curvature of a short student was 5 and not 1."""
+    sine = ol.Quadrature(jnp.sin)
+    assert ol.Problem(1, 1, sine, [[9.0]]).activation is sine
+    for square in (64.0, 400.0):
+        with pytest.raises(ol.UserError, match="teacher_overlaps must have shorter units"):
+            ol.Problem(1, 1, sine, [[square]])
+    problem = ol.Problem(1, 1, sine)
+    long = ol.Weights(jnp.full((1, 1), 9.0), jnp.ones(1))
+    with pytest.raises(ol.UserError, match="starts must have shorter units"):
+        ol.relax(problem, ol.GradientFlow(), jax.tree.map(lambda x: x[None], long))
+    with pytest.raises(ol.UserError, match="state must have shorter units"):
+        ol.trajectory(problem, ol.GradientFlow(), long, [0.0, 1.0])
+    # Closed forms, and functions that are integrated exactly, are accurate at any length.
+    assert ol.Erf().accurate_at(1e6)
+    assert ol.Quadrature(jax.nn.relu).accurate_at(100.0)

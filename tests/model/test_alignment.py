@@ -77,3 +77,10 @@ def test_a_sweep_has_one_family_where_networks_are_one():
     minima = [row for row in runs.summary().families if row.outcome == "local_minimum"]
     assert [(row.anti_aligned, row.count) for row in minima] == [(0, 12)]
     assert minima[0].loss == pytest.approx(level, abs=1e-10)
+
+
+def test_a_teacher_of_readout_zero_has_no_student():
+    """Both students lie on the first teacher; one counted by the sign of its overlap with the other."""
+    problem = ol.Problem(2, 2, teacher_readout=[1.0, 0.0])
+    W = np.array([[[0.4, 0.0], [0.6, -1e-8]], [[0.4, 0.0], [-0.6, 0.3]]])
+    assert counted(problem, W, np.ones((2, 2))).tolist() == [0, 1]

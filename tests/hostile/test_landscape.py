@@ -1,0 +1,107 @@
+"""Calls without a sampling under hostile input: arguments of other types, points of another problem.
+
+The kind: an object of one problem used with another one, whose numbers would be taken without a word.
+"""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import odelandscape as ol
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+P, G, KEY = ol.Problem(6, 6), ol.GradientFlow(), jax.random.key(0)
+WORDS = [None, "x", 1.5, -1, [1], float("nan"), jnp.ones(2), object()]
+
+
+@pytest.fixture(scope="module")
+def point():
+    return ol.fixed_point(P, ol.family(P, 1))
+
+
+@pytest.mark.parametrize("value", WORDS, ids=repr)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spectrum problem",
+        "spectrum point",
+        "hessian flow",
+        "hessian problem",
+        "hessian weights",
+        "family problem",
+        "family anti_aligned",
+        "family branch",
+        "families problem",
+        "families anti_aligned",
+        "families seed",
+        "families progress",
+        "continue_family parameter",
+        "continue_family stop",
+        "continue_family most",
+        "continue_family problem",
+        "critical_value parameter",
+        "block_structure problem",
+        "block_structure weights",
+        "explore key",
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_name(name, value, point):
+    call, argument = name.split()
+    given = {
+        "spectrum": {"problem": P, "point": point},
+        "hessian": {"flow": G, "problem": P, "weights": point.weights},
+        "family": {"problem": P, "anti_aligned": 1},
+        "families": {"problem": P, "starts": 1},
+        "continue_family": {"problem": P, "point": point},
+        "critical_value": {"problem": P, "point": point},
+        "block_structure": {"problem": P, "weights": point.weights},
+        "explore": {"problem": P, "ansatz": point.ansatz, "key": KEY},
+    }[call]
+    allowed = {"families anti_aligned", "families progress", "family branch"}
+    if (value is None and name in allowed) or (value is WORDS[2] and argument == "stop"):
+        return
+    with pytest.raises(ol.UserError, match=argument):
+        getattr(ol, call)(**{**given, argument: value})
+
+
+@pytest.mark.parametrize("value", ["x", -1, [1], float("nan"), jnp.ones(2), object()], ids=repr)
+def test_widths_of_bands_and_steps_are_numbers(value, point):
+    for refused, argument in (
+        (lambda: ol.spectrum(P, point, band=value), "band"),
+        (lambda: ol.continue_family(P, point, step=value), "step"),
+        (lambda: ol.block_structure(P, point.weights, value), "tolerance"),
+    ):
+        with pytest.raises(ol.UserError, match=argument):
+            refused()
+
+
+OTHERS = {
+    "activation": ol.Problem(6, 6, ol.Erf()),
+    "slope": ol.Problem(6, 6, ol.LeakyReLU(0.2)),
+    "correlation": ol.Problem(6, 6, None, 0.1 + 0.9 * jnp.eye(6)),
+    "readout": ol.Problem(6, 6, None, None, 2 * jnp.ones(6)),
+    "sizes": ol.Problem(7, 7),
+}
+
+
+@pytest.mark.parametrize("problem", OTHERS.values(), ids=OTHERS)
+def test_a_point_of_another_problem_is_refused(problem, point):
+    """It is no fixed point there, and was called stable."""
+    for call in (ol.spectrum, ol.continue_family, ol.critical_value):
+        with pytest.raises(ol.UserError, match=r"must (be one of this problem|have the problem's)"):
+            call(problem, point)
+
+
+def test_the_same_function_under_another_name_is_the_same_problem(point):
+    same = ol.Problem(6, 6, ol.LeakyReLU(0.0), jnp.eye(6), jnp.ones(6))
+    assert ol.spectrum(same, point).verdict == ol.spectrum(P, point).verdict == "stable"
+
+
+def test_single_precision_is_refused_by_its_name():
+    """The family was said not to exist."""
+    with jax.enable_x64(False):
+        problem = ol.Problem(6, 6)
+        for call in (lambda: ol.family(problem, 1), lambda: ol.families(problem)):
+            with pytest.raises(ol.UserError, match="float32"):
+                call()
