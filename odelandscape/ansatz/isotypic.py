@@ -175,28 +175,36 @@ def vectors(component: Component, matches: tuple[int, ...], blocks: int, free: i
 @eqx.filter_jit
 def _quadratic_forms(
     blocks: AbstractBlocks, z: Float[Array, " P"], vectors: Float[Array, "n P5"]
-) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
-    """Return second derivatives of the loss, and scalar products in weight space, between refined
-    directions."""
+) -> tuple[Float[Array, "n n"], ...]:
+    """Return second derivatives of the loss, and scalar products in weight space and of the coefficients,
+    between refined directions."""
     fine, at = refined(blocks), refine(blocks, z)
+    apart = eqx.tree_at(lambda fine: fine.correlation, fine, jnp.zeros_like(fine.correlation))
     slope = jax.grad(lambda y: reduced_loss(fine, y))
     curved = jax.vmap(lambda u: jax.jvp(slope, (at,), (u,))[1])(vectors)
-    flat = jax.vmap(jax.grad(lambda y: half_square_norm(fine, y)))(vectors)
-    return vectors @ curved.T, vectors @ flat.T
+    flat, plain = (
+        jax.vmap(jax.grad(lambda y, of=of: half_square_norm(of, y)))(vectors)
+        for of in (fine, apart)
+    )
+    return vectors @ curved.T, vectors @ flat.T, vectors @ plain.T
 
 
-def _eigenvalues(H: np.ndarray, G: np.ndarray) -> np.ndarray:
+def _eigenvalues(H: np.ndarray, G: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """Return the eigenvalues of H u = λ G u.
 
-    What has no length in G is left out: in small blocks some copies coincide, and in blocks of one or none
-    some have no coefficient (where there is one, its length is of order 1).
+    What has no coefficients is left out, by their scalar products: in small blocks some copies coincide, and
+    in blocks of one or none some have no coefficient (where there is one, its length is of order 1). In G
+    lengths may be anything, of teachers that are nearly parallel.
     """
-    present = np.diag(G) > 1e-6
-    H, G = H[np.ix_(present, present)], G[np.ix_(present, present)]
+    present = np.diag(coefficients) > 1e-6
+    H, G, C = (X[np.ix_(present, present)] for X in (H, G, coefficients))
+    scale = 1 / np.sqrt(np.diag(C))
+    lengths, U = np.linalg.eigh(scale[:, None] * C * scale[None, :])
+    U = scale[:, None] * U[:, lengths > 1e-10]
+    H, G = U.T @ H @ U, U.T @ G @ U
     scale = 1 / np.sqrt(np.diag(G))
-    lengths, U = np.linalg.eigh(scale[:, None] * G * scale[None, :])
-    keep = lengths > 1e-10
-    U = scale[:, None] * U[:, keep] / np.sqrt(lengths[keep])[None, :]
+    squares, U = np.linalg.eigh(scale[:, None] * G * scale[None, :])
+    U = scale[:, None] * U / np.sqrt(np.maximum(squares, np.finfo(float).eps))[None, :]
     H = U.T @ H @ U
     return np.linalg.eigvalsh((H + H.T) / 2)
 
@@ -215,7 +223,7 @@ def hessian_spectrum(
     shape = blocks.matched, len(blocks.sizes), blocks.free
     found = components(*shape)
     stack = np.concatenate([vectors(component, *shape) for component in found])
-    H, G = (np.asarray(x) for x in _quadratic_forms(blocks, z, jnp.asarray(stack)))
+    H, G, C = (np.asarray(x) for x in _quadratic_forms(blocks, z, jnp.asarray(stack)))
     sizes = np.asarray(blocks.sizes)
     result, start = [], 0
     for component in found:
@@ -225,7 +233,7 @@ def hessian_spectrum(
         if dimension <= 1e-9:
             continue
         where = "".join(f" {b}" for b in component.blocks)
-        for value in _eigenvalues(H[part, part], G[part, part]):
+        for value in _eigenvalues(H[part, part], G[part, part], C[part, part]):
             result.append((float(value), dimension, component.name + where))
     if beyond:
         for value, count, name in _spectrum_of_X(blocks, z):

@@ -42,7 +42,8 @@ class Spectrum:
     - `representations` (n,): the representation of the symmetry that each belongs to; "" where none was used.
     - `complete`: False if these are only the ends of the spectrum, by Lanczos.
     - `band`: eigenvalues this close to 0 decide nothing; nor do those within `error`, an upper estimate of
-      what rounding makes of an eigenvalue, in proportion to the largest one (which grows like K/4).
+      what rounding makes of an eigenvalue: `rounding` times the largest one (which grows like K/4), more for
+      teachers that are nearly dependent.
     - `index`: how many eigenvalues are below both, with multiplicity.
     - `verdict`: `stable`, `unstable` or `marginal`, by the smallest eigenvalue.
 
@@ -54,6 +55,7 @@ class Spectrum:
     representations: tuple[str, ...]
     complete: bool
     band: float
+    rounding: float = _ROUNDING
 
     @property
     def smallest(self) -> float:
@@ -63,7 +65,7 @@ class Spectrum:
     @property
     def error(self) -> float:
         """An upper estimate of what rounding makes of an eigenvalue."""
-        return _ROUNDING * float(np.abs(self.eigenvalues).max())
+        return self.rounding * float(np.abs(self.eigenvalues).max())
 
     @property
     def index(self) -> int | float:
@@ -145,7 +147,9 @@ def spectrum(
         check_point(problem, point)
         found = hessian_spectrum(point.ansatz, point.parameters, d - problem.teachers)
         values, counts, names = zip(*found, strict=True)
-        return Spectrum(np.array(values), np.array(counts), names, True, band)
+        c, M = float(point.ansatz.correlation), float(jnp.sum(point.ansatz.sizes))
+        rounding = _ROUNDING / min(1 - c, 1 + (M - 1) * c)  # the smallest eigenvalue of T
+        return Spectrum(np.array(values), np.array(counts), names, True, band, rounding)
     check_shapes(problem, point, "point")
     K, d = point.W.shape
     full = d if dimension is None else check_dimension(problem, dimension)

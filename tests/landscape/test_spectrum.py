@@ -214,3 +214,17 @@ def test_results_print_in_a_few_lines():
     said = []
     jax.grad(lambda z: said.append(repr(AnsatzPoint(point.ansatz, z))) or jnp.sum(z))(point.z)
     assert "AnsatzPoint" in said[0]
+
+
+@pytest.mark.parametrize("c", [0.99, 0.9999999, 0.99999999999, -0.19, -0.1999999999])
+def test_nearly_dependent_teachers_lose_no_eigenvalue(c):
+    """Directions whose length in weights is small were taken for directions that a small block doesn't have.
+    The truth is the Hessian of the written-out weights, to rounding over the smallest eigenvalue of T."""
+    problem = ol.Problem(6, 6, None, (1 - c) * jnp.eye(6) + c)
+    point = ol.fixed_point(problem, ol.family(problem, 0))
+    found, dense = ol.spectrum(problem, point), ol.spectrum(problem, point.weights)
+    assert found.multiplicities.sum() == 36
+    values = np.repeat(found.eigenvalues, found.multiplicities.astype(int))
+    truth = np.repeat(dense.eigenvalues, dense.multiplicities.astype(int))
+    np.testing.assert_allclose(values, truth, rtol=0, atol=max(found.error, 1e-9))
+    assert found.verdict != "unstable"
