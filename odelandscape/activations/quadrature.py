@@ -77,6 +77,7 @@ class Quadrature(AbstractActivation):
         away = tuple(b for b in self.breaks if b != 0)
         with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             table = _table(function)
+            _check_growth(table)
             self._odd, self._even = (
                 regularity.is_odd(table.values),
                 regularity.is_even(table.values),
@@ -201,6 +202,17 @@ def _table(function: Callable) -> _Table:
 _CHUNK = 4096
 
 
+def _check_growth(table: _Table) -> None:
+    """Raise UserError for a function whose second moment is infinite, or lost in the tails, at length 2."""
+    z = np.linspace(-12, 12, 97)
+    density = table.values(2 * z) ** 2 * np.exp(-z * z / 2)
+    if not max(density[0], density[-1]) <= 1e-6 * np.max(density):
+        raise UserError(
+            "function must have a finite second moment for units of length 2: it must grow more slowly than "
+            "exp(x²/16)"
+        )
+
+
 def _checked_breaks(breaks: object) -> tuple[float, ...]:
     try:
         points = np.atleast_1d(np.asarray(breaks, dtype=float))
@@ -261,6 +273,7 @@ def check_moments(activation: AbstractActivation) -> None:
         return
     name = type(activation).__name__
     values = partial(regularity.evaluate, activation)
+    _check_declarations(activation, values)
     with jax.ensure_compile_time_eval():
         for n1, c, n2 in _CASES:
             wanted, scale = _mehler(values, (), n1, c, n2)
@@ -287,6 +300,34 @@ def check_moments(activation: AbstractActivation) -> None:
             f"activation {name} must have finite moments where units coincide, c11 = c12 = c22 (derivatives "
             "of √(1 − c²) and arcsin c are not: define mixing_scalars, or use ol.Quadrature)"
         )
+
+
+def _check_declarations(activation: AbstractActivation, values: regularity.Values) -> None:
+    """Raise UserError if a property that a user's class declares is not one of its values."""
+    x = np.concatenate([-regularity.PARITY_POINTS, regularity.PARITY_POINTS])
+    leak = None if activation.leak is None else float(activation.leak)
+    false = {
+        "even": activation.even and not regularity.is_even(values),
+        "odd": activation.odd and not regularity.is_odd(values),
+        "positively_homogeneous": (
+            activation.positively_homogeneous and not _is_homogeneous(values)
+        ),
+        "smooth": activation.smooth and not regularity.is_twice_differentiable_at_zero(values),
+        "smooth_at_zero": (
+            activation.smooth_at_zero and not regularity.is_twice_differentiable_at_zero(values)
+        ),
+        "continuous": activation.continuous and regularity.jumps_anywhere(values),
+        "leak": (
+            leak is not None
+            and not np.allclose(values(x), np.maximum(x, 0) + leak * np.minimum(x, 0))
+        ),
+    }
+    for name, wrong in false.items():
+        if wrong:
+            raise UserError(
+                f"activation {type(activation).__name__} contradicts itself: {name} is "
+                f"{getattr(activation, name)!r}, and its values are not so"
+            )
 
 
 def _estimate_error(table: _Table, sigma: quadrature_rules.Sigma, n1, c, n2) -> float:

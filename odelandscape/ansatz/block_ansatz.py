@@ -22,7 +22,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..activations.base import AbstractActivation
-from ..model.problem import Problem, is_concrete
+from ..model.problem import PROBLEM, Problem, is_concrete
+from ..runtime.arguments import check_instance, check_real_numbers, check_whole_number, shown
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .block_matrix import BlockMatrix
 
@@ -185,16 +186,21 @@ class BlockAnsatz(AbstractBlocks):
         free: int = 0,
         readout=None,
     ):
-        sizes = tuple(float(size) for size in (teachers or (problem.teachers,)))
+        check_instance("problem", problem, Problem, PROBLEM)
+        if isinstance(teachers, tuple | list) and not teachers:
+            teachers = (problem.teachers,)
+        sizes = tuple(check_real_numbers("teachers", teachers, "a list of sizes").ravel().tolist())
+        if not isinstance(matched, tuple | list):
+            raise UserError(f"matched must be a list of teacher blocks; got {shown(matched)}")
+        matched = [check_whole_number("matched", block, 0) for block in matched]
+        free = check_whole_number("free", free, 0)
         _check_blocks(problem, sizes, matched, free)
         self.matched, self.free = tuple(int(block) for block in matched), int(free)
         self.sizes = jnp.asarray(sizes, dtype=float)
         self.activation = problem.activation
         self.correlation = _common_correlation(problem)
         S = len(self.matched) + self.free
-        self.readout = jnp.ones(S) if readout is None else jnp.asarray(readout, dtype=float)
-        if self.readout.shape != (S,):
-            raise UserError(f"readout must have one number a student block, {S}; got {readout!r}")
+        self.readout = jnp.ones(S) if readout is None else _readout_of_students(readout, S)
         self.teacher_readout = _readout_of_blocks(problem, sizes)
 
     def of(self, problem: Problem) -> "BlockAnsatz":
@@ -243,7 +249,10 @@ def _check_blocks(
     problem: Problem, sizes: tuple[float, ...], matched: Sequence[int], free: int
 ) -> None:
     """Raise UserError if these blocks are none of the problem's."""
-    if min(sizes) <= 0 or abs(sum(sizes) - problem.teachers) > 1e-9 * problem.teachers:
+    if (
+        not min(sizes, default=0) > 0
+        or not abs(sum(sizes) - problem.teachers) <= 1e-9 * problem.teachers
+    ):
         raise UserError(
             f"teachers must be positive sizes that add up to M = {problem.teachers}; got {sizes!r}"
         )
@@ -258,6 +267,17 @@ def _check_blocks(
         raise UserError(
             f"matched and free must add up to K = {problem.students} students; got {students:g}"
         )
+
+
+def _readout_of_students(readout, S: int) -> Float[Array, " S"]:
+    if is_concrete(readout):
+        readout = check_real_numbers("readout", readout, "one finite number a student block")
+        if not np.isfinite(readout).all():
+            raise UserError(f"readout must be finite; got {shown(readout.tolist())}")
+    readout = jnp.asarray(readout, dtype=float)
+    if readout.shape != (S,):
+        raise UserError(f"readout must have one number a student block, {S}; got {shown(readout)}")
+    return readout
 
 
 def _common_correlation(problem: Problem) -> Float[Array, ""]:

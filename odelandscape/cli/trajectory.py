@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import odelandscape as ol
 
-from ..runtime.errors import UserError
+from ..runtime.errors import OperationError, UserError
 from .options import (
     FLOW_NAMES,
     activation_of,
@@ -171,6 +171,8 @@ def run(args: argparse.Namespace) -> None:
     }
     report(folder, texts, as_json if args.json else table, ("trajectory.png", draw))
     remark(args, "figure, table and order parameters", folder)
+    if ensemble.remark is not None and not ensemble.diverged:
+        raise OperationError(f"the trajectory {ensemble.remark}")
 
 
 def _folder(args: argparse.Namespace) -> Path:

@@ -123,7 +123,8 @@ def _observe(problem: Problem, path: Trajectory, teacher: np.ndarray) -> Observa
         path.states,
     )
     cosine = _cosines(problem, states)[..., np.arange(len(teacher)), teacher]
-    return Observables(np.where(reached[..., 0], path.loss, np.nan), cosine, _lengths(states))
+    loss = np.maximum(path.loss, 0)  # rounding makes a little less of 0
+    return Observables(np.where(reached[..., 0], loss, np.nan), cosine, _lengths(states))
 
 
 def _train(

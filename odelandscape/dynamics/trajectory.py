@@ -145,6 +145,8 @@ def trajectory(
 
     - `progress`: a bar on standard error.
 
+    Derivatives pass through it in reverse mode (`jax.grad`, `jax.jacrev`) alone.
+
     Raises UserError for a state of another shape than the problem's or with infinite numbers, for order
     parameters that no weights have, for students too long for the activation, for times that are traced or
     out of order, for an `rtol` below what the dtype allows, and for a user's flow that contradicts itself.
@@ -160,5 +162,5 @@ def trajectory(
     _check_tolerances(rtol, atol, max_steps, dtype)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))
     ts, rtol_, atol_ = (jnp.asarray(x, dtype) for x in (ts, rtol, atol))
-    meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
+    meter = diffrax.TqdmProgressMeter(refresh_steps=1000) if progress else diffrax.NoProgressMeter()
     return _solve(problem, flow, state, ts, rtol_, atol_, max_steps, meter)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..model.loss import population_loss
-from ..model.problem import PROBLEM, Problem
+from ..model.problem import PROBLEM, Problem, check_concrete
 from ..model.state import OrderParameters, Weights, check_weights, overlaps
 from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
@@ -58,6 +58,8 @@ def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> f
 
 def _checked(problem: Problem, weights: Weights | None) -> Weights:
     check_instance("problem", problem, Problem, PROBLEM)
+    check_concrete("problem", problem)
+    check_concrete("weights", weights)
     K, M = problem.students, problem.teachers
     if weights is None:
         if K != M:

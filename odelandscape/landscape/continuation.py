@@ -16,7 +16,7 @@ from scipy.optimize import root_scalar
 
 from ..ansatz.ansatz_point import AnsatzPoint
 from ..ansatz.isotypic import hessian_spectrum
-from ..model.problem import Problem
+from ..model.problem import Problem, check_concrete
 from ..runtime.arguments import (
     check_instance,
     check_number,
@@ -255,6 +255,8 @@ def continue_family(
     parameter, if `stop` is outside its domain, and for a step or a number of points that isn't positive.
     """
     check_problem(problem)
+    check_concrete("problem", problem)
+    check_concrete("point", point)
     kind = "a fixed point, from ol.fixed_point(problem, ol.family(problem, 1)) or ol.families"
     check_instance("point", point, FixedPoint, kind)
     if point.result != CONVERGED:

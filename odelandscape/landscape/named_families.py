@@ -40,7 +40,7 @@ from ..ansatz.detection import BlockStructure, describe
 from ..ansatz.padding import padded
 from ..ansatz.reduced_loss import reduced_loss
 from ..model.loss import nonlinear_share
-from ..model.problem import Problem
+from ..model.problem import Problem, check_concrete
 from ..model.state import Weights, check_shapes
 from ..runtime.arguments import check_choice, check_instance, check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
@@ -310,6 +310,8 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
     `tolerance` is not positive, or T is not (1 − c) I + c 11ᵀ.
     """
     check_shapes(problem, check_instance("weights", weights, Weights, _WEIGHTS), "weights")
+    check_concrete("problem", problem)
+    check_concrete("weights", weights)
     found = detection.block_structure(problem, weights, tolerance)
     padding = padded(found.ansatz)
     loss = float(_loss(padding.blocks, padding.pad(found.point.parameters)))

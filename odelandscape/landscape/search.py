@@ -16,7 +16,7 @@ from ..ansatz.isotypic import hessian_spectrum
 from ..ansatz.padding import in_unit_scale, padded
 from ..model.alignment import INACTIVE_NORM
 from ..model.loss import nonlinear_share
-from ..model.problem import Problem
+from ..model.problem import Problem, check_concrete
 from ..runtime.arguments import check_callback, check_instance, check_key, check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .exploration import (
@@ -313,6 +313,7 @@ def families(
 
 def _check(problem: Problem, anti_aligned, blocks, starts, seed) -> None:
     check_problem(problem)
+    check_concrete("problem", problem)
     M = problem.teachers
     check_surplus(problem)
     check_whole_number("starts", starts, 1)
@@ -350,6 +351,11 @@ def _none_found(
     searched: bool,
 ) -> str:
     K, M = problem.students, problem.teachers
+    if anti_aligned == 0 and K == M:
+        return (
+            "Newton's method has not converged at the teacher itself: for float64 the teachers are too nearly "
+            "dependent, or the activation is too nearly linear or too large"
+        )
     if reasons and (K == M or not searched):
         return "; ".join(reasons)
     text = f"no family with anti_aligned = {anti_aligned} was found for K = {K}, M = {M}"

@@ -5,7 +5,7 @@ width (`isotypic`), elsewhere from the dense Hessian or, where that is too large
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import jax
@@ -14,10 +14,14 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from ..activations.base import AbstractActivation
 from ..ansatz.ansatz_point import AnsatzPoint
+from ..ansatz.block_ansatz import formal
 from ..ansatz.isotypic import hessian_spectrum
+from ..ansatz.padding import padded
+from ..ansatz.reduced_loss import gradient_norm
 from ..flows.gradient import GradientFlow
-from ..model.problem import Problem, check_dimension
+from ..model.problem import Problem, check_concrete, check_dimension
 from ..model.state import Weights, check_shapes
 from ..runtime.arguments import check_bound, check_instance
 from ..runtime.errors import UserError
@@ -45,7 +49,9 @@ class Spectrum:
       what rounding makes of an eigenvalue: `rounding` times the largest one (which grows like K/4), more for
       teachers that are nearly dependent.
     - `index`: how many eigenvalues are below both, with multiplicity.
-    - `verdict`: `stable`, `unstable` or `marginal`, by the smallest eigenvalue.
+    - `gradient_norm`: of ∂L/∂W at the point. Eigenvalues below `unsure` may have another sign at the fixed
+      point next to it, if there is one; those of directions that the symmetry protects have no such bound.
+    - `verdict`: `stable`, `unstable` or `marginal`, by the smallest eigenvalues.
 
     Printed in a few lines; `str` is the whole table.
     """
@@ -56,6 +62,8 @@ class Spectrum:
     complete: bool
     band: float
     rounding: float = _ROUNDING
+    gradient_norm: float = 0.0
+    unsure: float = 0.0
 
     @property
     def smallest(self) -> float:
@@ -77,9 +85,11 @@ class Spectrum:
     @property
     def verdict(self) -> str:
         """`stable`, `unstable` or `marginal`."""
-        if abs(self.smallest) <= self._undecided:
-            return "marginal"
-        return "stable" if self.smallest > 0 else "unstable"
+        moved = np.array([name in ("", "trivial") for name in self.representations])
+        bounds = np.where(moved, max(self.unsure, self._undecided), self._undecided)
+        if (self.eigenvalues < -bounds).any():
+            return "unstable"
+        return "stable" if (self.eigenvalues > bounds).all() else "marginal"
 
     @property
     def _undecided(self) -> float:
@@ -98,7 +108,8 @@ class Spectrum:
         return head[:2], [row[:2] for row in rows]
 
     def _last_line(self) -> str:
-        return f"{self.verdict} (band {self._undecided:.0e}), index {self.index:.10g}"
+        gradient = f"; gradient norm {self.gradient_norm:.1e}" if self.gradient_norm > 1e-8 else ""
+        return f"{self.verdict} (band {self._undecided:.0e}), index {self.index:.10g}{gradient}"
 
     def __str__(self) -> str:
         return f"{text_table(*self._cells(), left=(2,))}\n{self._last_line()}"
@@ -140,6 +151,8 @@ def spectrum(
     )
     check_instance("point", point, (FixedPoint, AnsatzPoint, Weights), kinds)
     check_bound("band", band)
+    check_concrete("problem", problem)
+    check_concrete("point", point)
     if isinstance(point, FixedPoint):
         point = point.ansatz_point
     if isinstance(point, AnsatzPoint):
@@ -147,18 +160,41 @@ def spectrum(
         check_point(problem, point)
         found = hessian_spectrum(point.ansatz, point.parameters, d - problem.teachers)
         values, counts, names = zip(*found, strict=True)
-        c, M = float(point.ansatz.correlation), float(jnp.sum(point.ansatz.sizes))
+        ansatz = point.ansatz
+        c, M = float(ansatz.correlation), float(jnp.sum(ansatz.sizes))
         rounding = _ROUNDING / min(1 - c, 1 + (M - 1) * c)  # the smallest eigenvalue of T
-        return Spectrum(np.array(values), np.array(counts), names, True, band, rounding)
+        slope = _gradient_norm(point)
+        unsure = _unsure(slope, ansatz.activation, np.ones(1), np.asarray(ansatz.teacher_readout))
+        return Spectrum(
+            np.array(values), np.array(counts), names, True, band, rounding, slope, unsure
+        )
     check_shapes(problem, point, "point")
     K, d = point.W.shape
     full = d if dimension is None else check_dimension(problem, dimension)
     if full < d:
         raise UserError(f"dimension must be at least the weights' own, {d}; got {full}")
     weights = Weights(jnp.pad(point.W, ((0, 0), (0, full - d))), point.v)
-    if K * full <= DENSE:
-        return _dense(problem, weights, band)
-    return _lanczos(problem, weights, band)
+    found = (_dense if K * full <= DENSE else _lanczos)(problem, weights, band)
+    slope = float(jnp.linalg.norm(GradientFlow()(0.0, weights, problem).W))
+    lengths = np.sqrt(np.diagonal(np.asarray(problem.T)))
+    unsure = _unsure(slope, problem.activation, lengths, np.asarray(problem.readout))
+    return replace(found, gradient_norm=slope, unsure=unsure)
+
+
+def _gradient_norm(point: AnsatzPoint) -> float:
+    padding = padded(formal(point.ansatz))
+    return float(_norm(padding.blocks, padding.pad(point.parameters)))
+
+
+_norm = eqx.filter_jit(gradient_norm)
+
+
+def _unsure(slope: float, activation: AbstractActivation, lengths, readout) -> float:
+    """Return the size of the eigenvalues λ that a third derivative of 10⁴ in units of the teacher, times the
+    distance |∇L|/λ to the fixed point, may change by as much as themselves."""
+    q = jnp.asarray(lengths**2)
+    power = float(np.mean(readout**2) * np.mean(activation.second_moment(q, q, q)))
+    return float(np.sqrt(1e4 * slope * power / np.mean(lengths) ** 3))
 
 
 def _merged(values: np.ndarray, complete: bool, band: float) -> Spectrum:

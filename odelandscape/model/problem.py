@@ -31,6 +31,12 @@ def is_concrete(x: object) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(x))
 
 
+def check_concrete(name: str, x: object) -> None:
+    """Raise UserError, naming the argument, for one that holds tracers."""
+    if not is_concrete(x):
+        raise UserError(f"{name} must be numbers, and is traced by jit, vmap or grad")
+
+
 def _real_array(name: str, x: Any) -> Array:
     if is_concrete(x):
         x = check_real_numbers(name, x, "an array of real numbers")

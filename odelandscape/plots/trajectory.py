@@ -24,14 +24,15 @@ from .style import (
 )
 
 _MAX_LABELS = len(STUDENT_COLOURS) * len(DASHES)  # students whose lines differ
+_FEW = 20  # times of output that are marked, each
 _MAX_POINTS = 16  # of networks along a curve
 _ROUNDING = 1e-16  # smaller losses, as a part of the largest, are rounding
 _LINEAR = 0.6  # the length of the part of the time axis that is linear, in decades
 
 
 def _marker(ensemble: Ensemble) -> str:
-    """Return a marker where there is only one time that was reached, which makes no line."""
-    return "." if ensemble.reached <= 1 else ""
+    """Return a marker where so few times were reached that lines between them may mislead."""
+    return "." if ensemble.reached <= _FEW else ""
 
 
 def _points(ensemble: Ensemble) -> np.ndarray:

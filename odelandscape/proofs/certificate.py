@@ -33,6 +33,12 @@ class Enclosure(NamedTuple):
         with ctx.workprec(128):
             return self._signed(arb(self.ball).str(18))
 
+    def whole(self) -> str:
+        """Return all that is claimed, with every digit."""
+        if self.low > self.high:
+            return f"from {self.low!r} to {self.high!r}, whose order is wrong"
+        return f"{self.ball}, from {self.low!r} to {self.high!r}"
+
     def _signed(self, ball: str) -> str:
         """Return a ball, or the two ends where its digits hide the sign that is proved."""
         if not arb(ball).contains(0) or self.low <= 0 <= self.high:

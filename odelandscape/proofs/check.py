@@ -295,7 +295,7 @@ def _unproved_eigenvalues(
             break
         if not _contains(row.value, narrower.value):
             return [
-                f"{row.multiplicity:.17g} eigenvalues on {row.representation!r} in {row.value.short()}"
+                f"{row.multiplicity:.17g} eigenvalues on {row.representation!r} in {row.value.whole()}"
             ]
         if narrower.value.high < lowest:
             return ["that its eigenvalues ascend"]
@@ -328,7 +328,7 @@ def _unproved(claimed: Certificate, proved: Certificate) -> list[str]:
         return ["other parameters than there are"]
     return [
         *(
-            f"{name} in {x.short()}"
+            f"{name} in {x.whole()}"
             for name, x in values.items()
             if not _contains(x, narrower[name])
         ),

@@ -21,7 +21,7 @@ from ..flows.consistency import check_flow
 from ..landscape.fixed_points import FixedPoint
 from ..model.alignment import align, overlap_sign
 from ..model.loss import population_loss
-from ..model.problem import Problem
+from ..model.problem import Problem, check_concrete
 from ..model.state import Weights, check_weights, float_arrays, overlaps
 from ..runtime.arguments import (
     check_instance,
@@ -130,6 +130,7 @@ def perturb(
     problem or the flow's constraint.
     """
     check_flow(problem, flow, autonomous=True)
+    check_concrete("point", point)
     check_key("key", key)
     levels = np.atleast_1d(check_real_numbers("sigma", sigma, "one or more numbers of at least 0"))
     if levels.ndim != 1 or not levels.size or not (np.isfinite(levels) & (levels >= 0)).all():

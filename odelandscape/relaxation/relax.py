@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from ..activations.base import check_continuous
 from ..flows.base import AbstractFlow
 from ..flows.consistency import check_flow
-from ..model.problem import Problem, check_lengths
+from ..model.problem import Problem, check_concrete, check_lengths
 from ..model.state import Weights, check_starts
 from ..runtime.arguments import (
     check_callback,
@@ -113,6 +113,8 @@ def relax(
         batch = 64 if jax.default_backend() == "cpu" else 2048
     check_flow(problem, flow, autonomous=True)
     check_continuous(problem.activation)
+    check_concrete("problem", problem)
+    check_concrete("starts", starts)
     starts = check_starts(problem, starts)
     lengths = np.linalg.norm(np.asarray(starts.W), axis=2)
     check_lengths("starts", problem, float(lengths[np.isfinite(lengths)].max(initial=0)))

@@ -8,6 +8,7 @@ far what is written for a class, such as a closed form, holds for a subclass is 
 import inspect
 import sys
 import traceback
+from contextlib import redirect_stdout
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from .arguments import shown
 from .errors import UserError
 
 T = TypeVar("T")
+_OURS = str(Path(__file__).parents[1])
 
 
 def load(place: str, argument: str = "place") -> object:
@@ -30,7 +32,9 @@ def load(place: str, argument: str = "place") -> object:
     if not module or not name or module.startswith("."):
         raise UserError(f"argument {argument}: got {place!r}; allowed: module:object")
     try:
-        found = import_module(module)
+        # Standard output is for what a command reports: one object of JSON may be all of it.
+        with redirect_stdout(sys.stderr):
+            found = import_module(module)
     except (Exception, SystemExit) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         # The module itself or a package that it is in, and not a module that *it* imports.
@@ -57,17 +61,19 @@ def fault_of(place: str, error: Exception) -> str | None:
     it."""
     file = getattr(sys.modules.get(place.partition(":")[0]), "__file__", None)
     passed = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    ours = str(Path(__file__).parents[1])
-    last = next((name for name in reversed(passed) if name == file or name.startswith(ours)), None)
+    last = next((name for name in reversed(passed) if name == file or name.startswith(_OURS)), None)
     return _in_words(error, file) if file is not None and last == file else None
 
 
 def _in_words(error: BaseException, file: str | None = None) -> str:
-    """Return an error and its last line: in that file, or anywhere but in Python's machinery of imports."""
+    """Return an error and its last line: in that file, or outside this package and Python's machinery of
+    imports."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [
-        f for f in frames if f.filename == file or not (file or f.filename.startswith("<frozen "))
-    ]
+        f
+        for f in frames
+        if f.filename == file or not (file or f.filename.startswith(("<frozen ", _OURS)))
+    ] or frames
     # The text of a SyntaxError has its line.
     where = (
         f", {lines[-1].filename}:{lines[-1].lineno}" if not isinstance(error, SyntaxError) else ""

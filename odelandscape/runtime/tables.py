@@ -40,7 +40,7 @@ def with_decimals(value: float, error: float, decimals: int) -> str:
     sound = decimals if error == 0 else math.floor(-math.log10(2 * error))
     if sound < 1:
         return _uncertain(value, error)
-    return f"{value:.{min(decimals, sound)}f}"
+    return f"{value:z.{min(decimals, sound)}f}"  # z: 0 has no sign
 
 
 def _uncertain(value: float, error: float) -> str:

@@ -67,10 +67,11 @@ def map_unordered_with_retries(
             task, attempt = pending.popleft()
             try:
                 future = executor.submit(function, task)
-            except BrokenExecutor as error:
+            except RuntimeError as error:  # a BrokenExecutor, or one that is shut down
+                lost = "a worker was lost and " if isinstance(error, BrokenExecutor) else ""
                 raise WorkersLostError(
-                    f"a worker was lost and the executor ({type(executor).__name__}) takes no more tasks: "
-                    f"{error}. odelandscape.Workers replaces lost workers"
+                    f"{lost}the executor ({type(executor).__name__}) takes no more tasks: {error}. "
+                    "odelandscape.Workers replaces lost workers"
                 ) from error
             submitted[future] = task, attempt
 

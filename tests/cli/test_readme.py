@@ -23,7 +23,7 @@ def test_the_examples_in_the_readme_run(capsys, tmp_path, monkeypatch):
     printed = capsys.readouterr().out
     assert "stable (band 1e-08)" in printed
     assert "global minimum" in printed
-    assert (tmp_path / "sweep-4-4.nc").exists()
+    assert (tmp_path / "sweep-8-8.nc").exists()
 
 
 def test_the_example_without_sampling_runs(capsys):

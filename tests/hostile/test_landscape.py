@@ -12,6 +12,13 @@ import odelandscape as ol
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 P, G, KEY = ol.Problem(6, 6), ol.GradientFlow(), jax.random.key(0)
+
+
+def kind(value) -> str:
+    """What a value is called, alike in all processes."""
+    return "object" if type(value) is object else str(value)
+
+
 WORDS = [None, "x", 1.5, -1, [1], float("nan"), jnp.ones(2), object()]
 
 
@@ -20,7 +27,7 @@ def point():
     return ol.fixed_point(P, ol.family(P, 1))
 
 
-@pytest.mark.parametrize("value", WORDS, ids=repr)
+@pytest.mark.parametrize("value", WORDS, ids=kind)
 @pytest.mark.parametrize(
     "name",
     [
@@ -65,7 +72,7 @@ def test_a_value_of_another_kind_is_refused_by_name(name, value, point):
         getattr(ol, call)(**{**given, argument: value})
 
 
-@pytest.mark.parametrize("value", ["x", -1, [1], float("nan"), jnp.ones(2), object()], ids=repr)
+@pytest.mark.parametrize("value", ["x", -1, [1], float("nan"), jnp.ones(2), object()], ids=kind)
 def test_widths_of_bands_and_steps_are_numbers(value, point):
     for refused, argument in (
         (lambda: ol.spectrum(P, point, band=value), "band"),
