@@ -353,8 +353,8 @@ def _none_found(
     K, M = problem.students, problem.teachers
     if anti_aligned == 0 and K == M:
         return (
-            "Newton's method has not converged at the teacher itself: for float64 the teachers are too nearly "
-            "dependent, or the activation is too nearly linear or too large"
+            "Newton's method has not converged at the teacher itself: in float64 teachers are too nearly "
+            "dependent, or the activation too nearly linear or too large"
         )
     if reasons and (K == M or not searched):
         return "; ".join(reasons)
