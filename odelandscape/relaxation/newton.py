@@ -83,10 +83,10 @@ def has_certain_curvature(flow: AbstractFlow, problem: Problem, end: LocalGeomet
     That is some $|u\cdot f|/|\lambda|$ away along the eigenvector u. Where the curvature vanishes at the
     fixed point itself (of $x^3$ or $x^4$ in some direction) it changes by as much as itself on the way.
     """
-    values, vectors = eigenpairs(end.hessian)
-    smallest, u = values[0], vectors[:, 0]
+    smallest = end.smallest_eigenvalue
     if abs(smallest) <= STABILITY_BAND or smallest**2 > _CERTAIN * end.speed:
         return True
+    u = eigenpairs(end.hessian)[1][:, 0]
     step = 2 * (u @ end.rates.ravel()) / smallest * u.reshape(end.point.shape)
     beside = (local_geometry(flow, problem, end.point + sign * step) for sign in (-1, 1))
     return all(

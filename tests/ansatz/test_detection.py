@@ -283,7 +283,12 @@ def test_real_and_many_sizes_have_names():
 @pytest.mark.parametrize(
     ("problem", "W", "options", "message"),
     [
-        (ol.Problem(3, 3), np.eye(3), {"tolerance": 0.0}, "tolerance must be a finite number above 0; got 0.0"),
+        (
+            ol.Problem(3, 3),
+            np.eye(3),
+            {"tolerance": 0.0},
+            "tolerance must be a finite number above 0; got 0.0",
+        ),
         (ol.Problem(4, 3), np.eye(3), {}, "weights must be .K = 4, d ≥ M = 3.; got .3, 3."),
         (ol.Problem(3, 3), np.eye(3)[:, :2], {}, "weights must be"),
         (ol.Problem(3, 3), np.full((3, 3), np.nan), {}, "weights must be finite"),

@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -237,3 +238,46 @@ def test_units_too_long_for_the_nodes_are_refused_or_not_converged():
     # Closed forms, and functions that are integrated exactly, are accurate at any length.
     assert ol.Erf().accurate_at(1e6)
     assert ol.Quadrature(jax.nn.relu).accurate_at(100.0)
+
+
+class _Declares(ol.AbstractActivation):
+    """tanh by nodes, with a property that says something else."""
+
+    name: str = eqx.field(static=True)
+    value: object = eqx.field(static=True)
+
+    def __call__(self, x):
+        return jnp.tanh(x)
+
+    def second_moment(self, c11, c12, c22):
+        return ol.Quadrature(jnp.tanh).second_moment(c11, c12, c22)
+
+    def mixing_scalars(self, c11, c12, c22):
+        return ol.Quadrature(jnp.tanh).mixing_scalars(c11, c12, c22)
+
+
+def _declaring(name, value):
+    return type("_Says", (_Declares,), {name: property(lambda self: value)})(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("even", True), ("positively_homogeneous", True), ("leak", 0.3)]
+)
+def test_what_a_class_declares_and_its_values_are_not_is_refused(name, value):
+    """The kind: a property that solvers believe. A ReLU that called itself even had no α."""
+    problem = ol.Problem(2, 2, _declaring(name, value))
+    with pytest.raises(ol.UserError, match=f"_Says contradicts itself: {name}"):
+        ol.families(problem, starts=1)
+
+
+def test_what_a_class_declares_and_its_values_are_is_taken():
+    problem = ol.Problem(1, 1, _declaring("odd", True))
+    weights = ol.Weights(jnp.ones((1, 1)), jnp.ones(1))
+    assert ol.trajectory(problem, ol.GradientFlow(), weights, [0.0]).loss[0] == 0
+
+
+@pytest.mark.parametrize("rate", [1 / 8, 1 / 3])
+def test_a_function_without_a_second_moment_is_refused(rate):
+    """E[exp(2 r x²)] is infinite from r = 1/(4 n²) on; the nodes end at 9."""
+    with pytest.raises(ol.UserError, match="finite second moment"):
+        ol.Quadrature(lambda x: jnp.exp(rate * x * x))

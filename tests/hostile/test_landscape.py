@@ -112,3 +112,50 @@ def test_single_precision_is_refused_by_its_name():
         for call in (lambda: ol.family(problem, 1), lambda: ol.families(problem)):
             with pytest.raises(ol.UserError, match="float32"):
                 call()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"problem": (3,)}, "problem"),
+        ({"teachers": "x"}, "teachers"),
+        ({"teachers": (float("nan"), 1), "free": 1}, "teachers"),
+        ({"teachers": None}, "teachers"),
+        ({"teachers": (5, 1), "matched": "a"}, "matched"),
+        ({"teachers": (5, 1), "matched": (7,), "free": 1}, "matched"),
+        ({"teachers": (5, 1), "free": "a"}, "free"),
+        ({"teachers": (5, 1), "free": -1}, "free"),
+        ({"teachers": (5, 1), "free": 1, "readout": "a"}, "readout"),
+        ({"teachers": (5, 1), "free": 1, "readout": [1, float("nan")]}, "readout"),
+        ({"teachers": (5, 1), "free": 1, "readout": [1.0]}, "readout"),
+    ],
+    ids=str,
+)
+def test_blocks_that_are_none_are_refused_by_name(arguments, named):
+    with pytest.raises(ol.UserError, match=named):
+        ol.BlockAnsatz(**{"problem": P, **arguments})
+
+
+def test_weights_that_are_no_fixed_point_are_not_called_stable():
+    """A positive definite Hessian says nothing of a point with a gradient."""
+    weights = ol.Weights(jnp.array([[1.2, 0.1], [0.0, 0.9]]), jnp.ones(2))
+    found = ol.spectrum(ol.Problem(2, 2), weights)
+    assert found.smallest > 0.1
+    assert found.verdict == "marginal"
+    assert "gradient norm" in repr(found)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda W: ol.relax(P, G, ol.Weights(W[None], jnp.ones((1, 6)))).loss,
+        lambda W: ol.spectrum(P, ol.Weights(W, jnp.ones(6))).smallest,
+        lambda W: ol.block_structure(P, ol.Weights(W, jnp.ones(6))).point.parameters,
+        lambda W: ol.perturb(P, G, ol.Weights(W, jnp.ones(6)), 0.1, 2, KEY).loss,
+        lambda W: ol.families(ol.Problem(6, 6, None, W))[0].loss,
+        lambda W: ol.largest_learning_rate(ol.Problem(6, 6, None, W)),
+    ],
+)
+def test_traced_numbers_are_refused_where_they_cannot_be(call):
+    with pytest.raises(ol.UserError, match="is traced by jit, vmap or grad"):
+        jax.jit(call)(jnp.eye(6))

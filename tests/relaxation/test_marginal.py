@@ -202,3 +202,10 @@ def test_short_units_keep_their_curvature(activation, curvature, length):
     weights = ol.Weights(jnp.array([[length]]), jnp.ones(1))
     H, _ = ol.hessian(G, problem, weights)
     assert np.isclose(H[0, 0], curvature(length), rtol=1e-6)
+
+
+def test_an_inflection_on_the_sphere_is_no_minimum():
+    """Students of fixed length with He_3 in the plane: L = 6(1 − m³) of the overlap m, flat at m = 0."""
+    problem = ol.Problem(1, 1, ol.Quadrature(lambda x: x**3 - 3 * x))
+    runs = ol.sweep(problem, ol.NormalisedFlow(), 16, dimension=2, progress=False)
+    assert set(runs.outcome) == {"global_minimum", "marginal"}
