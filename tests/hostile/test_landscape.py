@@ -140,7 +140,7 @@ def test_weights_that_are_no_fixed_point_are_not_called_stable():
     """A positive definite Hessian says nothing of a point with a gradient."""
     weights = ol.Weights(jnp.array([[1.2, 0.1], [0.0, 0.9]]), jnp.ones(2))
     found = ol.spectrum(ol.Problem(2, 2), weights)
-    assert found.smallest > 0.1
+    assert found.smallest > 0.05
     assert found.verdict == "marginal"
     assert "gradient norm" in repr(found)
 
