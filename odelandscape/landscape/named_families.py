@@ -42,7 +42,7 @@ from ..ansatz.reduced_loss import reduced_loss
 from ..model.loss import nonlinear_share
 from ..model.problem import Problem, check_concrete
 from ..model.state import Weights, check_shapes
-from ..runtime.arguments import check_choice, check_instance, check_whole_number
+from ..runtime.arguments import check_choice, check_instance, shown
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .fixed_points import CONVERGED, FixedPoint, check_problem, in_all_digits, solve
 from .homotopy import follow_branch
@@ -120,6 +120,16 @@ def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[i
     return _SPLIT_ONE, (M - 1, 1)
 
 
+def check_anti_aligned(problem: Problem, anti_aligned: object) -> None:
+    """Raise UserError unless `anti_aligned` is a whole number from 0 to M."""
+    M = problem.teachers
+    whole = isinstance(anti_aligned, int | np.integer) and not isinstance(anti_aligned, bool)
+    if not whole or not 0 <= anti_aligned <= M:
+        raise UserError(
+            f"anti_aligned must be a whole number from 0 to M = {M}; got {shown(anti_aligned)}"
+        )
+
+
 def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> AnsatzPoint:
     """Return a point on a named family of fixed points; `ol.fixed_point` makes it exact.
 
@@ -137,10 +147,7 @@ def family(problem: Problem, anti_aligned: int, branch: str | None = None) -> An
     """
     check_problem(problem)
     M = problem.teachers
-    if check_whole_number("anti_aligned", anti_aligned, 0) > M:
-        raise UserError(
-            f"anti_aligned must be a whole number from 0 to M = {M}; got {anti_aligned!r}"
-        )
+    check_anti_aligned(problem, anti_aligned)
     if branch is None:
         branch = EXTRA if problem.students == M + 1 else COMPENSATED
     check_choice("branch", branch, BRANCHES)

@@ -28,7 +28,7 @@ from .exploration import (
     structures_up_to,
 )
 from .fixed_points import CONVERGED, FixedPoint, check_problem, solve
-from .named_families import ZERO_LOSS, is_zero_loss, named_points, teacher_point
+from .named_families import ZERO_LOSS, check_anti_aligned, is_zero_loss, named_points, teacher_point
 
 _EQUAL_LOSSES = 1e-9  # all of these in units of the readouts
 _EQUAL_CORRELATIONS = 1e-7  # mean difference
@@ -322,7 +322,7 @@ def _check(problem: Problem, anti_aligned, blocks, starts, seed) -> None:
         check_whole_number("blocks", blocks, 0)
     if anti_aligned is None:
         return
-    check_whole_number("anti_aligned", anti_aligned, 0, M)
+    check_anti_aligned(problem, anti_aligned)
     if problem.activation.even:
         raise UserError(
             "anti_aligned must not be given for an even activation: a student and its negative are one; "

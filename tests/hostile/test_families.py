@@ -16,8 +16,8 @@ def own_folder(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         # K < M, and α that no problem of this size has
-        ("-K 4 -M 6 --anti-aligned 7", r"anti_aligned must be .* from 0 to 6; got 7"),
-        ("-K 5 -M 5 --anti-aligned 6", r"anti_aligned must be .* from 0 to 5; got 6"),
+        ("-K 4 -M 6 --anti-aligned 7", r"anti_aligned must be .* from 0 to M = 6; got 7"),
+        ("-K 5 -M 5 --anti-aligned 6", r"anti_aligned must be .* from 0 to M = 5; got 6"),
         ("-K 4 -M 4 --anti-aligned 2", r"at most M − 3 = 1"),
         ("-K 1000000 -M 999999 --anti-aligned 1", r"from 2 to M − 2 = 999997"),
         # ansätze that are too many or too wide are counted first
