@@ -13,7 +13,7 @@ in the same blocks.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -120,7 +120,7 @@ def _anchor(problem: Problem, alpha: int, branch: str) -> tuple[_Anchor, tuple[i
     return _SPLIT_ONE, (M - 1, 1)
 
 
-def check_anti_aligned(problem: Problem, anti_aligned: object) -> None:
+def check_anti_aligned(problem: Problem, anti_aligned: Any) -> None:
     """Raise UserError unless `anti_aligned` is a whole number from 0 to M."""
     M = problem.teachers
     whole = isinstance(anti_aligned, int | np.integer) and not isinstance(anti_aligned, bool)

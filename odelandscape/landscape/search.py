@@ -314,7 +314,6 @@ def families(
 def _check(problem: Problem, anti_aligned, blocks, starts, seed) -> None:
     check_problem(problem)
     check_concrete("problem", problem)
-    M = problem.teachers
     check_surplus(problem)
     check_whole_number("starts", starts, 1)
     check_whole_number("seed", seed, 0, 2**63 - 1)
