@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,9 +64,18 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"the sweep in {str(args.folder)!r} has no finished seeds yet")
     try:
         if args.export is not None:
-            export(args.folder, args.export)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is damaged `read_sweep` has warned
+                export(args.folder, args.export)
     finally:
         report_sweep(runs, args.folder, args.json)
+    missing = int(runs.seeds[-1]) + 1 - len(runs)
+    if missing and not args.quiet:
+        print(
+            f"{missing:,} of the seeds 0 to {runs.seeds[-1]:,} are not there: shares that are not "
+            "finished, or damaged files",
+            file=sys.stderr,
+        )
     if args.export is not None and not args.quiet:
         print(f"all end states: {args.export}", file=sys.stderr)
     remark(args, "figure and table", args.folder)

@@ -10,8 +10,16 @@ from jaxtyping import Array, Float
 from ..flows.base import AbstractFlow
 from ..flows.consistency import check_flow
 from ..model.loss import population_loss
-from ..model.problem import Problem, check_lengths, is_concrete
-from ..model.state import OrderParameters, State, Weights, check_weights, overlaps, weights_of
+from ..model.problem import Problem
+from ..model.state import (
+    OrderParameters,
+    State,
+    Weights,
+    check_accuracy,
+    check_weights,
+    overlaps,
+    weights_of,
+)
 from ..runtime.arguments import (
     check_positive_number,
     check_real_numbers,
@@ -155,9 +163,7 @@ def trajectory(
     if isinstance(state, OrderParameters):
         state = weights_of(problem, state)
     state, ts = check_weights(problem, state), check_times(times)
-    if is_concrete(state.W):
-        longest = float(jnp.max(jnp.linalg.norm(state.W, axis=1)))
-        check_lengths("state", problem, longest)
+    check_accuracy(problem, state, "state")
     dtype = state.W.dtype
     _check_tolerances(rtol, atol, max_steps, dtype)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))

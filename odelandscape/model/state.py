@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..runtime.arguments import check_instance, check_key, check_memory, check_real_numbers, shown
 from ..runtime.errors import UserError
-from .problem import PROBLEM, Problem, check_dimension, is_concrete
+from .problem import PROBLEM, Problem, check_dimension, check_lengths, is_concrete
 
 
 class OrderParameters(eqx.Module):
@@ -108,6 +108,19 @@ def check_order_parameters(problem: Problem, state: OrderParameters) -> OrderPar
             f"state must have Q {(K, K)}, R {(K, M)} and v {(K,)}; got {Q.shape}, {R.shape} and {v.shape}"
         )
     return OrderParameters(Q, R, v)
+
+
+def check_accuracy(problem: Problem, state: State, name: str) -> None:
+    """Raise UserError, naming the argument, for students too long for the activation's moments. Of traced
+    numbers nothing is checked."""
+    if not is_concrete((problem, state)):
+        return
+    with np.errstate(over="ignore"):
+        if isinstance(state, Weights):
+            squares = np.sum(np.square(np.asarray(state.W)), axis=1)
+        else:
+            squares = np.diagonal(np.asarray(state.Q))
+    check_lengths(name, problem, float(np.sqrt(np.max(squares, initial=0))))
 
 
 def check_weights(

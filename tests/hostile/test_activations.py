@@ -235,6 +235,9 @@ def test_units_too_long_for_the_nodes_are_refused_or_not_converged():
         ol.relax(problem, ol.GradientFlow(), jax.tree.map(lambda x: x[None], long))
     with pytest.raises(ol.UserError, match="state must have shorter units"):
         ol.trajectory(problem, ol.GradientFlow(), long, [0.0, 1.0])
+    for call in (ol.population_loss, lambda *given: ol.hessian(ol.GradientFlow(), *given)):
+        with pytest.raises(ol.UserError, match="must have shorter units"):
+            call(problem, long)
     # Closed forms, and functions that are integrated exactly, are accurate at any length.
     assert ol.Erf().accurate_at(1e6)
     assert ol.Quadrature(jax.nn.relu).accurate_at(100.0)
