@@ -203,15 +203,15 @@ class BlockAnsatz(AbstractBlocks):
         self.readout = jnp.ones(S) if readout is None else _readout_of_students(readout, S)
         self.teacher_readout = _readout_of_blocks(problem, sizes)
 
-    def of(self, problem: Problem) -> "BlockAnsatz":
+    def of(self, problem: Problem, argument: str = "ansatz") -> "BlockAnsatz":
         """Return the same blocks with the numbers of another problem: its activation, T and readout.
 
-        Raises UserError if the problem has other numbers of students or teachers.
+        Raises UserError, naming the argument, if the problem has other numbers of students or teachers.
         """
         K, M = float(jnp.sum(self.student_sizes)), float(jnp.sum(self.sizes))
         if np.abs(np.subtract((K, M), (problem.students, problem.teachers))).max() > 1e-6:
             raise UserError(
-                f"ansatz must have the problem's K = {problem.students} students and M = "
+                f"{argument} must have the problem's K = {problem.students} students and M = "
                 f"{problem.teachers} teachers; got {K:g} and {M:g}"
             )
         sizes = tuple(np.asarray(self.sizes).tolist())

@@ -222,11 +222,14 @@ class _Branch(NamedTuple):
                 length = min(1.5 * length, longest)
 
 
-def _check_problem_of(problem: Problem, point: AnsatzPoint) -> None:
-    """Raise UserError unless a point is one of this problem. Sizes that are not whole are no problem's."""
+def _check_problem_of(problem: Problem, point: AnsatzPoint, parameter: str) -> None:
+    """Raise UserError unless a point is one of this problem, at any value of the parameter.
+
+    Sizes that are not whole are no problem's.
+    """
     sizes = np.asarray(point.ansatz.sizes)
     if np.abs(sizes - np.round(sizes)).max() < 1e-9:
-        check_point(problem, point)
+        check_point(problem, point, parameter)
 
 
 def continue_family(
@@ -264,7 +267,7 @@ def continue_family(
             f"point must be converged; its gradient has norm {float(point.residual):.3g}, which must "
             f"be at most {point.tolerance:.3g}"
         )
-    _check_problem_of(problem, point.ansatz_point)
+    _check_problem_of(problem, point.ansatz_point, parameter)
     line, value, (low, high) = parameter_line(point.ansatz, parameter)
     stop = check_number("stop", stop)
     for name, number in (("stop", stop), ("point", value)):

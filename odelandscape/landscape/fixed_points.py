@@ -136,10 +136,18 @@ def check_problem(problem: Problem) -> None:
         )
 
 
-def check_point(problem: Problem, point: AnsatzPoint) -> None:
-    """Raise UserError unless a point has this problem's numbers, where those are known outside `jit`."""
-    target = point.ansatz.of(problem)
+def check_point(problem: Problem, point: AnsatzPoint, varied: str = "") -> None:
+    """Raise UserError unless a point has this problem's numbers, but for that of the parameter `varied`.
+
+    Of traced numbers nothing is checked.
+    """
+    target = point.ansatz.of(problem, "point")
     here, there = (ansatz.replace(activation=_common(ansatz)) for ansatz in (point.ansatz, target))
+    if varied == "correlation":
+        there = there.replace(correlation=here.correlation)
+    leaks = here.activation.leak, there.activation.leak
+    if varied == "slope" and None not in leaks:
+        there = there.replace(activation=here.activation)
     pairs = list(zip(jax.tree.leaves(here), jax.tree.leaves(there), strict=False))
     if any(isinstance(x, Tracer) for pair in pairs for x in pair):
         return

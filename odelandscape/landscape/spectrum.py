@@ -153,8 +153,9 @@ def spectrum(
     check_bound("band", band)
     check_concrete("problem", problem)
     check_concrete("point", point)
+    slope = None
     if isinstance(point, FixedPoint):
-        point = point.ansatz_point
+        point, slope = point.ansatz_point, float(point.residual)
     if isinstance(point, AnsatzPoint):
         d = check_dimension(problem, dimension)
         check_point(problem, point)
@@ -163,7 +164,7 @@ def spectrum(
         ansatz = point.ansatz
         c, M = float(ansatz.correlation), float(jnp.sum(ansatz.sizes))
         rounding = _ROUNDING / min(1 - c, 1 + (M - 1) * c)  # the smallest eigenvalue of T
-        slope = _gradient_norm(point)
+        slope = _gradient_norm(point) if slope is None else slope
         unsure = _unsure(slope, ansatz.activation, np.ones(1), np.asarray(ansatz.teacher_readout))
         return Spectrum(
             np.array(values), np.array(counts), names, True, band, rounding, slope, unsure

@@ -190,6 +190,7 @@ def test_loss_and_rates_of_units_that_coincide_are_finite_where_sigma_jumps():
     np.testing.assert_allclose(-rates(problem, weights), [[-slope, 0]], atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n1", "n2"), [(0.05, 1.2), (1.2, 0.05), (0.03, 0.05)])
 def test_derivatives_beside_a_short_unit_are_those_of_the_values(n1, n2):
     """A unit short of the kinks has derivatives of all orders: those of the other are moved to it."""

@@ -41,7 +41,7 @@ def test_help_says_what_is_asked(name, capsys):
 
 
 # Of the others the small versions take minutes, all together.
-QUICK = {"asymptotics", "figure16", "initialisation", "table1", "table3b"}
+QUICK = {"asymptotics", "initialisation", "table3b"}
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def test_what_cannot_be_found_is_refused_in_one_line(arguments, message):
     assert re.search(message, refusal("minima", *arguments.split(), "--quiet"))
 
 
+@pytest.mark.slow
 def test_fewer_students_than_teachers_have_families_too():
     """K < M: one student averages both teachers of ReLU (0.0885119366), a minimum."""
     found = answer("minima", *"-K 1 -M 2 --all --starts 8 --json --quiet --out out".split())

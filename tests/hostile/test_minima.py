@@ -33,6 +33,7 @@ def test_one_line(tmp_path, monkeypatch, arguments, code, message):
     assert len(said) < 800
 
 
+@pytest.mark.slow
 def test_the_widest_family_is_none_of_loss_0(tmp_path):
     """Losses fall like 1/K: K·L at 1e12 lies above that at 1e11 by less than 1/√K (0.2973572864 is proved
     by `prove -K 100000000000 -M 100000000000 --anti-aligned 1`)."""

@@ -203,6 +203,7 @@ def test_what_was_not_proved_is_said_to_prove_nothing(tmp_path):
     assert "'none.json' proves nothing: its verdict is 'undecided'" in refusal("check", "none.json")
 
 
+@pytest.mark.slow
 def test_options_carry_through_to_the_certificate():
     """The slope is in each certificate, and what is printed is what is written."""
     options = "-K 6 -M 6 --anti-aligned 1 --activation leaky-relu --slope 0.05 --bits 64"

@@ -279,8 +279,8 @@ def test_a_branch_that_ends_where_a_student_vanishes_is_stuck(two):
         (dict(parameter="slope", stop=1.0), "stop must have slope between -inf and 0.999"),
         (dict(parameter="correlation", stop=-0.2), "stop must have correlation between -0.111"),
         (dict(stop=np.nan), "stop must have teachers"),
-        (dict(step=0.0), "step must be positive; got 0.0"),
-        (dict(most=0), "most must be at least 1; got 0"),
+        (dict(step=0.0), "step must be a finite number above 0; got 0.0"),
+        (dict(most=0), "most must be a whole number of at least 1; got 0"),
     ],
 )
 def test_bad_arguments_are_refused(two, options, message):
@@ -309,4 +309,4 @@ def test_a_structure_without_the_parameter_is_refused(two):
         continue_family(wider, twice, stop=2.0)
     smooth = in_ansatz(two, two.ansatz.replace(activation=ol.Erf()))
     with pytest.raises(ValueError, match="'slope' needs activation ReLU or LeakyReLU; got Erf"):
-        continue_family(TEN, smooth, "slope", 0.5)
+        continue_family(ol.Problem(10, 10, ol.Erf()), smooth, "slope", 0.5)

@@ -130,6 +130,7 @@ def test_published_levels_with_a_surplus_student(alpha, branch, loss, eigenvalue
         assert spectrum(problem, point).smallest == pytest.approx(eigenvalue, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_minimum_of_twelve_and_eleven():
     problem = ol.Problem(12, 11)
     found = explore(problem, BlockAnsatz(problem, (10, 1), (0,), 2), jax.random.key(0))

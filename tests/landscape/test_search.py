@@ -21,6 +21,7 @@ def found_at(points, loss, tolerance=2e-9):
     return [point for point in points if abs(float(point.loss) - loss) < tolerance]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("M", "index"), [(2, 1), (3, 4)])
 def test_the_plateau_of_erf_is_found_with_its_index(M, index):
     """Saddles that attract within no ansatz: a search that descends meets minima of the ansatz only.
@@ -67,6 +68,7 @@ def test_the_bisector_of_two_teachers_is_a_saddle():
     assert set(verdicts) == {"unstable"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("M", [2, 3, 10, 17])
 def test_one_student_averages_all_teachers(M):
     """K < M: L = M/4 + M(M − 1)/4π − M² h², h = k(arccos M^−½)/2π, k(θ) = sin θ + (π − θ) cos θ."""

@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="dimension must be at least the weights' own, 5; got 4"):
         spectrum(problem, weights, 4)
     point = at(BlockAnsatz(problem, (3,), (0,)), [1.0, 0.0])
-    with pytest.raises(ValueError, match="ansatz must have the problem's K = 4"):
+    with pytest.raises(ValueError, match="point must have the problem's K = 4"):
         spectrum(ol.Problem(4, 4), point)
 
 

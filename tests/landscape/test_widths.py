@@ -29,7 +29,7 @@ WIDE = [
     (10**9, 10**9, 10**9, "hidden", 0.0),
     (10**6 + 1, 10**6, 2, "extra student", 0.0),
     (10**6 + 1, 10**6, 2, "split student", 0.0),
-    (10**9, 10**9, 3, None, 0.1),
+    pytest.param((10**9, 10**9, 3, None, 0.1), marks=pytest.mark.slow),
 ]
 
 # K, M, teacher blocks, matched, free.

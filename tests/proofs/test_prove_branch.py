@@ -6,6 +6,7 @@ from proofs.proved_points import family
 import odelandscape as ol
 
 
+@pytest.mark.slow
 def test_a_critical_width_is_enclosed():
     """α = 2: at K = 7.56119 a saddle, at 7.56120 a minimum, on one branch."""
     problem = ol.Problem(9, 9)

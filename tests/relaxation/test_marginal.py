@@ -166,6 +166,7 @@ def test_students_that_reach_the_kink_in_finite_time_end_there():
     np.testing.assert_allclose(ends.loss, 1 / 2 + 1 / (2 * np.pi), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_online_sgd_on_its_way_to_the_teacher_is_in_no_local_minimum():
     """With more students than teachers the loss goes to 0 as a power of the time: small rates, and a
     Jacobian whose eigenvalues are 0 to rounding, decide nothing. All are global minima at the usual limit."""
