@@ -75,11 +75,12 @@ def _moment_beside_short(sigma: Sigma, i: int, j: int, n1, c, n2):
 
 
 def _by_parts_along(sigma: Sigma, i: int, j: int, n1, c, n2):
-    """Return E[σ⁽ⁱ⁾(u) σ⁽ʲ⁾(w)] of a short w by σ'(u), or by σ(u) for i = 0 (Stein, i − 1 times)."""
-    k = max(i - 1, 0)
+    """Return E[σ⁽ⁱ⁾(u) σ⁽ʲ⁾(w)] of a short w by σ'(u), which has no more than jumps, or by σ(u) for i = 0 and
+    where σ itself jumps (Stein)."""
+    k = i if sigma.jumps else max(i - 1, 0)
     weights, z, u, w = plane_nodes(sigma.breaks, n1, c, n2)
-    f = _derivative(sigma.function, min(i, 1))(u)
-    hermite = (1.0 + 0 * z, z, z**2 - 1, z**3 - 3 * z)
+    f = _derivative(sigma.function, i - k)(u)
+    hermite = (1.0 + 0 * z, z, z**2 - 1, z**3 - 3 * z, z**4 - 6 * z**2 + 3)
     terms = (
         math.comb(k, r)
         * (-c * n2) ** r

@@ -192,9 +192,13 @@ def test_loss_and_rates_of_units_that_coincide_are_finite_where_sigma_jumps():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("n1", "n2"), [(0.05, 1.2), (1.2, 0.05), (0.03, 0.05)])
-def test_derivatives_beside_a_short_unit_are_those_of_the_values(n1, n2):
+@pytest.mark.parametrize("jump", [0.0, 0.2])
+def test_derivatives_beside_a_short_unit_are_those_of_the_values(n1, n2, jump):
     """A unit short of the kinks has derivatives of all orders: those of the other are moved to it."""
-    sine = ol.Quadrature(lambda x: jnp.sin(jnp.clip(x, -1, 1)) + 0.3 * jnp.cos(x), breaks=(-1, 1))
+    sine = ol.Quadrature(
+        lambda x: jnp.sin(jnp.clip(x, -1, 1)) + 0.3 * jnp.cos(x) + jnp.where(x > 1, jump, 0.0),
+        breaks=(-1, 1),
+    )
     covariance = jnp.array([n1**2, 0.4 * n1 * n2, n2**2])
     scalars = lambda c: jnp.stack(sine.mixing_scalars(*c))  # noqa: E731
     derivatives = jax.jacfwd(scalars)(covariance)
