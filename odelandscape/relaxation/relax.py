@@ -78,7 +78,8 @@ def relax(
     - `starts`: Weights with a leading axis of N, W (N, K, d) and v (N, K), carried to the flow's constraint
       first.
     - `batch`: lanes that advance together on a core (64) or on another device (2,048), rounded up to a
-      multiple of 64; it changes the speed, and no number.
+      multiple of 64; it changes the speed, and on a processor no number. On another device a program of
+      another size may round otherwise: times and evaluations may change, and losses in their last digits.
     - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
       Of 4,096 starts, all at K = M = 10 and 99.7 % at K = M = 17 (at 1e-5, 99.98 %) end as with rtol 1e-6.
     - `time_limit`: flow time after which a start that has not converged is classified by where it is.
