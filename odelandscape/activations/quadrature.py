@@ -273,6 +273,9 @@ def check_moments(activation: AbstractActivation) -> None:
     if is_from_this_package(activation) or not regularity.is_concrete(activation):
         return
     name = type(activation).__name__
+    wrong = regularity.wrong_field(activation)
+    if wrong is not None:
+        raise UserError(f"activation {name} contradicts itself: {wrong}")
     values = partial(regularity.evaluate, activation)
     _check_declarations(activation, values)
     with jax.ensure_compile_time_eval():

@@ -5,6 +5,7 @@ The answers are Python bools, of numbers computed when they are asked for, insid
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +26,19 @@ Values = Callable[[np.ndarray], np.ndarray]
 def is_concrete(tree: object) -> bool:
     """Return whether a pytree holds numbers alone, and no tracer of `jit`, `vmap` or `grad`."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def wrong_field(module: eqx.Module) -> str | None:
+    """Say which field of a user's class holds what compiled programs cannot take, or no number."""
+    for leaf in jax.tree.leaves(module):
+        if not eqx.is_array_like(leaf):
+            return (
+                f"a field holds {shown(leaf)}: one that is no number must be eqx.field(static=True)"
+            )
+        number = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and is_concrete(leaf)
+        if number and np.isnan(leaf).any():
+            return f"a field holds {shown(leaf)}"
+    return None
 
 
 def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:

@@ -117,12 +117,17 @@ class ReLU(AbstractActivation):
         return bent / (2 * np.pi) + units.total / 4
 
 
+_LARGEST_SLOPE = 1e50  # fourth moments have its fourth power
+
+
 def _checked_slope(slope: Any) -> Any:
     if np.shape(slope) == ():
         if not is_concrete(slope):
             return slope
         number = np.asarray(slope)
         if number.dtype.kind in "iuf" and np.isfinite(number):
+            if abs(number) > _LARGEST_SLOPE:
+                raise UserError(f"slope must be at most {_LARGEST_SLOPE:g} in size; got {slope!r}")
             return slope if number.dtype.kind == "f" else float(slope)
     raise UserError(f"slope must be one finite number; got {slope!r}")
 
@@ -134,7 +139,7 @@ class LeakyReLU(AbstractActivation):
     s (paper, Appendix E.1).
     The slope is a number, not a part of the program: it may be an array, traced and differentiated.
 
-    Raises UserError unless it is one finite number.
+    Raises UserError unless it is one finite number, of at most 1e50.
     """
 
     slope: float | Float[Array, ""] = eqx.field(converter=_checked_slope, default=0.1)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..activations import regularity
 from ..activations.quadrature import check_moments
 from ..model.problem import PROBLEM, Problem, is_concrete
 from ..model.state import Weights, overlaps
@@ -23,6 +24,7 @@ from ..runtime.registry import is_from_this_package
 from .base import AbstractFlow, Mixing
 
 _STATES = 6
+_LATER = (0.3, 1.0, 2.9, 31.7, 1009.3, 20_000.0)  # a time for each state
 _STATES_WITH_NOISE = 2  # whose fourth moments may take seconds
 
 
@@ -34,7 +36,7 @@ class FlowValues(NamedTuple):
     retracted: Weights
     rates: Weights | None  # None of a stochastic flow, as all that follows but the last
     permuted_rates: Weights | None  # of units in another order, and put back
-    later_rates: Weights | None  # at time 1
+    later_rates: Weights | None  # at `_LATER`
     batched_rates: Weights | None  # None too where it is the default
     neutral_directions: Array | None
     mixing: Mixing | None  # of a stochastic flow
@@ -66,7 +68,7 @@ def _values(flow: AbstractFlow, problem: Problem, states: Weights) -> FlowValues
 
     # All in one batch, which is one program.
     n = len(start.W)
-    times = jnp.repeat(jnp.array([0.0, 0.0, 1.0]), n)
+    times = jnp.concatenate([jnp.zeros(2 * n), jnp.array(_LATER)])
     states = jax.tree.map(lambda *x: jnp.concatenate(x), start, roll(start, 1), start)
     rates = jax.vmap(lambda t, w: flow(t, w, problem))(times, states)
     now, permuted, later = (jax.tree.map(lambda x, i=i: x[i : i + n], rates) for i in (0, n, 2 * n))
@@ -118,12 +120,7 @@ def _lost_attribute(flow: AbstractFlow) -> str | None:
     names = {field.name for field in dataclasses.fields(flow)}
     for name in vars(flow).keys() - names:
         return f"{name} is set on an instance and is no field of the class, so that solvers lose it"
-    for leaf in jax.tree.leaves(flow):
-        if not eqx.is_array_like(leaf):
-            return (
-                f"a field holds {shown(leaf)}: one that is no number must be eqx.field(static=True)"
-            )
-    return None
+    return regularity.wrong_field(flow)
 
 
 def _wrong_form(flow: AbstractFlow, problem: Problem) -> str | None:

@@ -107,6 +107,8 @@ def _to_json(x: object):
         return {"name": class_name(x), **_fields_to_json(x)}
     if isinstance(x, jax.Array | np.ndarray | np.generic):
         return np.asarray(x).tolist()
+    if isinstance(x, tuple):  # and a list is an array
+        return {"tuple": [_to_json(part) for part in x]}
     if x is None or isinstance(x, bool | int | float | str):
         return x
     return getattr(x, "__qualname__", repr(x))

@@ -1,10 +1,11 @@
 """The end states of a sweep."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -258,7 +259,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
     try:
         activation = _made_again(activations.BY_NAME, recorded["activation"], AbstractActivation)
         flow = _made_again(flows.BY_NAME, recorded["flow"], AbstractFlow)
-        values = activation_values(activation)
+        values = _called(activation_values, activation)
         same = np.allclose(values, np.asarray(recorded["activation_values"], float), rtol=1e-12)
         sizes = (recorded["students"], recorded["teachers"])
         problem = Problem(
@@ -268,6 +269,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
         dimension = check_dimension(problem, recorded["dimension"])
         check_positive_number("end", recorded["end"])
         time_limit = float(recorded["end"])
+        code = _called(code_values, problem, flow)
     except _CannotBeMadeError as error:
         raise UserError(
             f"the sweep in {str(folder)!r} was made with {error}, which cannot be made again here: start "
@@ -280,7 +282,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
             f"the sweep in {str(folder)!r} was made with another {recorded['activation']['name']} than the "
             "one that is here: their values differ"
         )
-    changed = difference(recorded, {**recorded, **code_values(problem, flow)})
+    changed = difference(recorded, {**recorded, **code})
     if changed:
         raise UserError(
             f"the sweep in {str(folder)!r} was made by other code ({changed}): restore it, or let open_sweep "
@@ -303,6 +305,17 @@ class _CannotBeMadeError(Exception):
     """What a store names is no activation or flow that can be made here."""
 
 
+def _called(function: Callable[..., T], *modules: object) -> T:
+    """Return what a function makes of activations and flows.
+
+    Raises _CannotBeMadeError where their code, which is anybody's, raises an error.
+    """
+    try:
+        return function(*modules)
+    except Exception as error:
+        raise _CannotBeMadeError(f"code that raises {type(error).__name__}") from None
+
+
 def _made_again(table: dict[str, str], parts: dict, kind: type[T]) -> T:
     """Return the instance of `kind` that a configuration records. Nothing else is called: a store may be
     anybody's.
@@ -310,10 +323,29 @@ def _made_again(table: dict[str, str], parts: dict, kind: type[T]) -> T:
     Raises _CannotBeMadeError if that fails; KeyError or TypeError if the configuration names nothing.
     """
     name = parts["name"]
+    fields = {key: _restored(value) for key, value in parts.items() if key != "name"}
     try:
         cls = load(name) if ":" in name else load_class(table, name)
         if isinstance(cls, type) and issubclass(cls, kind):
-            return cls(**{key: value for key, value in parts.items() if key != "name"})
-    except (ImportError, KeyError, TypeError, ValueError):
+            return cls(**fields)
+    except Exception:  # of a class that is anybody's
         pass
     raise _CannotBeMadeError(name)
+
+
+def _restored(value: Any) -> Any:
+    """Return a field of an activation or a flow as it was: a number, a text, an array, a tuple, or another
+    activation or flow."""
+    if isinstance(value, list):
+        return jnp.asarray(value)
+    if isinstance(value, dict) and "tuple" in value:
+        return tuple(map(_restored, value["tuple"]))
+    if isinstance(value, dict):
+        for table, kind in (
+            (activations.BY_NAME, AbstractActivation),
+            (flows.BY_NAME, AbstractFlow),
+        ):
+            with suppress(_CannotBeMadeError):
+                return _made_again(table, value, kind)
+        raise _CannotBeMadeError(value["name"])
+    return value

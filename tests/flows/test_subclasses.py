@@ -269,6 +269,43 @@ def test_a_flow_that_contradicts_itself_is_refused_by_name(message):
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "factor",
+    [
+        lambda t: 2 + jnp.cos(2 * jnp.pi * t),
+        lambda t: jnp.where(t > 5, 2.0, 1.0),
+        lambda t: jnp.where(t > 10_000, 2.0, 1.0),
+    ],
+    ids=["period 1", "from 5 on", "from 10,000 on"],
+)
+def test_rates_that_change_at_any_time_of_a_sweep_are_refused(factor):
+    """At times 0 and 1 these are alike."""
+
+    def rates(self, t, state, problem):
+        return jax.tree.map(lambda x: factor(t) * x, ol.GradientFlow()(t, state, problem))
+
+    with pytest.raises(ol.UserError, match="must not depend on the time"):
+        check_flow(PROBLEM, of_gradient_flow(__call__=rates), autonomous=True)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_field_that_is_no_number_is_named():
+    class Rate(ol.GradientFlow):
+        rate: float
+
+    with pytest.raises(ol.UserError, match="Rate contradicts itself: a field holds nan"):
+        check_flow(PROBLEM, Rate(float("nan")))
+
+    class Scaled(ol.Erf):
+        scale: float
+
+    for scale, shown in ((float("nan"), "nan"), ("2", "'2'")):
+        problem = ol.Problem(2, 2, Scaled(scale))
+        with pytest.raises(ol.UserError, match=f"Scaled contradicts itself: a field holds {shown}"):
+            check_flow(problem, ol.GradientFlow())
+
+
 def test_what_solvers_would_lose_of_an_instance_is_refused():
     flow = of_gradient_flow()
     object.__setattr__(flow, "mixing", lambda state, problem: None)

@@ -24,6 +24,7 @@ REFUSED = {
     # A slope that is no number.
     "nan": (lambda: ol.LeakyReLU(math.nan), r"slope must be one finite number; got nan"),
     "inf": (lambda: ol.LeakyReLU(-math.inf), r"slope must be one finite number; got -inf"),
+    "huge": (lambda: ol.LeakyReLU(1e300), r"slope must be at most 1e\+50 in size; got 1e\+300"),
     "text": (lambda: ol.LeakyReLU("0.1"), r"slope must be one finite number; got '0.1'"),
     "bool": (lambda: ol.LeakyReLU(True), r"slope must be one finite number; got True"),
     "None": (lambda: ol.LeakyReLU(None), r"slope must be one finite number; got None"),

@@ -6,6 +6,7 @@ The kind: two programs of one name are two programs.
 import importlib
 import sys
 
+import equinox as eqx
 import jax.numpy as jnp
 import pytest
 
@@ -17,6 +18,7 @@ from odelandscape.sweeps.store import StoreWriter
 P = ol.Problem(2, 3)
 
 FLOW = """
+import equinox as eqx
 import jax.numpy as jnp
 import odelandscape as ol
 from odelandscape.flows.gradient import gradient_mixing
@@ -94,6 +96,7 @@ def test_a_changed_flow_of_the_same_name_is_another_sweep(change, module, tmp_pa
 
 
 ACTIVATION = """
+import equinox as eqx
 import jax.numpy as jnp
 import odelandscape as ol
 
@@ -155,3 +158,60 @@ def test_stores_of_the_package_s_own_classes_keep_their_hash():
     }
     for begins, (problem, flow) in kept.items():
         assert configuration_hash(configuration(problem, flow, 0, 3)).startswith(begins)
+
+
+FIELDS = """
+import equinox as eqx
+import jax
+import equinox as eqx
+import jax.numpy as jnp
+import odelandscape as ol
+
+class Inner(ol.AbstractActivation):
+    scale: float = 1.5
+    def __call__(self, x):
+        return self.scale * ol.Erf()(x)
+    def second_moment(self, c11, c12, c22):
+        return self.scale**2 * ol.Erf().second_moment(c11, c12, c22)
+
+class Outer(ol.AbstractActivation):
+    inner: Inner
+    weights: tuple
+    words: tuple = eqx.field(static=True)
+    def __call__(self, x):
+        return self.weights[0] * self.inner(x)
+    def second_moment(self, c11, c12, c22):
+        return self.weights[0] ** 2 * self.inner.second_moment(c11, c12, c22)
+
+class Mine(ol.AbstractFlow):
+    base: ol.AbstractFlow = ol.TwoLayerFlow()
+    rates: jax.Array = eqx.field(default_factory=lambda: jnp.array([0.5, 1.5]))
+    def mixing(self, state, problem):
+        X, Y, dv, _ = self.base.mixing(state, problem)
+        factor = jnp.mean(self.rates)
+        return ol.Mixing(factor * X, factor * Y, factor * dv)
+    @property
+    def trains_readout(self):
+        return self.base.trains_readout
+"""
+
+
+def test_fields_of_a_user_s_classes_are_read_as_they_were(module, tmp_path):
+    """The kind: what JSON has no form for. A flow in a field was read as a dict, an array as a list, a tuple
+    as a text, and the manifest, if it was not a traceback, was called damaged."""
+    flow = module(FIELDS)
+    here = sys.modules["its_code"]
+    problem = ol.Problem(2, 2, here.Outer(here.Inner(1.2), (2.0, 3.0), ("a", "b")))
+    runs = ol.sweep(problem, flow, 4, store=tmp_path / "store", progress=False)
+    read = ol.read_sweep(tmp_path / "store")
+    assert eqx.tree_equal(read.flow, flow)
+    assert eqx.tree_equal(read.problem, problem)
+    assert read.loss.tolist() == runs.loss.tolist()
+
+
+def test_a_class_that_raises_when_it_is_read_is_no_damage(module, tmp_path):
+    before = module(FLOW.format(parent="GradientFlow", body=PLAIN))
+    StoreWriter(tmp_path / "store", configuration(P, before, 0, 3))
+    module(FLOW.format(parent="GradientFlow", body="    mixing = property(lambda self: 1 / 0)"))
+    with pytest.raises(ol.UserError, match="cannot be made again here"):
+        ol.read_sweep(tmp_path / "store")
