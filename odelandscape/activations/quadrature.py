@@ -294,6 +294,7 @@ def check_moments(activation: AbstractActivation) -> None:
                     f"activation {name} contradicts itself: {what} at the covariance c11, c12, c22 = "
                     f"{covariance} must be that of its values"
                 )
+        _check_quadratic_form(activation)
         one = jnp.ones(())
         moments = (
             activation.second_moment(one, one, one),
@@ -304,6 +305,34 @@ def check_moments(activation: AbstractActivation) -> None:
             f"activation {name} must have finite moments where units coincide, c11 = c12 = c22 (derivatives "
             "of √(1 − c²) and arcsin c are not: define mixing_scalars, or use ol.Quadrature)"
         )
+
+
+def _check_quadratic_form(activation: AbstractActivation) -> None:
+    """Raise UserError if a user's class overrides sums or fourth moments by what its second moments, or its
+    values, don't give."""
+    units = jnp.array([[0.8, 0.1, 0.0], [-0.3, 0.6, 0.2], [0.4, 0.0, 1.1], [0.2, 0.5, -0.6]])
+    C, a = units @ units.T, jnp.array([1.0, -0.7, 0.4, 1.3])
+    for name, given, wanted, tolerance in (
+        (
+            "quadratic_form",
+            lambda: activation.quadratic_form(a, C),
+            lambda: AbstractActivation.quadratic_form(activation, a, C),
+            _USERS_TOLERANCE,
+        ),
+        (
+            "I4",
+            lambda: activation.I4(C),
+            lambda: AbstractActivation.I4(activation, C),
+            10 * _USERS_TOLERANCE,  # by nodes that don't know of kinks
+        ),
+    ):
+        if getattr(type(activation), name) is getattr(AbstractActivation, name):
+            continue
+        if not abs(given() - wanted()) <= tolerance * (abs(wanted()) + tolerance):
+            raise UserError(
+                f"activation {type(activation).__name__} contradicts itself: {name} must be that of its "
+                f"{'values' if name == 'I4' else 'second_moment'}"
+            )
 
 
 def _check_declarations(activation: AbstractActivation, values: regularity.Values) -> None:

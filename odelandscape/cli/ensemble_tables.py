@@ -18,7 +18,7 @@ def table_of(ensemble: Ensemble) -> str:
     head = ["t", "loss", "cosines", "lengths"]
     if networks is not None:
         head[2:2] = ["networks", "standard error", "deviation"]
-    reached = np.linspace(0, ensemble.reached - 1, _ROWS).round().astype(int)
+    reached = np.linspace(0, max(ensemble.reached, 1) - 1, _ROWS).round().astype(int)
     lines = [text_table(head, [_cells(ensemble, t) for t in np.unique(reached).tolist()], left=())]
     lines += ["", "cosines: smallest and largest of a student with its nearest teacher at the end"]
     if networks is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,13 @@ on standard error. A traceback is a bug: please report it.
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options):
+        super().__init__(**options)
+        # What is a negative number, and no option: argparse itself doesn't know of exponents.
+        self._negative_number_matcher = re.compile(
+            r"^-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE
+        )
+
     def error(self, message: str) -> NoReturn:
         # One line, for people and for logs; --help prints the usage.
         sys.stderr.write(f"{self.prog}: {message}\n")

@@ -72,6 +72,8 @@ class Ensemble(NamedTuple):
         """Why the trajectory did not reach its last time, None if it did."""
         if self.reached == len(self.times):
             return None
+        if self.reached == 0:
+            return "stopped at the start: its loss or its rates are no finite numbers"
         last, first = self.times[self.reached - 1], self.times[self.reached]
         if self.diverged:
             return (

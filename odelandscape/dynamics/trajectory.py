@@ -15,7 +15,7 @@ from ..model.state import (
     OrderParameters,
     State,
     Weights,
-    check_accuracy,
+    check_numbers,
     check_weights,
     overlaps,
     weights_of,
@@ -163,7 +163,7 @@ def trajectory(
     if isinstance(state, OrderParameters):
         state = weights_of(problem, state)
     state, ts = check_weights(problem, state), check_times(times)
-    check_accuracy(problem, state, "state")
+    check_numbers(problem, state, "state")
     dtype = state.W.dtype
     _check_tolerances(rtol, atol, max_steps, dtype)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))

@@ -25,7 +25,7 @@ from ..flows.base import AbstractFlow, packed_rates
 from ..model.alignment import INACTIVE_NORM
 from ..model.loss import population_loss
 from ..model.problem import Problem
-from ..model.state import Weights, check_accuracy, check_shapes, pack, unpack
+from ..model.state import Weights, check_numbers, check_shapes, pack, unpack
 from ..runtime.arguments import check_instance
 from .escape import escape_rate
 
@@ -170,7 +170,7 @@ def hessian(
     check_instance("flow", flow, AbstractFlow, "a flow such as ol.GradientFlow()")
     check_instance("weights", weights, Weights, "Weights such as ol.Weights(W, v)")
     weights = check_shapes(problem, weights, "weights")
-    check_accuracy(problem, weights, "weights")
+    check_numbers(problem, weights, "weights")
     J, P = _decisive_jacobian(flow, problem, weights)
     return (J + J.T) / 2, P
 

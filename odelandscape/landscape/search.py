@@ -213,7 +213,8 @@ def explore(
     first, except the global minimum.
 
     Starts follow damped Newton steps (`critical_points`), which lead to saddles of any index and to minima
-    alike. Each is returned in its own, possibly coarser blocks. What is found is not proved to be all.
+    alike. Each is returned in coarser blocks where it is found to have them, which may be finer than its own
+    (`ol.block_structure`). What is found is not proved to be all.
 
     - `ansatz`: the blocks to search in, or a point of them; its numbers are replaced by those of `problem`.
     - `key`: of the random starts; `starts`: how many.

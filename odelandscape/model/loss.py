@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ..activations.base import AbstractActivation
 from .problem import Problem
-from .state import State, Weights, check_accuracy, check_shapes, overlaps
+from .state import State, Weights, check_numbers, check_shapes, overlaps
 
 
 def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
@@ -19,11 +19,11 @@ def population_loss(problem: Problem, state: State) -> Float[Array, ""]:
     A scalar, of Weights (W (K, d), v (K,)) or of OrderParameters; the teacher's readout and overlaps are
     those of the problem. Inputs are N(0, I_d), and the loss includes the factor ½ (paper, Eq. 28).
 
-    Raises UserError for a state of other shapes than the problem's, and for students that are too long for
-    the activation (`AbstractActivation.accurate_at`), unless they are traced.
+    Raises UserError for a state of other shapes than the problem's and, unless it is traced, for students
+    too long for the activation (`AbstractActivation.accurate_at`) and for order parameters of no weights.
     """
     state = check_shapes(problem, state)
-    check_accuracy(problem, state, "state")
+    check_numbers(problem, state, "state")
     if isinstance(state, Weights):
         state = overlaps(problem, state)
     a = jnp.concatenate([state.v, -problem.readout])

@@ -66,16 +66,8 @@ def weights_of(problem: Problem, state: OrderParameters) -> Weights:
     Raises UserError, outside `jit`, if no weights have these overlaps.
     """
     state = check_order_parameters(problem, state)
-    if is_concrete(state.Q):
-        least = float(realisability(problem, state))
-        scale = float(jnp.max(jnp.abs(state.Q)))
-        if not np.isfinite(least):
-            raise UserError("state must have finite order parameters; got some that are not")
-        if not least >= -np.sqrt(np.finfo(state.Q.dtype).eps) * max(scale, 1e-30):
-            raise UserError(
-                "state must be realisable, Q − R T⁻¹ Rᵀ positive semidefinite; its smallest eigenvalue is "
-                f"{least:.3g}, so that no weights have these order parameters"
-            )
+    if is_concrete((problem, state)):
+        _check_realisable(problem, state)
     L = problem.teacher_weights(problem.teachers)
     span = jax.scipy.linalg.solve_triangular(L, state.R.T, lower=True).T
     rest = state.Q - span @ span.T
@@ -110,15 +102,32 @@ def check_order_parameters(problem: Problem, state: OrderParameters) -> OrderPar
     return OrderParameters(Q, R, v)
 
 
-def check_accuracy(problem: Problem, state: State, name: str) -> None:
-    """Raise UserError, naming the argument, for students too long for the activation's moments. Of traced
-    numbers nothing is checked."""
+def _check_realisable(problem: Problem, state: OrderParameters) -> None:
+    Q = np.asarray(state.Q)
+    scale = float(np.max(np.abs(Q), initial=1e-30))
+    tolerance = np.sqrt(np.finfo(Q.dtype).eps) * scale
+    least = float(realisability(problem, state))
+    if not np.isfinite(least):
+        raise UserError("state must have finite order parameters; got some that are not")
+    if np.abs(Q - Q.T).max() > tolerance:
+        raise UserError(f"state must have a symmetric Q; got {shown(Q.tolist())}")
+    if not least >= -tolerance:
+        raise UserError(
+            "state must be realisable, Q − R T⁻¹ Rᵀ positive semidefinite; its smallest eigenvalue is "
+            f"{least:.3g}, so that no weights have these order parameters"
+        )
+
+
+def check_numbers(problem: Problem, state: State, name: str) -> None:
+    """Raise UserError, naming the argument, for students too long for the activation's moments, and for order
+    parameters that no weights have. Of traced numbers nothing is checked."""
     if not is_concrete((problem, state)):
         return
     with np.errstate(over="ignore"):
         if isinstance(state, Weights):
             squares = np.sum(np.square(np.asarray(state.W)), axis=1)
         else:
+            _check_realisable(problem, state)
             squares = np.diagonal(np.asarray(state.Q))
     check_lengths(name, problem, float(np.sqrt(np.max(squares, initial=0))))
 

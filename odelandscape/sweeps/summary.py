@@ -47,7 +47,7 @@ def _eigenvalue_text(value: float, level_width: float) -> str:
     """Return an eigenvalue with five decimals or, for a teacher whose power is far from 1, four digits of
     those that are above the fifth decimal of its power."""
     power = level_width / LEVEL_WIDTH
-    if _ORDINARY[0] <= power <= _ORDINARY[1]:
+    if _ORDINARY[0] <= power <= _ORDINARY[1] and abs(value) < _ORDINARY[1]:
         return f"{round(value, 5) + 0.0:.5f}"  # no -0.00000
     last = 1e-5 * min(power, 1.0)
     return f"{value:.4g}" if abs(value) >= last else "0"

@@ -285,3 +285,33 @@ def test_a_function_without_a_second_moment_is_refused(rate):
     """E[exp(2 r x²)] is infinite from r = 1/(4 n²) on; the nodes end at 9."""
     with pytest.raises(ol.UserError, match="finite second moment"):
         ol.Quadrature(lambda x: jnp.exp(rate * x * x))
+
+
+class _Erf(ol.AbstractActivation):
+    def __call__(self, x):
+        return ol.Erf()(x)
+
+    def second_moment(self, c11, c12, c22):
+        return ol.Erf().second_moment(c11, c12, c22)
+
+
+class _OtherSum(_Erf):
+    def quadratic_form(self, a, covariance):
+        return 1.1 * super().quadratic_form(a, covariance)
+
+
+class _OtherFourth(_Erf):
+    def I4(self, C):
+        return 1.1 * super().I4(C)
+
+
+@pytest.mark.parametrize(
+    ("activation", "what"), [(_OtherSum(), "quadratic_form"), (_OtherFourth(), "I4")]
+)
+def test_sums_and_fourth_moments_of_another_function_are_refused(activation, what):
+    problem = ol.Problem(1, 1, activation)
+    weights = ol.Weights(jnp.ones((1, 1)), jnp.ones(1))
+    with pytest.raises(ol.UserError, match=f"contradicts itself: {what} must be that"):
+        ol.trajectory(problem, ol.GradientFlow(), weights, [0.0, 1.0])
+    right = ol.Problem(1, 1, _Erf())
+    assert ol.trajectory(right, ol.GradientFlow(), weights, [0.0]).loss[0] == 0

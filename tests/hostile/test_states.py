@@ -157,3 +157,16 @@ def test_what_is_no_state_is_refused_where_it_enters(unchecked, call):
     """The kind: an error from deep inside for an argument of another type."""
     with pytest.raises(ol.UserError, match=r"^\w+ must be"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("Q", "message"),
+    [([[1.0, 0.9], [0.1, 1.0]], "symmetric Q"), ([[0.5, 0.0], [0.0, 0.5]], "no weights have")],
+)
+def test_order_parameters_of_no_weights_have_no_loss(Q, message):
+    """R = 1 needs Q ≥ 1; the loss was −0.011."""
+    state = ol.OrderParameters(jnp.array(Q), jnp.eye(2), jnp.ones(2))
+    with pytest.raises(ol.UserError, match=message):
+        ol.population_loss(ol.Problem(2, 2), state)
+    with pytest.raises(ol.UserError, match=message):
+        ol.trajectory(ol.Problem(2, 2), ol.GradientFlow(), state, [0.0, 1.0])
