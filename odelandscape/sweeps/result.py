@@ -323,8 +323,8 @@ def _made_again(table: dict[str, str], parts: dict, kind: type[T]) -> T:
     Raises _CannotBeMadeError if that fails; KeyError or TypeError if the configuration names nothing.
     """
     name = parts["name"]
-    fields = {key: _restored(value) for key, value in parts.items() if key != "name"}
     try:
+        fields = {key: _restored(value) for key, value in parts.items() if key != "name"}
         cls = load(name) if ":" in name else load_class(table, name)
         if isinstance(cls, type) and issubclass(cls, kind):
             return cls(**fields)
