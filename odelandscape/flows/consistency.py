@@ -38,7 +38,7 @@ class FlowValues(NamedTuple):
     permuted_rates: Weights | None  # of units in another order, and put back
     later_rates: Weights | None  # at `_LATER`
     batched_rates: Weights | None  # None too where it is the default
-    neutral_directions: Array | None
+    neutral_directions: Array | None  # None too where the flow has none
     mixing: Mixing | None  # of a stochastic flow
 
 
@@ -77,7 +77,10 @@ def _values(flow: AbstractFlow, problem: Problem, states: Weights) -> FlowValues
         lanes = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), start)
         batched = flow.batched_rates(lanes, problem)
         batched = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), batched)
-    directions = jax.vmap(lambda w: flow.neutral_directions(w, problem))(start)
+    try:
+        directions = jax.vmap(lambda w: flow.neutral_directions(w, problem))(start)
+    except NotImplementedError:  # by a flow of which only paths are followed
+        directions = None
     permuted = roll(permuted, -1)
     return FlowValues(start, again, retracted, now, permuted, later, batched, directions, None)
 
@@ -89,13 +92,14 @@ def flow_values(flow: AbstractFlow, problem: Problem) -> FlowValues:
     return _values(flow, problem, _fixed_states(problem, count))
 
 
-def check_flow(problem: Problem, flow: AbstractFlow, autonomous: bool = False) -> AbstractFlow:
+def check_flow(problem: Problem, flow: AbstractFlow, end_states: bool = False) -> AbstractFlow:
     """Return `flow`.
 
     A class of this package is not evaluated; of a stochastic flow, and where numbers are traced, only the
     form of the mixing is checked.
 
-    - `autonomous`: whether the rates may not depend on the time.
+    - `end_states`: whether these are sought, for which rates may not depend on the time, and directions in
+      which stability is not judged must be known.
 
     Raises UserError, naming the flow, if it is no flow, and if what a user's class overrides contradicts what
     it inherits or declares; naming the activation, if moments of a user's class contradict its values.
@@ -109,10 +113,24 @@ def check_flow(problem: Problem, flow: AbstractFlow, autonomous: bool = False) -
     if wrong is None:
         wrong = _wrong_form(flow, problem)
     if wrong is None and not flow.stochastic:
-        wrong = _contradiction(flow, problem, autonomous)
+        wrong = _contradiction(flow, problem, end_states)
     if wrong is not None:
         raise UserError(f"flow {type(flow).__name__} contradicts itself: {wrong}")
+    if end_states:
+        _check_judged(flow, problem)
     return flow
+
+
+def _check_judged(flow: AbstractFlow, problem: Problem) -> None:
+    """Raise UserError if a flow says that it has no `neutral_directions`."""
+    weights = jax.tree.map(lambda x: x[0], _fixed_states(problem, 1))
+    try:
+        jax.eval_shape(lambda w: flow.neutral_directions(w, problem), weights)
+    except NotImplementedError as error:
+        raise UserError(
+            "flow must have neutral_directions for its end states to be judged; "
+            f"{type(flow).__name__} has none: {error}. ol.trajectory follows its paths"
+        ) from None
 
 
 def _lost_attribute(flow: AbstractFlow) -> str | None:
@@ -152,7 +170,7 @@ def _wrong_form(flow: AbstractFlow, problem: Problem) -> str | None:
     return None
 
 
-def _contradiction(flow: AbstractFlow, problem: Problem, autonomous: bool) -> str | None:
+def _contradiction(flow: AbstractFlow, problem: Problem, end_states: bool) -> str | None:
     """Say which of a flow's methods or properties differ in what they say."""
     if not is_concrete((problem, flow)):
         return None
@@ -177,7 +195,7 @@ def _contradiction(flow: AbstractFlow, problem: Problem, autonomous: bool) -> st
                 values.batched_rates is not None and _differ(values.batched_rates, rates)
             ),
             "its rates must not depend on the time where end states are sought": (
-                autonomous and _differ(values.later_rates, rates)
+                end_states and _differ(values.later_rates, rates)
             ),
             "permutation_equivariant must be False, as its rates depend on the index of a unit": (
                 flow.permutation_equivariant and _differ(values.permuted_rates, rates)

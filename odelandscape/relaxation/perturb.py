@@ -129,7 +129,7 @@ def perturb(
     flow that fixes the students' lengths, a `student` that does not exist, and a point that doesn't fit the
     problem or the flow's constraint.
     """
-    check_flow(problem, flow, autonomous=True)
+    check_flow(problem, flow, end_states=True)
     check_concrete("point", point)
     check_key("key", key)
     levels = np.atleast_1d(check_real_numbers("sigma", sigma, "one or more numbers of at least 0"))

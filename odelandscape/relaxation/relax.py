@@ -112,7 +112,7 @@ def relax(
     check_float64("end states are certified to a gradient norm of 1e-10")
     if batch is None:
         batch = 64 if jax.default_backend() == "cpu" else 2048
-    check_flow(problem, flow, autonomous=True)
+    check_flow(problem, flow, end_states=True)
     check_continuous(problem.activation)
     check_concrete("problem", problem)
     check_concrete("starts", starts)

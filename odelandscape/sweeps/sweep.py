@@ -69,7 +69,7 @@ def _check(
     numbers = problem.students * (kept_coordinates(problem, flow, d) + 1)
     check_memory("students, teachers and dimension", "the Hessian of a network", 16 * numbers**2)
     check_memory("dimension", "the starts", 8 * problem.students * d)
-    check_flow(problem, flow, autonomous=True)
+    check_flow(problem, flow, end_states=True)
     # What the flow refuses, it refuses here, from shapes alone.
     eqx.filter_eval_shape(
         lambda: flow.project_initial(random_weights(jax.random.key(0), problem, d))

@@ -265,10 +265,9 @@ CONTRADICTIONS = {
 def test_a_flow_that_contradicts_itself_is_refused_by_name(message):
     """Each of these was silently ignored by one solver and obeyed by another."""
     with pytest.raises(ol.UserError, match=f"flow Own contradicts itself: .*{message}"):
-        check_flow(PROBLEM, of_gradient_flow(**CONTRADICTIONS[message]), autonomous=True)
+        check_flow(PROBLEM, of_gradient_flow(**CONTRADICTIONS[message]), end_states=True)
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "factor",
@@ -286,7 +285,26 @@ def test_rates_that_change_at_any_time_of_a_sweep_are_refused(factor):
         return jax.tree.map(lambda x: factor(t) * x, ol.GradientFlow()(t, state, problem))
 
     with pytest.raises(ol.UserError, match="must not depend on the time"):
-        check_flow(PROBLEM, of_gradient_flow(__call__=rates), autonomous=True)
+        check_flow(PROBLEM, of_gradient_flow(__call__=rates), end_states=True)
+
+
+def test_a_flow_without_end_states_has_paths_all_the_same(tmp_path):
+    """What one call doesn't need is not asked for: here by trajectories."""
+
+    def none(self, weights, problem):
+        raise NotImplementedError("only paths")
+
+    flow = of_gradient_flow(neutral_directions=none)
+    weights = ol.random_weights(jax.random.key(0), PROBLEM)
+    path = ol.trajectory(PROBLEM, flow, weights, [1.0, 2.0])
+    same = ol.trajectory(PROBLEM, ol.GradientFlow(), weights, [1.0, 2.0])
+    np.testing.assert_allclose(path.loss, same.loss, rtol=1e-12)
+    starts = jax.tree.map(lambda x: x[None], weights)
+    message = "flow must have neutral_directions .* Own has none: only paths"
+    with pytest.raises(ol.UserError, match=message):
+        ol.relax(PROBLEM, flow, starts)
+    with pytest.raises(ol.UserError, match=message):
+        ol.sweep(PROBLEM, flow, 2, store=tmp_path / "sweep", progress=False)
 
 
 @pytest.mark.usefixtures("unchecked")
