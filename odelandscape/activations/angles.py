@@ -120,7 +120,8 @@ def _angle_from_versine(h: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.custom_jvp
 def _arccos_remainder_slope(h: Float[Array, "..."]) -> Float[Array, "..."]:
-    return np.pi / 2 - _angle_from_versine(h)
+    slope = np.pi / 2 - _angle_from_versine(jnp.minimum(h, 2 - h))
+    return jnp.where(h > 1, -slope, slope)
 
 
 @_arccos_remainder_slope.defjvp
@@ -148,6 +149,7 @@ def arccos_remainder_deficit(h: Float[Array, "..."]) -> Float[Array, "..."]:
 
     At small angles h has digits that c = 1 − h has lost.
     """
+    h = jnp.minimum(h, 2 - h)  # g is even; near 2 the angle would lose half of all digits
     theta = _angle_from_versine(h)
     s = jnp.sqrt(jnp.maximum(h * (2 - h), 0))
     return (np.pi / 2) * h - (s - theta * (1 - h))

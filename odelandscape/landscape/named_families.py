@@ -39,7 +39,7 @@ from ..ansatz.block_ansatz import BlockAnsatz
 from ..ansatz.detection import BlockStructure, describe
 from ..ansatz.padding import padded
 from ..ansatz.reduced_loss import reduced_loss
-from ..model.loss import nonlinear_share
+from ..model.loss import zero_loss_share
 from ..model.problem import Problem, check_concrete
 from ..model.state import Weights, check_shapes
 from ..runtime.arguments import check_choice, check_instance, shown
@@ -203,10 +203,10 @@ def teacher_point(problem: Problem) -> AnsatzPoint:
 
 
 def is_zero_loss(ansatz: BlockAnsatz, loss: float) -> bool:
-    """Return whether a loss is 0 but for rounding, on the scale of what is not linear in one student of these
+    """Return whether a loss is 0 but for rounding, on the scale of what tells a teacher from others, of these
     many."""
     unit = float(jnp.max(jnp.square(ansatz.teacher_readout)))
-    unit *= 2 * nonlinear_share(ansatz.activation, np.ones(1), np.ones(1))  # 1 for ReLU
+    unit *= 2 * zero_loss_share(ansatz.activation)  # 1 for ReLU
     return loss * float(jnp.sum(ansatz.student_sizes)) < _ZERO_LOSS_TIMES_WIDTH * unit
 
 

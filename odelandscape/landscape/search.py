@@ -15,7 +15,7 @@ from ..ansatz.detection import block_structure, describe
 from ..ansatz.isotypic import hessian_spectrum
 from ..ansatz.padding import in_unit_scale, padded
 from ..model.alignment import INACTIVE_NORM
-from ..model.loss import nonlinear_share
+from ..model.loss import zero_loss_share
 from ..model.problem import Problem, check_concrete
 from ..runtime.arguments import check_callback, check_instance, check_key, check_whole_number
 from ..runtime.errors import NoSuchFamilyError, UserError
@@ -34,6 +34,7 @@ _EQUAL_LOSSES = 1e-9  # all of these in units of the readouts
 _EQUAL_CORRELATIONS = 1e-7  # mean difference
 _EQUAL_EIGENVALUES = 1e-6
 _EQUAL_COEFFICIENTS = 1e-5
+_ROUNDING = 1e-14  # of a loss
 _MOST_ANTI_ALIGNED = 30  # of the named families of wider problems
 
 
@@ -54,8 +55,8 @@ _loss_and_correlations = eqx.filter_jit(error_correlations)
 
 
 def _zero_loss(ansatz: AbstractBlocks) -> float:
-    """The loss below which students are the teachers, in units of the readouts."""
-    return ZERO_LOSS * 2 * nonlinear_share(ansatz.activation, np.ones(1), np.ones(1))
+    """The loss below which students are the teachers or like them, in units of the readouts."""
+    return max(ZERO_LOSS * 2 * zero_loss_share(ansatz.activation), _ROUNDING)
 
 
 class _Network(NamedTuple):
@@ -170,10 +171,16 @@ def _explore(
                 continue
             for blocks in (_coarser(problem, network, float(scale.weights), shapes), near):
                 point = solve(blocks.ansatz, blocks.parameters, blocks.name)
-                moved = abs(float(point.loss / scale.loss) - network.loss) > _EQUAL_LOSSES
-                if point.result == CONVERGED and not moved:
+                loss = float(point.loss / scale.loss)
+                if point.result != CONVERGED or abs(loss - network.loss) > _EQUAL_LOSSES:
+                    continue
+                if abs(loss - network.loss) > 1e-3 * abs(
+                    loss
+                ):  # not known so well where it was found
+                    network = _Network.of(point.ansatz_point)
+                if known.is_new(network):
                     known.add(network, point)
-                    break
+                break
 
 
 def _shape(ansatz: BlockAnsatz) -> _Shape:

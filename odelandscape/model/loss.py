@@ -41,9 +41,10 @@ ZERO_LOSS = 1e-10
 """A loss below this fraction of what no linear network could learn of the teacher is zero."""
 _ROUNDING = 64 * float(np.finfo(float).eps)  # of a loss, relative to the teacher's power
 _LAST_LESSON = 1e-3
-"""Share of the loss that is left without one of the teacher's units, below which that unit is learned."""
+"""Share of the loss that one of the teacher's units, or what tells it from others, leaves if it is missing,
+below which that is learned."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(96)
-_LINEAR = 1e-28  # share of a function's power that rounding leaves beside its linear part
+_NONE = 1e-28  # share of a function's power that rounding leaves of a part that it doesn't have
 
 
 class ZeroLoss(NamedTuple):
@@ -66,28 +67,30 @@ def zero_loss(problem: Problem) -> ZeroLoss:
     """Return which losses of this problem are zero.
 
     Students that agree with the teacher's linear part alone have not learned it, however small the rest is
-    (a leaky ReLU of slope close to 1, or sigmoidal units of short weights).
+    (a leaky ReLU of slope close to 1, or sigmoidal units of short weights). The same holds of what is neither
+    linear nor quadratic, which alone shows a rotation of the teachers, and of what is odd or even, which
+    alone shows a student that is turned round.
     """
     power = float(teacher_power(problem))
     lengths = np.sqrt(np.diagonal(np.asarray(problem.T)))
-    share = _share_or_none(problem.activation, lengths, np.asarray(problem.readout))
+    shares = _shares(problem.activation, lengths, np.asarray(problem.readout))
     # Of a linear network there is but one function to learn, by units that need not be the teacher's.
-    lesson = _last_lesson(problem, share) if share > 0 else np.inf
-    zero = min(ZERO_LOSS * power * (share or 1.0), _LAST_LESSON * lesson)
+    lesson = _last_lesson(problem, shares.weakest) if shares.nonlinear > 0 else np.inf
+    zero = min(ZERO_LOSS * power * (shares.nonlinear or 1.0), _LAST_LESSON * lesson)
     return ZeroLoss(zero, _ROUNDING * power)
 
 
 def _last_lesson(problem: Problem, share: float) -> float:
     """Return the least loss of a teacher in which one unit is left out, or two next to each other are one.
 
-    `share`: of a unit's power that no linear network learns. Units of readout 0 teach nothing.
+    `share`: of a unit's power, that which tells it from others. Units of readout 0 teach nothing.
     """
-    if problem.teacher_overlaps is None and problem.teacher_readout is None:
-        return np.inf
     T, v, sigma = np.asarray(problem.T), np.asarray(problem.readout), problem.activation
     q = np.diagonal(T)
     alone = share * v**2 * np.asarray(sigma.second_moment(*map(jnp.asarray, (q, q, q)))) / 2
     lessons = alone[alone > 0].tolist()
+    if problem.teacher_overlaps is None and problem.teacher_readout is None:
+        return min(lessons, default=np.inf)
     parity = 1 if sigma.even else -1 if sigma.odd else 0
     cosine = T / np.sqrt(q[:, None] * q)
     closeness = np.where(
@@ -111,30 +114,45 @@ def _power(activation, a, covariance):
     return activation.quadratic_form(jnp.asarray(a), jnp.asarray(covariance)) / 2
 
 
-def nonlinear_share(
-    activation: AbstractActivation,
-    lengths: Float[np.ndarray, " M"],
-    readout: Float[np.ndarray, " M"],
-) -> float:
-    """Return Σ v*² E[(σ(u) − best linear)²] over Σ v*² E[σ(u)²], u as large as each teacher's pre-activation.
+class _Shares(NamedTuple):
+    """Shares of the power Σ v*² E[σ(u)²], u as large as each teacher's pre-activation.
+
+    - `nonlinear`: of what no linear network learns; 0 for a linear σ.
+    - `weakest`: the least that is not 0 of those of what is not linear, neither linear nor quadratic, odd,
+      even.
+    """
+
+    nonlinear: float
+    weakest: float
+
+
+def zero_loss_share(activation: AbstractActivation) -> float:
+    """Return the share of the power of a unit of length 1 of which `ZERO_LOSS` is lost in `zero_loss`.
 
     It is 1 for a linear σ, where there is nothing else to learn, and 1/2 for ReLU.
     """
-    return _share_or_none(activation, lengths, readout) or 1.0
+    nonlinear, weakest = _shares(activation, np.ones(1), np.ones(1))
+    return min(nonlinear, _LAST_LESSON / ZERO_LOSS * weakest) or 1.0
 
 
-def _share_or_none(
-    activation: AbstractActivation, lengths: np.ndarray, readout: np.ndarray
-) -> float:
-    """`nonlinear_share`, but 0 for a linear σ."""
+def _shares(activation: AbstractActivation, lengths: np.ndarray, readout: np.ndarray) -> _Shares:
     z, weight = _NODES, _WEIGHTS / _WEIGHTS.sum()
     sigma = np.asarray(activation(jnp.asarray(lengths[:, None] * z)))
-    linear = (sigma * z) @ weight
-    powers = readout**2
-    rest = powers @ ((sigma - linear[:, None] * z) ** 2 @ weight)
-    whole = powers @ (sigma**2 @ weight)
-    share = rest / whole if whole > 0 else 1.0
-    return 0.0 if share <= _LINEAR else min(float(share), 1.0)
+    turned = np.asarray(activation(jnp.asarray(-lengths[:, None] * z)))
+    hermite = [np.ones_like(z), z, (z**2 - 1) / np.sqrt(2)]
+    constant, linear, quadratic = (((sigma * h) @ weight)[:, None] * h for h in hermite)
+    parts = [
+        sigma - linear,
+        sigma - constant - linear - quadratic,
+        (sigma - turned) / 2,
+        (sigma + turned) / 2,
+    ]
+    powers = np.array([readout**2 @ (part**2 @ weight) for part in (sigma, *parts)])
+    if not powers[0] > 0:
+        return _Shares(1.0, 1.0)
+    shares = np.minimum(powers[1:] / powers[0], 1.0)
+    shares[shares <= _NONE] = 0.0
+    return _Shares(float(shares[0]), float(shares[shares > 0].min(initial=1.0)))
 
 
 def reproduces_teacher(

@@ -174,10 +174,12 @@ def test_kernels_keep_their_digits_where_they_vanish():
             assert float(arccos_remainder(jnp.asarray(x))) == pytest.approx(
                 float(g(mp.mpf(x))), rel=1e-14
             )
-        for h in (1e-14, 1e-8, 1e-3, 0.5, 1.0, 1.7, 2.0):
+        # Near 2, where two units point opposite ways, one number in two has no exact root.
+        near_two = [np.nextafter(2, 0), *(2 - 2.0 ** -np.arange(4, 52))]
+        for h in (1e-14, 1e-8, 1e-3, 0.5, 1.0, 1.7, 2.0, *near_two):
             defect = g(mp.mpf(1)) - g(1 - mp.mpf(h))
             assert float(arccos_remainder_deficit(jnp.asarray(h))) == pytest.approx(
-                float(defect), rel=1e-13
+                float(defect), rel=1e-7 if h > 1.7 else 1e-13
             )
             slope = float(jax.grad(arccos_remainder_deficit)(jnp.asarray(h)))
             assert slope == pytest.approx(float(mp.asin(1 - mp.mpf(h))), rel=1e-14, abs=1e-15)

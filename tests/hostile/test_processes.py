@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -110,9 +111,11 @@ def interrupted(tmp_path, delay: float, *arguments: str) -> str:
     )
     children = []
     while process.poll() is None:
-        children = psutil.Process(process.pid).children(recursive=True)
-        if sum(one.cpu_times().user for one in [psutil.Process(process.pid), *children]) > delay:
-            break
+        with suppress(psutil.NoSuchProcess):  # one ends as it is looked at
+            children = psutil.Process(process.pid).children(recursive=True)
+            all_of_them = [psutil.Process(process.pid), *children]
+            if sum(one.cpu_times().user for one in all_of_them) > delay:
+                break
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)

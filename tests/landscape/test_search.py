@@ -240,3 +240,18 @@ def test_the_teacher_of_surplus_students_is_a_point_without_loss(K, M):
     expected = M * np.asarray(ol.Erf()(jnp.linspace(-2, 2, 9)))
     np.testing.assert_allclose(network.sum(1), expected, atol=1e-12)
     assert ol.spectrum(problem, point).smallest > -1e-8
+
+
+@pytest.mark.parametrize("slope", [-0.9999, -0.999999])
+def test_families_of_a_nearly_even_activation_are_each_found_once(slope):
+    """α students turned round have the loss α (1 + slope)²/2, and c = −1."""
+    found = ol.families(ol.Problem(2, 2, ol.LeakyReLU(slope)))
+    low = [(p.anti_aligned, float(p.loss)) for p in found if p.loss < 1e-6]
+    expected = [alpha * (1 + slope) ** 2 / 2 for alpha in range(3)]
+    assert [alpha for alpha, _ in low] == [0, 1, 2]
+    np.testing.assert_allclose([loss for _, loss in low], expected, rtol=1e-2)  # digits of 1e-15
+
+
+def test_what_a_nearly_linear_activation_cannot_tell_apart_is_one_family():
+    found = ol.families(ol.Problem(2, 2, ol.LeakyReLU(0.9999)))
+    assert sum(float(p.loss) < 1e-14 for p in found) == 1

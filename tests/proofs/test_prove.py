@@ -43,11 +43,12 @@ def test_where_students_coincide_with_teachers_the_global_minimum_is_proved():
 def test_a_family_with_a_student_too_many_is_proved():
     problem = ol.Problem(7, 6)
     points = ol.families(problem, blocks=1, starts=16)
-    found = {
-        ol.prove(p).verdict: p for p in points if ol.spectrum(problem, p).verdict != "marginal"
-    }
-    assert set(found) <= {"saddle", "local minimum"}
-    assert found
+    judged = [p for p in points if ol.spectrum(problem, p).verdict != "marginal"]
+    # Students on one ray are saddles that aren't isolated, of which nothing is proved.
+    single = [p for p in judged if np.linalg.matrix_rank(p.weights.W, 1e-6) == 6]
+    assert single
+    assert {ol.prove(p).verdict for p in single} <= {"saddle", "local minimum"}
+    assert {ol.prove(p).verdict for p in judged} <= {"saddle", "local minimum", "undecided"}
 
 
 @pytest.mark.parametrize("parts", [(0.5, 0.25), (1.5, -0.5), (0.5, 0.5, 1e-12)])

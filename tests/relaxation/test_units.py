@@ -152,6 +152,38 @@ def test_short_sigmoidal_teachers_are_not_learned_by_their_linear_part():
     assert not set(ends.outcome) & {"global_minimum", "local_minimum"}
 
 
+@pytest.mark.parametrize(
+    ("sigma", "flow"),
+    [
+        (ol.LeakyReLU(-0.9999), G),
+        (ol.LeakyReLU(-0.999999), G),
+        (ol.LeakyReLU(-0.99999999), G),
+        (ol.Quadrature(lambda x: jnp.tanh(x) + 1e-6 * x**2), ol.TwoLayerFlow()),
+        (ol.Quadrature(lambda x: x**2 + 1e-6 * x**3), G),
+    ],
+    ids=["-0.9999", "-0.999999", "-0.99999999", "tanh + even", "x² + odd"],
+)
+def test_a_weak_part_alone_tells_a_student_from_the_teacher(sigma, flow):
+    """The same kind: σ is nearly even (w ~ −w), nearly odd ((w, v) ~ (−w, −v)), nearly quadratic (rotations).
+
+    A student that is turned round has the loss 2 v² E[part²] of the weak part: (1 + slope)²/2 of each leaky
+    one, 2·3·10⁻¹² of 10⁻⁶ x². That of slope −0.99999999, 5e-17, is lost in rounding.
+    """
+    problem = ol.Problem(2, 2, sigma)
+    ends = ol.relax(problem, flow, starts(problem, 12))
+    students = np.concatenate([ends.weights, ends.readout[:, :, None]], axis=2)
+    teachers = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+    learned = np.array(
+        [(np.abs(x[:, None] - teachers).max(2).min(0) < 1e-6).all() for x in students]
+    )
+    np.testing.assert_array_equal(ends.outcome == "global_minimum", learned)
+    assert not learned.all()
+    turned = ends.outcome == "local_minimum"
+    unit = {-0.9999: 5e-9, -0.999999: 5e-13}.get(getattr(sigma, "slope", None), 6e-12)
+    np.testing.assert_allclose(ends.loss[turned], ends.anti_aligned[turned] * unit, rtol=1e-2)
+    assert set(ends.outcome[~turned & ~learned]) <= {"marginal"}
+
+
 def test_a_linear_teacher_is_learned_by_its_linear_part():
     problem = ol.Problem(3, 2, ol.LeakyReLU(1.0))
     ends = ol.relax(problem, G, starts(problem, 4))
