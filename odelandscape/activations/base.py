@@ -177,7 +177,7 @@ class AbstractActivation(eqx.Module):
 
         Unless an activation overrides it, a sum over a grid in four dimensions (`quadrature_rules`): 1.7
         million evaluations of σ, 10 to 20 ms, accurate to 1e-9 for an analytic σ that varies on the scale of
-        1 or more, and to no more than 1e-3 for one with a kink.
+        1 or more, and to a few percent for one with a kink.
         """
         return fourth_moment(self, C)
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..runtime.arguments import check_positive_number
 from ..runtime.errors import UserError
-from ..runtime.registry import is_from_this_package
 from . import quadrature_rules, regularity
 from .base import AbstractActivation
 from .plane_nodes import plane_nodes
+from .series import CASES, mehler
 
 
 class Quadrature(AbstractActivation):
@@ -46,7 +46,7 @@ class Quadrature(AbstractActivation):
     loss with such cones no end state can be certified (`AbstractActivation.continuous`).
 
     I4 is that of `AbstractActivation`: 1.7 million evaluations, 10 to 20 ms, accurate to 1e-9 for analytic
-    functions that vary on the scale of 1 or more, and to no more than 1e-3 for one with a kink.
+    functions that vary on the scale of 1 or more, and to a few percent for one with a kink.
 
     Raises UserError if `function` is not a scalar → scalar of JAX operations, finite and not constant, if
     `breaks` are not finite numbers, if `error` is above `tolerance`, and if `homogeneous` is wrong.
@@ -87,10 +87,10 @@ class Quadrature(AbstractActivation):
             jumps = regularity.has_jumps(table.values, np.array([0.0, *away]))
             smooth = 0 not in self.breaks and regularity.is_analytic_near_zero(table.values)
             self._sigma = quadrature_rules.Sigma(function, away, smooth, jumps)
-            self._error = max(_estimate_error(table, self._sigma, *case) for case in _CASES)
+            self._error = max(_estimate_error(table, self._sigma, *case) for case in CASES)
             if not self._error <= tolerance:
                 raise UserError(_too_large(self._error, tolerance))
-            if homogeneous and not _is_homogeneous(table.values):
+            if homogeneous and not regularity.is_homogeneous(table.values):
                 raise UserError("homogeneous must be False: σ(2x) is not 2σ(x) for this function")
 
     def __call__(self, x):
@@ -103,7 +103,7 @@ class Quadrature(AbstractActivation):
 
     def accurate_at(self, length: float) -> bool:
         """Return whether the estimated error is at most `tolerance` for units of this length, too."""
-        if length <= max(max(n1, n2) for n1, _, n2 in _CASES):
+        if length <= max(max(n1, n2) for n1, _, n2 in CASES):
             return True
         with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             table = _table(self.function)
@@ -224,151 +224,12 @@ def _checked_breaks(breaks: object) -> tuple[float, ...]:
     return tuple(np.unique(points).tolist())
 
 
-def _is_homogeneous(values: Callable) -> bool:
-    x = np.concatenate([-regularity.PARITY_POINTS, regularity.PARITY_POINTS])
-    return np.allclose(values(2 * x), 2 * values(x), rtol=1e-12, atol=0)
-
-
-_CASES = ((0.3, 0.5, 1.0), (1.0, -0.4, 0.7), (1.4, 0.3, 2.0), (2.0, 0.5, 2.0))
-"""Two lengths with the cosine between them."""
-_USERS_TOLERANCE = 1e-3
-_DEGREES = 62  # 0.5 to this power is 2e-19
-
-
-def _hermite_coefficients(values: Callable, breaks: tuple[float, ...], n: float):
-    """Return the coefficients of σ(n z) in normalised Hermite polynomials of z, and E[σ(n z)²]."""
-    x, weights = np.polynomial.legendre.leggauss(16)
-    ends = np.unique([*np.arange(-12, 12.1, 0.5), *(b / n for b in breaks if abs(b) < 12 * n)])
-    half = np.diff(ends)[:, None] / 2
-    z, weights = (ends[:-1, None] + half * (1 + x)).ravel(), (half * weights).ravel()
-    weights = weights * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
-    sigma = values(n * z)
-    h, last, coefficients = np.ones_like(z), np.zeros_like(z), []
-    for k in range(_DEGREES):
-        coefficients.append(np.sum(weights * sigma * h))
-        h, last = (z * h - np.sqrt(k) * last) / np.sqrt(k + 1), h
-    return np.array(coefficients), np.sum(weights * sigma**2)
-
-
-def _mehler(values: Callable, breaks: tuple[float, ...], n1: float, c: float, n2: float):
-    """Return I2, s n1 n2 and p n1² from Mehler's series in values of σ, and the root of E[σ²] of both."""
-    (a, aa), (b, bb) = (_hermite_coefficients(values, breaks, n) for n in (n1, n2))
-    k = np.arange(_DEGREES - 2)
-    terms = np.stack(
-        [
-            a[:-2] * b[:-2],
-            (k + 1) * a[1:-1] * b[1:-1],
-            np.sqrt((k + 1) * (k + 2)) * a[2:] * b[:-2],
-        ]
-    )
-    return (c**k * terms).sum(axis=1), np.sqrt(aa * bb)
-
-
-def check_moments(activation: AbstractActivation) -> None:
-    """Raise UserError unless the moments that a user's class gives are those of its σ (to 1e-3, so that kinks
-    anywhere are allowed), and finite where two units coincide.
-
-    An activation of this package, and one with traced numbers, is not evaluated.
-    """
-    if is_from_this_package(activation) or not regularity.is_concrete(activation):
-        return
-    name = type(activation).__name__
-    wrong = regularity.wrong_field(activation)
-    if wrong is not None:
-        raise UserError(f"activation {name} contradicts itself: {wrong}")
-    values = partial(regularity.evaluate, activation)
-    _check_declarations(activation, values)
-    with jax.ensure_compile_time_eval():
-        for n1, c, n2 in _CASES:
-            wanted, scale = _mehler(values, (), n1, c, n2)
-            covariance = tuple(map(jnp.asarray, (n1 * n1, c * n1 * n2, n2 * n2)))
-            p, s = activation.mixing_scalars(*covariance)
-            given = np.array([activation.second_moment(*covariance), s * n1 * n2, p * n1 * n1])
-            wrong = ~(np.abs(given - wanted) <= _USERS_TOLERANCE * scale)
-            if np.isfinite(wanted).all() and wrong[: 3 if activation.continuous else 1].any():
-                what = ("second_moment", "s of mixing_scalars", "p of mixing_scalars")[
-                    np.argmax(wrong)
-                ]
-                covariance = ", ".join(f"{x:.3g}" for x in covariance)
-                raise UserError(
-                    f"activation {name} contradicts itself: {what} at the covariance c11, c12, c22 = "
-                    f"{covariance} must be that of its values"
-                )
-        _check_quadratic_form(activation)
-        one = jnp.ones(())
-        moments = (
-            activation.second_moment(one, one, one),
-            *activation.mixing_scalars(one, one, one),
-        )
-    if not np.isfinite(np.array(moments)).all():
-        raise UserError(
-            f"activation {name} must have finite moments where units coincide, c11 = c12 = c22 (derivatives "
-            "of √(1 − c²) and arcsin c are not: define mixing_scalars, or use ol.Quadrature)"
-        )
-
-
-def _check_quadratic_form(activation: AbstractActivation) -> None:
-    """Raise UserError if a user's class overrides sums or fourth moments by what its second moments, or its
-    values, don't give."""
-    units = jnp.array([[0.8, 0.1, 0.0], [-0.3, 0.6, 0.2], [0.4, 0.0, 1.1], [0.2, 0.5, -0.6]])
-    C, a = units @ units.T, jnp.array([1.0, -0.7, 0.4, 1.3])
-    for name, given, wanted, tolerance in (
-        (
-            "quadratic_form",
-            lambda: activation.quadratic_form(a, C),
-            lambda: AbstractActivation.quadratic_form(activation, a, C),
-            _USERS_TOLERANCE,
-        ),
-        (
-            "I4",
-            lambda: activation.I4(C),
-            lambda: AbstractActivation.I4(activation, C),
-            10 * _USERS_TOLERANCE,  # by nodes that don't know of kinks
-        ),
-    ):
-        if getattr(type(activation), name) is getattr(AbstractActivation, name):
-            continue
-        if not abs(given() - wanted()) <= tolerance * (abs(wanted()) + tolerance):
-            raise UserError(
-                f"activation {type(activation).__name__} contradicts itself: {name} must be that of its "
-                f"{'values' if name == 'I4' else 'second_moment'}"
-            )
-
-
-def _check_declarations(activation: AbstractActivation, values: regularity.Values) -> None:
-    """Raise UserError if a property that a user's class declares is not one of its values."""
-    x = np.concatenate([-regularity.PARITY_POINTS, regularity.PARITY_POINTS])
-    leak = None if activation.leak is None else float(activation.leak)
-    false = {
-        "even": activation.even and not regularity.is_even(values),
-        "odd": activation.odd and not regularity.is_odd(values),
-        "positively_homogeneous": (
-            activation.positively_homogeneous and not _is_homogeneous(values)
-        ),
-        "smooth": activation.smooth and not regularity.is_twice_differentiable_at_zero(values),
-        "smooth_at_zero": (
-            activation.smooth_at_zero and not regularity.is_twice_differentiable_at_zero(values)
-        ),
-        "continuous": activation.continuous and regularity.jumps_anywhere(values),
-        "leak": (
-            leak is not None
-            and not np.allclose(values(x), np.maximum(x, 0) + leak * np.minimum(x, 0))
-        ),
-    }
-    for name, wrong in false.items():
-        if wrong:
-            raise UserError(
-                f"activation {type(activation).__name__} contradicts itself: {name} is "
-                f"{getattr(activation, name)!r}, and its values are not so"
-            )
-
-
 def _estimate_error(table: _Table, sigma: quadrature_rules.Sigma, n1, c, n2) -> float:
     """Return the largest difference of I2, s and p between their rules and Mehler's series.
 
     Of a σ that jumps I2 alone: s and p are derivatives of it, of the same nodes.
     """
-    series, scale = _mehler(table.values, sigma.breaks, n1, c, n2)
+    series, scale = mehler(table.values, sigma.breaks, n1, c, n2)
     weights, z, u, w = map(np.asarray, plane_nodes(sigma.breaks, *map(jnp.asarray, (n1, c, n2))))
     (value, slope), (value_w, slope_w) = table.both(u), table.both(w)
     s = n1 * n2 * np.sum(weights * slope * slope_w)

@@ -139,3 +139,9 @@ def is_analytic_near_zero(values: Values) -> bool:
     fit = np.polynomial.chebyshev.chebfit(x, sigma, 12)
     residual = np.abs(np.polynomial.chebyshev.chebval(x, fit) - sigma)
     return bool(residual.max() <= 1e-12 * np.abs(sigma).max())
+
+
+def is_homogeneous(values: Values) -> bool:
+    """Return whether σ(2x) = 2 σ(x), as of every positively homogeneous σ."""
+    x = np.concatenate([-PARITY_POINTS, PARITY_POINTS])
+    return np.allclose(values(2 * x), 2 * values(x), rtol=1e-12, atol=0)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..activations import regularity
-from ..activations.quadrature import check_moments
+from ..activations.consistency import check_moments
 from ..model.problem import PROBLEM, Problem, is_concrete
 from ..model.state import Weights, overlaps
 from ..runtime.arguments import check_instance, shown

@@ -17,7 +17,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..activations.base import AbstractActivation, check_continuous
-from ..activations.quadrature import check_moments
+from ..activations.consistency import check_moments
 from ..activations.relu import as_leaky_relu
 from ..ansatz.ansatz_point import TEACHER, AnsatzPoint
 from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, formal, is_written_out

@@ -39,7 +39,7 @@ def teacher_power(problem: Problem) -> Float[Array, ""]:
 
 ZERO_LOSS = 1e-10
 """A loss below this fraction of what no linear network could learn of the teacher is zero."""
-_ROUNDING = 64 * float(np.finfo(float).eps)  # of a loss, relative to the teacher's power
+_ROUNDING = 32 * float(np.finfo(float).eps)  # of a loss, relative to that of units which all add up
 _LAST_LESSON = 1e-3
 """Share of the loss that one of the teacher's units, or what tells it from others, leaves if it is missing,
 below which that is learned."""
@@ -72,12 +72,14 @@ def zero_loss(problem: Problem) -> ZeroLoss:
     alone shows a student that is turned round.
     """
     power = float(teacher_power(problem))
-    lengths = np.sqrt(np.diagonal(np.asarray(problem.T)))
+    q = jnp.diagonal(problem.T)
+    outputs = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
+    lengths = np.sqrt(np.asarray(q))
     shares = _shares(problem.activation, lengths, np.asarray(problem.readout))
     # Of a linear network there is but one function to learn, by units that need not be the teacher's.
     lesson = _last_lesson(problem, shares.weakest) if shares.nonlinear > 0 else np.inf
     zero = min(ZERO_LOSS * power * (shares.nonlinear or 1.0), _LAST_LESSON * lesson)
-    return ZeroLoss(zero, _ROUNDING * power)
+    return ZeroLoss(zero, _ROUNDING * float(np.abs(problem.readout) @ outputs) ** 2)
 
 
 def _last_lesson(problem: Problem, share: float) -> float:

@@ -305,8 +305,34 @@ class _OtherFourth(_Erf):
         return 1.1 * super().I4(C)
 
 
+class _Named(ol.ReLU):
+    pass
+
+
+class _NamedLeaky(ol.LeakyReLU):
+    pass
+
+
+class _OtherFourthOfReLU(ol.ReLU):
+    def I4(self, C):
+        return 1.1 * super().I4(C)
+
+
 @pytest.mark.parametrize(
-    ("activation", "what"), [(_OtherSum(), "quadratic_form"), (_OtherFourth(), "I4")]
+    "activation",
+    [_Named(), *map(_NamedLeaky, (0.2, -0.5, -1.0, 0.9, -5.0))],
+    ids=lambda a: f"{type(a).__name__} {a.leak}",
+)
+def test_a_subclass_that_changes_nothing_is_no_other(activation):
+    """Nodes that don't know of kinks miss the true fourth moments by up to 4 % of their size."""
+    problem = ol.Problem(2, 2, activation)
+    weights = ol.random_weights(jax.random.key(0), problem)
+    assert ol.trajectory(problem, ol.GradientFlow(), weights, [1.0]).loss[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("activation", "what"),
+    [(_OtherSum(), "quadratic_form"), (_OtherFourth(), "I4"), (_OtherFourthOfReLU(), "I4")],
 )
 def test_sums_and_fourth_moments_of_another_function_are_refused(activation, what):
     problem = ol.Problem(1, 1, activation)
