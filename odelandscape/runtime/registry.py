@@ -81,18 +81,6 @@ def _in_words(error: BaseException, file: str | None = None) -> str:
     return f"{type(error).__name__}: {error}{where}"
 
 
-def load_class(table: dict[str, str], class_name: str) -> type:
-    """Return the class of this name among the objects of a table of places.
-
-    Raises KeyError if the table has none.
-    """
-    for place in table.values():
-        found = load(place) if place.endswith(f":{class_name}") else None
-        if isinstance(found, type):
-            return found
-    raise KeyError(class_name)
-
-
 def name_in(table: dict[str, str], found: object) -> str | None:
     """Return the name that a table has for the class of this instance, None if it has none."""
     names = {place: name for name, place in table.items()}

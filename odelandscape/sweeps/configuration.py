@@ -1,6 +1,7 @@
 """All that the end states of a sweep follow from."""
 
 import dataclasses
+from types import FunctionType
 
 import equinox as eqx
 import jax
@@ -12,6 +13,8 @@ from ..flows.base import AbstractFlow
 from ..flows.consistency import flow_values
 from ..model.problem import Problem
 from ..relaxation.relax import RTOL, TIME_LIMIT
+from ..runtime.code import PYTHON, digest
+from ..runtime.pickling import function_place
 from ..runtime.registry import is_from_this_package, place_of
 
 
@@ -37,21 +40,33 @@ def activation_values(activation: AbstractActivation) -> list[float]:
     return np.asarray(activation(jnp.array([-2.0, -1.0, -0.3, 0.3, 1.0, 2.0]))).tolist()
 
 
-def code_values(problem: Problem, flow: AbstractFlow) -> dict[str, list[float]]:
-    """Return what code from outside this package gives at fixed states of this problem: it may change.
+def code_values(problem: Problem, flow: AbstractFlow) -> dict:
+    """Return what code from outside this package gives at fixed states of this problem, and its digest: it
+    may change.
 
-    `activation_code` of a user's activation or function, `flow_values` of a user's flow.
+    `activation_code` of a user's activation or function, `flow_values` of a user's flow; `code` with the
+    digests of both.
     """
-    found = {}
+    found, digests = {}, {}
     if _has_code_from_outside(problem.activation):
         found["activation_code"] = _condensed(_moments(problem.activation, flow.stochastic))
+        digests["activation"] = _digest(problem.activation)
     if _has_code_from_outside(flow):
         declared = flow.stochastic, flow.trains_readout, flow.preserves_norms
         found["flow_values"] = [
             *map(float, (*declared, flow.permutation_equivariant)),
             *_condensed(flow_values(flow, problem)),
         ]
-    return found
+        digests["flow"] = _digest(flow)
+    return {**found, "code": {"python": PYTHON, **digests}} if digests else found
+
+
+def _digest(module: eqx.Module) -> str:
+    fields = (getattr(module, field.name) for field in dataclasses.fields(module))
+    functions = [x for x in fields if isinstance(x, FunctionType)]
+    return " ".join(
+        map(digest, functions if is_from_this_package(module) else (module, *functions))
+    )
 
 
 def _has_code_from_outside(module: eqx.Module) -> bool:
@@ -111,4 +126,5 @@ def _to_json(x: object):
         return {"tuple": [_to_json(part) for part in x]}
     if x is None or isinstance(x, bool | int | float | str):
         return x
-    return getattr(x, "__qualname__", repr(x))
+    # Where it can be imported from; else at least what it is called.
+    return {"function": function_place(x) or getattr(x, "__qualname__", repr(x))}

@@ -153,10 +153,12 @@ def write_manifest(folder: Path, configuration: dict, replace: bool = False) -> 
 def configuration_hash(configuration: dict) -> str:
     """Return the hash by which a sweep's files are recognised as parts of it.
 
-    The time limit (`end`) may be raised and is no part of what a sweep is: all hash like the first one.
+    The time limit (`end`) may be raised and is no part of what a sweep is: all hash like the first one. Nor
+    is `code`, which differs from one Python to another.
     """
     end = {"end": FIRST_TIME_LIMIT} if "end" in configuration else {}
-    return _checksum({**configuration, **end})
+    parts = {key: value for key, value in configuration.items() if key != "code"}
+    return _checksum({**parts, **end})
 
 
 def _checksum(configuration: dict) -> str:
@@ -190,8 +192,25 @@ def difference(there: dict, wanted: dict) -> str:
     """Return in words how two configurations differ; empty if they do not."""
     # As JSON has it: lists for tuples.
     wanted = json.loads(json.dumps(wanted))
-    differing = [key for key in {**wanted, **there} if _differs(there.get(key), wanted.get(key))]
-    return "; ".join(_in_words(key, there, wanted) for key in differing)
+    differing = [
+        key
+        for key in {**wanted, **there}
+        if key != "code" and _differs(there.get(key), wanted.get(key))
+    ]
+    words = [_in_words(key, there, wanted) for key in differing]
+    return "; ".join(words or _changed_code(there, wanted))
+
+
+def _changed_code(there: dict, wanted: dict) -> list[str]:
+    """Say whose code has changed, by its digest; nothing of digests of two versions of Python."""
+    old, new = there.get("code"), wanted.get("code")
+    if not isinstance(old, dict) or not isinstance(new, dict) or old.get("python") != new["python"]:
+        return []
+    changed = [part for part in ("activation", "flow") if old.get(part) != new.get(part)]
+    return [
+        f"the code of {wanted[part]['name']} has changed, though not where it was tried"
+        for part in changed
+    ]
 
 
 def _in_words(key: str, there: dict, wanted: dict) -> str:

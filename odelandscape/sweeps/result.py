@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import Any, TypeVar
 
 import jax
@@ -25,7 +26,7 @@ from ..relaxation.outcomes import EndStates, blank
 from ..relaxation.units import level_width
 from ..runtime.arguments import check_positive_number, check_whole_number
 from ..runtime.errors import UserError
-from ..runtime.registry import load, load_class
+from ..runtime.registry import load
 from .configuration import activation_values, code_values
 from .levels import Family, group_by_level, merge_families
 from .manifest import damaged_manifest, difference
@@ -251,14 +252,14 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
 
     A user's own activation or flow is imported from the place that the store has recorded. Raises UserError
     if the folder holds no sweep, or if its activation or flow cannot be made again here: its module cannot be
-    imported, it takes other arguments now, or it is a function given to `Quadrature` (`open_sweep` reads the
-    numbers of such a sweep, too).
+    imported, it takes other arguments now, or it holds a function that cannot be imported, such as a lambda
+    (`open_sweep` reads the numbers of such a sweep, too).
     """
     store = Store(folder)
     recorded = store.configuration
     try:
-        activation = _made_again(activations.BY_NAME, recorded["activation"], AbstractActivation)
-        flow = _made_again(flows.BY_NAME, recorded["flow"], AbstractFlow)
+        activation = _made_again(activations, recorded["activation"], AbstractActivation)
+        flow = _made_again(flows, recorded["flow"], AbstractFlow)
         values = _called(activation_values, activation)
         same = np.allclose(values, np.asarray(recorded["activation_values"], float), rtol=1e-12)
         sizes = (recorded["students"], recorded["teachers"])
@@ -273,7 +274,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
     except _CannotBeMadeError as error:
         raise UserError(
             f"the sweep in {str(folder)!r} was made with {error}, which cannot be made again here: start "
-            "where its module can be imported, or let open_sweep read the numbers alone"
+            "where it can be imported, or let open_sweep read the numbers alone"
         ) from None
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(damaged_manifest(store.folder, f"it describes no sweep: {error}")) from None
@@ -316,36 +317,45 @@ def _called(function: Callable[..., T], *modules: object) -> T:
         raise _CannotBeMadeError(f"code that raises {type(error).__name__}") from None
 
 
-def _made_again(table: dict[str, str], parts: dict, kind: type[T]) -> T:
+def _made_again(room: ModuleType, parts: dict, kind: type[T]) -> T:
     """Return the instance of `kind` that a configuration records. Nothing else is called: a store may be
     anybody's.
+
+    - `room`: the module that the classes of this package are in.
 
     Raises _CannotBeMadeError if that fails; KeyError or TypeError if the configuration names nothing.
     """
     name = parts["name"]
     try:
         fields = {key: _restored(value) for key, value in parts.items() if key != "name"}
-        cls = load(name) if ":" in name else load_class(table, name)
+        cls = load(name) if ":" in name else getattr(room, name)
         if isinstance(cls, type) and issubclass(cls, kind):
             return cls(**fields)
+    except _CannotBeMadeError as error:
+        raise _CannotBeMadeError(f"{name} of {error}") from None
     except Exception:  # of a class that is anybody's
         pass
     raise _CannotBeMadeError(name)
 
 
 def _restored(value: Any) -> Any:
-    """Return a field of an activation or a flow as it was: a number, a text, an array, a tuple, or another
-    activation or flow."""
+    """Return a field of an activation or a flow as it was: a number, a text, an array, a tuple, a function,
+    or another activation or flow.
+
+    A function is imported and not called; whether it is the one that it was is for its values to show.
+    """
     if isinstance(value, list):
         return jnp.asarray(value)
-    if isinstance(value, dict) and "tuple" in value:
+    if not isinstance(value, dict):
+        return value
+    if "tuple" in value:
         return tuple(map(_restored, value["tuple"]))
-    if isinstance(value, dict):
-        for table, kind in (
-            (activations.BY_NAME, AbstractActivation),
-            (flows.BY_NAME, AbstractFlow),
-        ):
-            with suppress(_CannotBeMadeError):
-                return _made_again(table, value, kind)
-        raise _CannotBeMadeError(value["name"])
-    return value
+    if "function" in value and "name" not in value:
+        try:
+            return load(value["function"])
+        except UserError:
+            raise _CannotBeMadeError(f"the function {value['function']}") from None
+    for room, kind in ((activations, AbstractActivation), (flows, AbstractFlow)):
+        with suppress(_CannotBeMadeError):
+            return _made_again(room, value, kind)
+    raise _CannotBeMadeError(value["name"])

@@ -1,5 +1,6 @@
 """Seeds relaxed chunk by chunk, in this process or on the workers of an executor."""
 
+import pickle
 import threading
 import warnings
 from collections import deque
@@ -19,6 +20,7 @@ from ..relaxation.catalogue import Catalogue
 from ..relaxation.outcomes import NOT_CONVERGED, EndStates
 from ..relaxation.relax import full_load, relax
 from ..runtime.cache import keep_programs
+from ..runtime.pickling import packed
 from .configuration import configuration
 from .executors import ATTEMPTS, WorkersLostError, in_flight, map_unordered_with_retries
 from .manifest import configuration_hash
@@ -28,6 +30,10 @@ from .store import StoreWriter
 CHUNK = 1024
 """Most seeds that a worker relaxes as one task, and that are kept in one file."""
 _LEAST = 128  # of fewer, relaxing each takes longer
+_NO_PLACE = (
+    ". Functions and classes of a problem and a flow must be at the top level of a module that workers can "
+    "import"
+)
 _IN_FLIGHT = 256  # tasks that an executor of unknown size holds at a time
 
 
@@ -39,7 +45,7 @@ class SeedRange(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a worker is sent: to relax seeds `first` … `stop` − 1 of a sweep."""
+    """To relax seeds `first` … `stop` − 1 of a sweep."""
 
     problem: Problem
     flow: AbstractFlow
@@ -48,6 +54,23 @@ class Task(NamedTuple):
     time_limit: float
     first: int
     stop: int
+
+
+class Parcel:
+    """A task as a worker is sent it: what it holds is imported when the worker asks for it, so that an error
+    is the task's own and no end of the worker."""
+
+    def __init__(self, task: Task | None, contents: bytes = b""):
+        self._task, self._contents = task, contents
+
+    def __reduce__(self):
+        contents = packed(self._task)
+        # Some picklers, such as Dask's, send functions that cannot be imported.
+        return Parcel, ((self._task,) if contents is None else (None, contents))
+
+    def unpacked(self) -> Task:
+        """Return the task. Raises what the modules of its classes and functions raise."""
+        return self._task or pickle.loads(self._contents)
 
 
 def _relax(
@@ -83,13 +106,19 @@ _WORKER_LOCK = threading.Lock()
 _WORKER_CATALOGUE = WorkerCatalogue()
 
 
+def relax_parcel(parcel: Parcel) -> EndStates:
+    """Relax the seeds of a task that has come from another process, or from another thread."""
+    with _WORKER_LOCK:
+        if not jax.config.read("jax_enable_x64"):
+            # A new process, whose settings nobody else can make: before modules make arrays.
+            jax.config.update("jax_enable_x64", True)
+            keep_programs()
+    return relax_task(parcel.unpacked())
+
+
 def relax_task(task: Task) -> EndStates:
     """Relax the seeds of a task in a worker. Threads of one process take turns: each uses all its cores."""
     with _WORKER_LOCK:
-        if not jax.config.read("jax_enable_x64"):
-            # A new process, whose settings nobody else can make.
-            jax.config.update("jax_enable_x64", True)
-            keep_programs()
         seeds = np.arange(task.first, task.stop)
         catalogue = _WORKER_CATALOGUE.of(task)
         # Its problem and flow: functions in them that each task brings anew would compile anew.
@@ -179,11 +208,12 @@ def run_on_executor(
     if the executor takes no more tasks.
     """
     sweep = _portable(sweep)
-    tasks = (sweep._replace(first=first, stop=stop) for first, stop in ranges)
+    parcels = (Parcel(sweep._replace(first=first, stop=stop)) for first, stop in ranges)
     failed, done, last = [], 0, None
-    for task, ends, error in map_unordered_with_retries(
-        executor, relax_task, tasks, in_flight(executor) or _IN_FLIGHT
+    for parcel, ends, error in map_unordered_with_retries(
+        executor, relax_parcel, parcels, in_flight(executor) or _IN_FLIGHT
     ):
+        task = parcel.unpacked()
         if error is None:
             put(task.first, ends)
             bar.update(task.stop - task.first)
@@ -191,9 +221,11 @@ def run_on_executor(
             continue
         seeds = f"{task.first} – {task.stop - 1}"
         if not done:
+            unknown = isinstance(error, AttributeError | ImportError | pickle.PicklingError)
+            hint = _NO_PLACE if unknown else ""
             raise WorkersLostError(
                 f"seeds {seeds} failed {ATTEMPTS} times, the last time with {error!r}, and no others have "
-                "succeeded"
+                f"succeeded{hint}"
             ) from error
         failed.append(seeds)
         last = error

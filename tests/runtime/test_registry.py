@@ -7,7 +7,7 @@ import pytest
 
 import odelandscape as ol
 from odelandscape import activations, flows
-from odelandscape.runtime.registry import load, load_class, name_in, resolve
+from odelandscape.runtime.registry import load, name_in, resolve
 
 
 def activation(given, **numbers):
@@ -24,7 +24,6 @@ def test_every_name_of_a_table_is_that_of_its_instance_and_class(table, kind):
         found = resolve(table, name, kind, "argument")
         assert isinstance(found, kind)
         assert name_in(table, found) == name
-        assert load_class(table, type(found).__name__) is type(found)
 
 
 def test_tables_are_read_without_jax():
@@ -95,8 +94,3 @@ def test_a_fault_of_the_users_module_is_told_with_its_line(
     with pytest.raises(ol.UserError, match=f"'broken_module' cannot be imported: {words}") as told:
         load("broken_module:x")
     assert isinstance(told.value.__cause__, kind)
-
-
-def test_a_class_that_the_table_lacks_is_an_error():
-    with pytest.raises(KeyError):
-        load_class(activations.BY_NAME, "Tanh")

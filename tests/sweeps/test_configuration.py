@@ -215,3 +215,54 @@ def test_a_class_that_raises_when_it_is_read_is_no_damage(module, tmp_path):
     module(FLOW.format(parent="GradientFlow", body="    mixing = property(lambda self: 1 / 0)"))
     with pytest.raises(ol.UserError, match="cannot be made again here"):
         ol.read_sweep(tmp_path / "store")
+
+
+def test_code_is_known_where_its_values_do_not_show_it(module, tmp_path):
+    """The kind: a change that acts far from the states where a flow is tried, here of short students."""
+    body = """
+    def mixing(self, state, problem):
+        mixing = super().mixing(state, problem)
+        near = jnp.sum(state.R**2) < {}
+        return mixing._replace(X=mixing.X + jnp.where(near, 0.3, 0.0) * jnp.eye(problem.students))
+"""
+    imports = "import jax.numpy as jnp\n"
+
+    def written(of: str, text=body):
+        flow = module(imports + FLOW.format(parent="GradientFlow", body=text.format(of)))
+        return configuration(P, flow, 0, 3)
+
+    before = written("1e-6")
+    assert difference(before, written("1e-6")) == ""
+    renamed = body.replace("near", "close").replace("def", "# as before\n    def")
+    assert difference(before, written("1e-6", renamed)) == ""
+    after = written("2e-6")
+    assert difference(before, after) == (
+        "the code of its_code:Mine has changed, though not where it was tried"
+    )
+    # Digests of two versions of Python say nothing, and files of seeds go by what is the same on both.
+    elsewhere = {**after, "code": {"python": "2.7", "flow": "0"}}
+    assert difference(before, elsewhere) == difference(elsewhere, before) == ""
+    assert configuration_hash(before) == configuration_hash(elsewhere)
+
+
+def test_a_number_of_the_module_is_a_part_of_its_code(module):
+    body = """
+    def mixing(self, state, problem):
+        return _weaker(super().mixing(state, problem), jnp.max(jnp.abs(state.R)) > LONG)
+"""
+    helper = """
+import jax.numpy as jnp
+LONG = {}
+
+def _weaker(mixing, long):
+    return mixing._replace(X=jnp.where(long, {}, 1.0) * mixing.X)
+"""
+
+    def written(long, factor):
+        flow = module(helper.format(long, factor) + FLOW.format(parent="GradientFlow", body=body))
+        return configuration(P, flow, 0, 3)
+
+    before = written("1e6", "0.5")
+    assert difference(before, written("1e6", "0.5")) == ""
+    for other in (written("2e6", "0.5"), written("1e6", "0.25")):
+        assert "has changed, though not where" in difference(before, other)
