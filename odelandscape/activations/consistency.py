@@ -13,6 +13,7 @@ from ..runtime.errors import UserError
 from ..runtime.registry import is_from_this_package
 from . import regularity
 from .base import AbstractActivation
+from .grouped_units import GroupedUnits
 from .series import CASES, mehler
 
 _TOLERANCE = 1e-3
@@ -48,8 +49,8 @@ def check_moments(activation: AbstractActivation) -> None:
                     f"activation {name} contradicts itself: {what} at the covariance c11, c12, c22 = "
                     f"{covariance} must be that of its values"
                 )
-        _check_quadratic_form(activation)
         _check_fourth_moments(activation)
+        _check_sums(activation)
         one = jnp.ones(())
         moments = (
             activation.second_moment(one, one, one),
@@ -63,22 +64,55 @@ def check_moments(activation: AbstractActivation) -> None:
 
 
 def _overrides(activation: AbstractActivation, name: str) -> bool:
-    return getattr(type(activation), name) is not getattr(AbstractActivation, name)
+    """Return whether a method is a user's: one of this package that is inherited follows from what is, too
+    (`AbstractActivation.__init_subclass__`)."""
+    return not getattr(type(activation), name).__module__.startswith("odelandscape.")
 
 
-def _check_quadratic_form(activation: AbstractActivation) -> None:
-    """Raise UserError if a user's class overrides sums by what its second moments don't give."""
+def _check_sums(activation: AbstractActivation) -> None:
+    """Raise UserError if a user's class overrides sums of moments by others than its own."""
     units = jnp.array([[0.8, 0.1, 0.0], [-0.3, 0.6, 0.2], [0.4, 0.0, 1.1], [0.2, 0.5, -0.6]])
-    a = jnp.array([1.0, -0.7, 0.4, 1.3]), units @ units.T
-    if not _overrides(activation, "quadratic_form"):
-        return
-    given = activation.quadratic_form(*a)
-    wanted = AbstractActivation.quadratic_form(activation, *a)
-    if not abs(given - wanted) <= _TOLERANCE * (abs(wanted) + _TOLERANCE):
-        raise UserError(
-            f"activation {type(activation).__name__} contradicts itself: quadratic_form must be that of its "
-            "second_moment"
-        )
+    C, a = units @ units.T, jnp.array([1.0, -0.7, 0.4, 1.3])
+    # For a method the arguments that it is tried with, and what it sums.
+    tried = {
+        "quadratic_form": ((a, C), "second_moment"),
+        "grouped_quadratic_form": ((_three_pairs(),), "second_moment"),
+        "slope_products": ((a[:3], C[:3, :3], 2, 1e-6), "I4"),
+    }
+    for name, (arguments, summed) in tried.items():
+        if not _overrides(activation, name):
+            continue
+        given = np.asarray(getattr(activation, name)(*arguments))
+        wanted = np.asarray(getattr(AbstractActivation, name)(activation, *arguments))
+        size = np.abs(wanted).max()
+        if (
+            given.shape != wanted.shape
+            or not (np.abs(given - wanted) <= _TOLERANCE * (size + _TOLERANCE)).all()
+        ):
+            raise UserError(
+                f"activation {type(activation).__name__} contradicts itself: {name} must be that of its "
+                f"{summed}"
+            )
+
+
+def _three_pairs() -> GroupedUnits:
+    """Return three students 0.7 e_i + 0.2 (1, 1, 1) and their teachers e_i, as two types of one group."""
+    teachers = np.eye(3)
+    students = 0.7 * teachers + 0.2
+    types = np.stack([students, teachers])
+    same, off = types[:, 0] @ types[:, 0].T, types[:, 0] @ types[:, 1].T
+    square = np.diagonal(same)
+    return GroupedUnits(
+        a=jnp.array([1.0, -1.0]),
+        member=np.ones((2, 1)),
+        size=jnp.array([3.0]),
+        reference=np.ones(1),
+        excess=jnp.asarray(np.sqrt(square) - 1),
+        off=jnp.asarray(off),
+        same=jnp.asarray(same),
+        gap=jnp.asarray(square[:, None] + square[None, :] - 2 * same),
+        total=jnp.sum(jnp.asarray(students - teachers).sum(axis=0) ** 2),
+    )
 
 
 def _check_fourth_moments(activation: AbstractActivation) -> None:

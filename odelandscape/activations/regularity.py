@@ -48,9 +48,9 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     """
     with jax.ensure_compile_time_eval():
         values = np.asarray(function(jnp.asarray(points)))
-    if values.shape != np.shape(points):
+    if values.shape != np.shape(points) or values.dtype.kind != "f":
         raise UserError(
-            f"activation must return a number for each of x; got, for x of shape {np.shape(points)}, "
+            f"activation must return a real number for each of x; got, for x of shape {np.shape(points)}, "
             f"{shown(values)}"
         )
     return values

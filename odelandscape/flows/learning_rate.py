@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..activations.consistency import check_moments
 from ..model.loss import population_loss
 from ..model.problem import PROBLEM, Problem, check_concrete
 from ..model.state import OrderParameters, Weights, check_weights, overlaps
@@ -60,6 +61,7 @@ def _checked(problem: Problem, weights: Weights | None) -> Weights:
     check_instance("problem", problem, Problem, PROBLEM)
     check_concrete("problem", problem)
     check_concrete("weights", weights)
+    check_moments(problem.activation)
     K, M = problem.students, problem.teachers
     if weights is None:
         if K != M:

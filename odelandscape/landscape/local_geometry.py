@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float
 from scipy.linalg import eigh
 
 from ..flows.base import AbstractFlow, packed_rates
+from ..flows.consistency import check_flow
 from ..model.alignment import INACTIVE_NORM
 from ..model.loss import population_loss
 from ..model.problem import Problem
@@ -63,7 +64,8 @@ class LocalGeometry:
     @cached_property
     def speed(self) -> float:
         """Frobenius norm of the rates."""
-        return float(np.linalg.norm(self.rates))
+        with np.errstate(over="ignore"):  # of a start that has diverged
+            return float(np.linalg.norm(self.rates))
 
     @cached_property
     def finite(self) -> bool:
@@ -167,7 +169,7 @@ def hessian(
     point of GD that is the Hessian of the loss in the weights; of nGD and onGD, the Riemannian one; of a flow
     that is no gradient flow, the symmetric part.
     """
-    check_instance("flow", flow, AbstractFlow, "a flow such as ol.GradientFlow()")
+    check_flow(problem, flow)
     check_instance("weights", weights, Weights, "Weights such as ol.Weights(W, v)")
     weights = check_shapes(problem, weights, "weights")
     check_numbers(problem, weights, "weights")

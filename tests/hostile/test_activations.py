@@ -305,6 +305,16 @@ class _OtherFourth(_Erf):
         return 1.1 * super().I4(C)
 
 
+class _OtherGroups(_Erf):
+    def grouped_quadratic_form(self, units):
+        return 1.1 * super().grouped_quadratic_form(units)
+
+
+class _OtherProducts(ol.ReLU):
+    def slope_products(self, a, covariance, students, tolerance):
+        return 1.5 * super().slope_products(a, covariance, students, tolerance)
+
+
 class _Named(ol.ReLU):
     pass
 
@@ -332,12 +342,42 @@ def test_a_subclass_that_changes_nothing_is_no_other(activation):
 
 @pytest.mark.parametrize(
     ("activation", "what"),
-    [(_OtherSum(), "quadratic_form"), (_OtherFourth(), "I4"), (_OtherFourthOfReLU(), "I4")],
+    [
+        (_OtherSum(), "quadratic_form"),
+        (_OtherGroups(), "grouped_quadratic_form"),
+        (_OtherProducts(), "slope_products"),
+        (_OtherFourth(), "I4"),
+        (_OtherFourthOfReLU(), "I4"),
+    ],
 )
 def test_sums_and_fourth_moments_of_another_function_are_refused(activation, what):
     problem = ol.Problem(1, 1, activation)
     weights = ol.Weights(jnp.ones((1, 1)), jnp.ones(1))
     with pytest.raises(ol.UserError, match=f"contradicts itself: {what} must be that"):
         ol.trajectory(problem, ol.GradientFlow(), weights, [0.0, 1.0])
+    with pytest.raises(ol.UserError, match=f"contradicts itself: {what} must be that"):
+        ol.hessian(ol.GradientFlow(), problem, weights)
     right = ol.Problem(1, 1, _Erf())
     assert ol.trajectory(right, ol.GradientFlow(), weights, [0.0]).loss[0] == 0
+
+
+class _Complex(ol.AbstractActivation):
+    def __call__(self, x):
+        return jax.scipy.special.erf(x / jnp.sqrt(2.0)).astype(complex)
+
+    def second_moment(self, c11, c12, c22):
+        return ol.Erf().second_moment(c11, c12, c22)
+
+
+def test_values_that_are_not_real_are_refused():
+    problem = ol.Problem(1, 1, _Complex())
+    weights = ol.Weights(jnp.ones((1, 1)), jnp.ones(1))
+    for call in (
+        lambda: ol.trajectory(problem, ol.GradientFlow(), weights, [0.0, 1.0]),
+        lambda: ol.hessian(ol.GradientFlow(), problem, weights),
+        lambda: ol.families(problem),
+        lambda: ol.largest_learning_rate(problem),
+        lambda: ol.relax(problem, ol.GradientFlow(), jax.tree.map(lambda x: x[None], weights)),
+    ):
+        with pytest.raises(ol.UserError, match="activation must return a real number"):
+            call()
