@@ -112,7 +112,10 @@ def difference(f, h):
 
 @pytest.mark.parametrize(
     "sigma",
-    [pytest.param(s, marks=pytest.mark.slow if s in (BENT, SAW) else ()) for s in EACH.values()],
+    [
+        pytest.param(s, marks=pytest.mark.slow if s in (BENT, SAW, EACH["step"]) else ())
+        for s in EACH.values()
+    ],
     ids=EACH,
 )
 def test_derivatives_in_the_weights(sigma):

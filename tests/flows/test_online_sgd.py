@@ -155,6 +155,7 @@ def test_the_plateau_of_two_erf_units_is_the_published_one():
     assert path.loss[-1] < level / 2  # and it is left
 
 
+@pytest.mark.slow
 def test_order_parameters_stay_what_weights_can_have_down_to_the_teacher():
     problem = ol.Problem(3, 3)
     path = ol.trajectory(

@@ -112,6 +112,7 @@ def test_a_file_that_cannot_be_written_is_named_and_keeps_no_other_from_it(tmp_p
     assert kept == {"trajectory.txt", "trajectory.csv", "trajectory.png"}
 
 
+@pytest.mark.slow
 def test_compiled_programs_that_a_full_disk_has_cut_off_are_compiled_again(tmp_path, monkeypatch):
     """JAX warns at each start of a kept program that is cut off, and never writes it again."""
     monkeypatch.delenv("XDG_CACHE_HOME")

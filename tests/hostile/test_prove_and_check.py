@@ -198,6 +198,7 @@ def test_of_several_files_each_has_its_line(tmp_path):
     assert answer("check", "good.json", "good.json").code == 0
 
 
+@pytest.mark.slow
 def test_what_was_not_proved_is_said_to_prove_nothing(tmp_path):
     ol.prove(family(6, 1), bits=8).save(tmp_path / "none.json")
     assert "'none.json' proves nothing: its verdict is 'undecided'" in refusal("check", "none.json")

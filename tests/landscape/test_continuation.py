@@ -84,7 +84,12 @@ def smallest_eigenvalue(point):
 
 @pytest.mark.parametrize(
     ("parameter", "stop"),
-    [("teachers", 13.0), ("anti_aligned", 3.0), ("correlation", 0.3), ("slope", 0.2)],
+    [
+        pytest.param("teachers", 13.0, marks=pytest.mark.slow),
+        ("anti_aligned", 3.0),
+        ("correlation", 0.3),
+        ("slope", 0.2),
+    ],
 )
 def test_the_last_point_is_a_fixed_point_of_the_full_problem_at_stop(two, parameter, stop):
     end = last(TEN, two, parameter, stop)

@@ -114,7 +114,7 @@ def test_levels_reach_their_limits():
 @pytest.mark.parametrize(
     ("alpha", "branch", "loss", "eigenvalue"),
     [
-        (2, "extra student", 0.01169891, None),
+        pytest.param(2, "extra student", 0.01169891, None, marks=pytest.mark.slow),
         (3, "extra student", 0.01915718, 4e-5),
         (4, "extra student", 0.02597818, 0.0059),
         (2, "split student", 0.01220119, 0.0053),

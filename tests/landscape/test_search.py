@@ -123,7 +123,7 @@ class Square(ol.AbstractActivation):
         return 2 * c22 + 0 * c12, 4 * c12 + 0 * (c11 * c22)
 
 
-@pytest.mark.parametrize(("K", "M"), [(2, 2), (2, 3), (3, 2)])
+@pytest.mark.parametrize(("K", "M"), [(2, 2), (2, 3), pytest.param(3, 2, marks=pytest.mark.slow)])
 def test_every_level_of_the_square_is_found_once(K, M):
     """Even, with rotations of students and teachers: levels (M − r)(M + 2)/(r + 2), r = 0 … min(K, M), and
     only the last a minimum (arXiv:2501.06074). W = 0 is one of them. α is not defined."""

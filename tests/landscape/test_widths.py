@@ -27,7 +27,7 @@ WIDE = [
     (10**12, 10**12, 1, None, 0.0),
     (10**6, 10**6, 5 * 10**5, "hidden", 0.0),
     (10**9, 10**9, 10**9, "hidden", 0.0),
-    (10**6 + 1, 10**6, 2, "extra student", 0.0),
+    pytest.param((10**6 + 1, 10**6, 2, "extra student", 0.0), marks=pytest.mark.slow),
     (10**6 + 1, 10**6, 2, "split student", 0.0),
     pytest.param((10**9, 10**9, 3, None, 0.1), marks=pytest.mark.slow),
 ]
@@ -85,7 +85,11 @@ def test_the_refined_loss_is_that_of_its_parameters(M):
         assert float(relu_loss_in_digits(M, found.z)) == pytest.approx(found.loss, rel=1e-11)
 
 
-@pytest.mark.parametrize("sigma", [ol.ReLU(), ol.LeakyReLU(0.2)], ids=str)
+@pytest.mark.parametrize(
+    "sigma",
+    [pytest.param(ol.ReLU(), marks=pytest.mark.slow), ol.LeakyReLU(0.2)],
+    ids=["ReLU", "LeakyReLU"],
+)
 def test_rates_and_loss_are_those_of_float64_at_small_widths(sigma):
     """Any blocks: K > M, K < M, two students to a teacher, correlated teachers, readouts of both signs."""
     for K, M, *blocks in STRUCTURES:

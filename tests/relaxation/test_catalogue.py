@@ -31,7 +31,9 @@ def catalogue_of(problem, y, eigenvalue):
     return catalogue
 
 
-@pytest.mark.parametrize(("alpha", "surplus"), [(0, 0), (2, 0), (2, 1)])
+@pytest.mark.parametrize(
+    ("alpha", "surplus"), [(0, 0), (2, 0), pytest.param(2, 1, marks=pytest.mark.slow)]
+)
 def test_any_order_of_a_known_minimum_is_recognised_and_written_in_that_order(alpha, surplus):
     problem, y, eigenvalue = known(8, alpha, surplus)
     catalogue = catalogue_of(problem, y, eigenvalue)

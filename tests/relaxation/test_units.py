@@ -48,7 +48,17 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+_LONG = {"lengths, surplus teacher", "fixed lengths"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if name in _LONG else ())
+        for name, case in CASES.items()
+    ],
+    ids=CASES,
+)
 def test_scaled_together_starts_end_alike(case):
     """The kind: absolute tolerances. Lengths, readouts or both times 1e-8 and 1e8."""
     activation, flow, K, M, d, T, v, kind = case
