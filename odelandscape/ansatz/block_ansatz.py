@@ -283,9 +283,9 @@ def _readout_of_students(readout, S: int) -> Float[Array, " S"]:
 def _common_correlation(problem: Problem) -> Float[Array, ""]:
     """Return c of T = (1 − c) I + c 11ᵀ. Raises UserError for another T."""
     T = problem.teacher_overlaps
-    if T is None or problem.teachers == 1:
+    if T is None:
         return jnp.asarray(0.0)
-    c = T[0, 1]
+    c = T[0, 1] if problem.teachers > 1 else jnp.asarray(0.0)
     if not isinstance(T, Tracer):
         M = problem.teachers
         exchangeable = (1 - float(c)) * np.eye(M) + float(c)

@@ -1,106 +1,143 @@
 """Which code an object of a user's class runs, whatever it gives at the points where it is tried.
 
-What is compared is compiled code, so that comments, formatting and names of local variables change nothing.
-Python's versions compile differently: digests of two of them say nothing about each other.
+What is compared are the compiler's instructions with the numbers that they use, so that comments, docstrings,
+formatting and names of local variables change nothing. Python's versions compile differently: digests of two
+of them say nothing about each other.
 """
 
+import dis
+import functools
 import hashlib
-import inspect
 import platform
+import sys
+import sysconfig
 from collections.abc import Iterator
-from types import CodeType, FunctionType, ModuleType
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
 
+import equinox as eqx
 import numpy as np
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 """The version of Python whose digests can be compared."""
-_SKIPPED = {"__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__firstlineno__"}
+_INSTALLED = tuple(
+    {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")}
+    | {str(Path(__file__).parents[1].resolve())}
+)
+_NOT_CODE = {
+    *("__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__annotations__"),
+    *("__firstlineno__", "__static_attributes__", "__dataclass_fields__", "__dataclass_params__"),
+    *("__match_args__", "__abstractmethods__", "__annotate__", "__annotate_func__"),
+}
 
 
 def digest(found: object) -> str:
-    """Return a hash of the code of an object's class, or of a function, as far as it lies in one package.
+    """Return a hash of the code of an object's class, or of a function.
 
-    It includes methods, what is inherited from classes of the same package, functions and numbers of its
-    modules that they name, and what closures hold.
+    It includes methods, what is inherited, the functions, classes and constants that they name, and what
+    closures hold, as far as they are a user's: neither Python's nor of an installed package. The fields of
+    an `eqx.Module` are none of it, except functions and other modules.
     """
-    root = _root(found if isinstance(found, FunctionType) else type(found))
-    return hashlib.sha256("\n".join(_parts(found, root, set())).encode()).hexdigest()[:16]
+    words = "\n".join(_parts(found, {}))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
-def _root(found: object) -> str:
-    return (getattr(found, "__module__", None) or "").partition(".")[0]
+def _is_users(name: str) -> bool:
+    """Return whether a module is a user's, by its name: one that has not been installed."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if file is not None:
+        return not str(Path(file).resolve()).startswith(_INSTALLED)
+    # What is built in has no file, nor have a notebook's cells.
+    return getattr(module, "__spec__", None) is None
 
 
-def _parts(found: object, root: str, seen: set[int]) -> Iterator[str]:
-    """Yield what makes up an object, in words: each function and class once."""
-    if isinstance(found, CodeType):
-        yield f"code {found.co_code.hex()} {found.co_names} {found.co_freevars}"
-        for constant in found.co_consts:
-            yield from _parts(constant, root, seen)
-    elif isinstance(found, bool | int | float | complex | str | bytes | None):
+def _parts(found: object, on_the_way: dict) -> Iterator[str]:
+    """Yield what makes up an object, in words, but for what it is a part of itself."""
+    if isinstance(found, bool | int | float | complex | str | bytes | None):
         yield repr(found)
-    elif isinstance(found, tuple | list):
-        for part in found:
-            yield from _parts(part, root, seen)
-    elif isinstance(found, frozenset | set):
-        yield repr(sorted(map(repr, found)))
-    elif isinstance(found, np.ndarray | np.generic) or hasattr(found, "__jax_array__"):
-        yield repr(np.asarray(found).tolist())
     elif isinstance(found, ModuleType):
         yield f"module {found.__name__}"
-    elif id(found) not in seen:
-        seen.add(id(found))
-        yield from _parts_of_code(found, root, seen)
+    elif isinstance(found, frozenset | set):
+        yield from sorted(" ".join(_parts(part, on_the_way)) for part in found)
+    elif hasattr(found, "__array__") and not isinstance(found, type):
+        array = np.asarray(found)
+        yield f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
+    elif id(found) not in on_the_way:
+        on_the_way[id(found)] = found
+        yield from _parts_of_whole(found, on_the_way)
+        # Functions and classes once; of equal instances there may be one or two.
         if not isinstance(found, FunctionType | type):
-            seen.remove(id(found))  # an instance, of which there may be equal ones
+            del on_the_way[id(found)]
 
 
-def _parts_of_code(found: object, root: str, seen: set[int]) -> Iterator[str]:
-    inner = inspect.unwrap(found) if callable(found) else found  # of jit, custom derivatives
+def _parts_of_whole(inner, on_the_way: dict) -> Iterator[str]:
+    module = getattr(inner, "__module__", None) or ""
+    named = f"{module} {getattr(inner, '__qualname__', '')}"
     if isinstance(inner, property):
-        for part in (inner.fget, inner.fset):
-            yield from _parts(part, root, seen)
+        parts = [inner.fget, inner.fset]
     elif isinstance(inner, staticmethod | classmethod):
-        yield from _parts(inner.__func__, root, seen)
-    elif isinstance(inner, FunctionType) and _root(inner) == root:
-        yield from _parts(inner.__code__, root, seen)
-        for name in _names(inner.__code__):
-            if name in inner.__globals__:
-                yield name
-                yield from _parts(inner.__globals__[name], root, seen)
-        for cell in inner.__closure__ or ():
-            yield from _parts(_content(cell), root, seen)
-        yield from _parts(inner.__defaults__, root, seen)
-        yield from _parts(tuple((inner.__kwdefaults__ or {}).items()), root, seen)
-    elif isinstance(inner, type) and _root(inner) == root:
-        for name, value in sorted(vars(inner).items()):
-            if name not in _SKIPPED and (not name.startswith("_abc") and _is_code(value)):
-                yield name
-                yield from _parts(value, root, seen)
-        for base in inner.__bases__:
-            yield from _parts(base, root, seen)
-    elif isinstance(inner, type | FunctionType) or _root(type(inner)) != root:
-        yield f"{_root(inner)} {getattr(inner, '__qualname__', type(inner).__qualname__)}"
+        parts = [inner.__func__]
+    elif isinstance(inner, MethodType):
+        parts = [inner.__func__, inner.__self__]
+    elif isinstance(inner, functools.partial):
+        parts = [inner.func, inner.args, inner.keywords]
+    elif isinstance(inner, dict):
+        parts = [part for item in sorted(inner.items(), key=repr) for part in item]
+    elif isinstance(inner, tuple | list):
+        parts = inner
+    elif isinstance(inner, FunctionType) and _is_users(module):
+        yield from _parts_of_function(inner, on_the_way)
+        return
+    elif isinstance(inner, type) and _is_users(module):
+        parts = [*_attributes(inner), *inner.__bases__]
+    elif isinstance(inner, type | FunctionType) or not hasattr(inner, "__dict__"):
+        yield named if module else type(inner).__qualname__
+        return
     else:
-        yield from _parts(type(inner), root, seen)
-        for name, value in sorted(getattr(inner, "__dict__", {}).items()):
-            if callable(value):  # numbers are compared as such
-                yield name
-                yield from _parts(value, root, seen)
+        fields = sorted(vars(inner).items())
+        if isinstance(inner, eqx.Module):  # whose numbers are compared as such
+            fields = [(name, x) for name, x in fields if callable(x)]
+        parts = [type(inner), *(part for field in fields for part in field)]
+        parts.append(getattr(inner, "__wrapped__", None))  # by jit
+    for part in parts:
+        yield from _parts(part, on_the_way)
 
 
-def _is_code(value: object) -> bool:
-    """Return whether an attribute of a class is code or a constant that was written in it, and not what a
-    decorator has left."""
-    plain = isinstance(value, property | staticmethod | classmethod | int | float | str | tuple)
-    return plain or callable(value)
+def _attributes(cls: type) -> Iterator[object]:
+    """Yield names and values of what is written in a class, or is made for it."""
+    for name, value in sorted(vars(cls).items()):
+        if name not in _NOT_CODE and not name.startswith("_abc_"):
+            yield name
+            yield value
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
+def _parts_of_function(function: FunctionType, on_the_way: dict) -> Iterator[str]:
+    yield from _parts_of_code(function.__code__, function.__globals__, on_the_way)
+    cells = [_content(cell) for cell in function.__closure__ or ()]
+    # In its __dict__ is what a decorator has wrapped.
+    for part in (*cells, function.__defaults__, function.__kwdefaults__, vars(function)):
+        yield from _parts(part, on_the_way)
+
+
+def _parts_of_code(code: CodeType, names: dict, on_the_way: dict) -> Iterator[str]:
+    instructions = list(dis.get_instructions(code))
+    for one, following in zip(instructions, [*instructions[1:], None], strict=True):
+        value = one.argval
+        if isinstance(value, CodeType):
+            yield from _parts_of_code(value, names, on_the_way)
+        elif one.opcode in dis.hasconst:
+            yield f"{one.opname}"
+            yield from _parts(value, on_the_way)
+        elif one.opcode in dis.hasname:
+            yield f"{one.opname} {value}"
+            if one.opname in ("LOAD_GLOBAL", "LOAD_NAME") and value in names:
+                found = names[value]
+                if isinstance(found, ModuleType) and _is_users(found.__name__):
+                    found = getattr(found, str(following and following.argval), found)
+                yield from _parts(found, on_the_way)
+        else:  # local variables by their number
+            yield f"{one.opname} {one.arg}"
 
 
 def _content(cell) -> object:

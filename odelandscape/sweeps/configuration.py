@@ -47,18 +47,23 @@ def code_values(problem: Problem, flow: AbstractFlow) -> dict:
     `activation_code` of a user's activation or function, `flow_values` of a user's flow; `code` with the
     digests of both.
     """
-    found, digests = {}, {}
+    found = {}
     if _has_code_from_outside(problem.activation):
         found["activation_code"] = _condensed(_moments(problem.activation, flow.stochastic))
-        digests["activation"] = _digest(problem.activation)
     if _has_code_from_outside(flow):
         declared = flow.stochastic, flow.trains_readout, flow.preserves_norms
         found["flow_values"] = [
             *map(float, (*declared, flow.permutation_equivariant)),
             *_condensed(flow_values(flow, problem)),
         ]
-        digests["flow"] = _digest(flow)
-    return {**found, "code": {"python": PYTHON, **digests}} if digests else found
+    return {**found, "code": code_digests(problem, flow)} if found else found
+
+
+def code_digests(problem: Problem, flow: AbstractFlow) -> dict[str, str]:
+    """Return digests of the code from outside this package, and the version of Python that they are of."""
+    modules = {"activation": problem.activation, "flow": flow}
+    digests = {name: _digest(x) for name, x in modules.items() if _has_code_from_outside(x)}
+    return {"python": PYTHON, **digests}
 
 
 def _digest(module: eqx.Module) -> str:

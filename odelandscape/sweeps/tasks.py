@@ -1,5 +1,6 @@
 """Seeds relaxed chunk by chunk, in this process or on the workers of an executor."""
 
+import json
 import pickle
 import threading
 import warnings
@@ -20,10 +21,10 @@ from ..relaxation.catalogue import Catalogue
 from ..relaxation.outcomes import NOT_CONVERGED, EndStates
 from ..relaxation.relax import full_load, relax
 from ..runtime.cache import keep_programs
+from ..runtime.errors import OperationError
 from ..runtime.pickling import packed
-from .configuration import configuration
+from .configuration import code_digests, configuration
 from .executors import ATTEMPTS, WorkersLostError, in_flight, map_unordered_with_retries
-from .manifest import configuration_hash
 from .starts import starts
 from .store import StoreWriter
 
@@ -60,17 +61,34 @@ class Parcel:
     """A task as a worker is sent it: what it holds is imported when the worker asks for it, so that an error
     is the task's own and no end of the worker."""
 
-    def __init__(self, task: Task | None, contents: bytes = b""):
-        self._task, self._contents = task, contents
+    def __init__(self, task: Task | None, contents: bytes = b"", code: dict | None = None):
+        self._task, self._contents, self._code = task, contents, code
 
     def __reduce__(self):
+        assert self._task is not None
         contents = packed(self._task)
-        # Some picklers, such as Dask's, send functions that cannot be imported.
-        return Parcel, ((self._task,) if contents is None else (None, contents))
+        if (
+            contents is None
+        ):  # some picklers, such as Dask's, send functions that cannot be imported
+            return Parcel, (self._task,)
+        return Parcel, (None, contents, code_digests(self._task.problem, self._task.flow))
 
     def unpacked(self) -> Task:
-        """Return the task. Raises what the modules of its classes and functions raise."""
-        return self._task or pickle.loads(self._contents)
+        """Return the task.
+
+        Raises what the modules of its classes and functions raise, and OperationError if these are not the
+        ones that the task was packed with.
+        """
+        if self._task is not None:
+            return self._task
+        task = pickle.loads(self._contents)
+        code = code_digests(task.problem, task.flow)
+        if self._code is not None and code != self._code and code["python"] == self._code["python"]:
+            raise OperationError(
+                "this worker has other code of its activation or flow than the process that sends it: files "
+                "have changed since one of the two has imported them; start both anew"
+            )
+        return task
 
 
 def _relax(
@@ -95,7 +113,7 @@ class WorkerCatalogue:
 
         Sweeps that differ in their seed alone share it: they end in the same minima.
         """
-        key = configuration_hash(configuration(task.problem, task.flow, 0, task.dimension))
+        key = json.dumps(configuration(task.problem, task.flow, 0, task.dimension))
         if self._catalogue is None or self._key != key:
             self._key, self._catalogue = key, Catalogue(task.problem, task.flow)
         return self._catalogue
@@ -113,7 +131,10 @@ def relax_parcel(parcel: Parcel) -> EndStates:
             # A new process, whose settings nobody else can make: before modules make arrays.
             jax.config.update("jax_enable_x64", True)
             keep_programs()
-    return relax_task(parcel.unpacked())
+    task = parcel.unpacked()
+    # What `_portable` has made of arrays.
+    arrays = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, task)
+    return relax_task(arrays)
 
 
 def relax_task(task: Task) -> EndStates:

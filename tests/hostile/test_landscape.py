@@ -5,6 +5,7 @@ The kind: an object of one problem used with another one, whose numbers would be
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import odelandscape as ol
@@ -159,3 +160,18 @@ def test_weights_that_are_no_fixed_point_are_not_called_stable():
 def test_traced_numbers_are_refused_where_they_cannot_be(call):
     with pytest.raises(ol.UserError, match="is traced by jit, vmap or grad"):
         jax.jit(call)(jnp.eye(6))
+
+
+@pytest.mark.parametrize(("students", "T"), [(1, [[4.0]]), (2, [[0.25]]), (2, 4 * np.eye(2))])
+def test_blocks_of_teachers_that_are_not_of_length_one_are_refused_by_name(students, T):
+    """The kind: a condition on T that is checked between teachers, of which one alone has none."""
+    problem = ol.Problem(students, len(T), None, T)
+    weights = ol.Weights(jnp.ones((students, len(T))), jnp.ones(students))
+    for call in (
+        lambda: ol.families(problem),
+        lambda: ol.fixed_point(problem, ol.family(problem, 0)),
+        lambda: ol.block_structure(problem, weights),
+        lambda: ol.BlockAnsatz(problem, (float(len(T)),), (), students),
+    ):
+        with pytest.raises(ol.UserError, match=r"teacher_overlaps must be .*teachers of length 1"):
+            call()

@@ -191,6 +191,28 @@ def test_a_worker_relaxes_sweeps_of_several_dimensions():
             same(runs, ol.sweep(PROBLEM, FLOW, 20, 0, dimension, progress=False))
 
 
+def _capped(limit: float) -> ol.AbstractFlow:
+    class Capped(ol.GradientFlow):
+        def mixing(self, state, problem):
+            X, Y, dv, _ = super().mixing(state, problem)
+            excess = jax.numpy.maximum(jax.numpy.diagonal(state.Q) - limit, 0.0)
+            return ol.Mixing(X + jax.numpy.diag(excess), Y, dv)
+
+    return Capped()
+
+
+def test_a_worker_tells_flows_of_one_name_apart():
+    """At the states where flows are tried, none of whose students is so long, these two are alike."""
+    problem = ol.Problem(1, 1, ol.Erf(), [[25.0]])
+    with ThreadPoolExecutor(1) as executor:
+        short, long = (
+            ol.sweep(problem, _capped(limit), 8, executor=executor, progress=False)
+            for limit in (16.0, 64.0)
+        )
+    same(long, ol.sweep(problem, _capped(64.0), 8, progress=False))
+    assert not np.allclose(short.loss, long.loss)
+
+
 def broken_for(seed: int):
     def relax_task(task):
         if task.first <= seed < task.stop:
