@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..runtime.code import forget_changed
 from ..runtime.errors import UserError
 from ..runtime.registry import is_from_this_package
 from . import regularity
@@ -27,6 +28,7 @@ def check_moments(activation: AbstractActivation) -> None:
     """
     if is_from_this_package(activation) or not regularity.is_concrete(activation):
         return
+    forget_changed(activation)
     name = type(activation).__name__
     wrong = regularity.wrong_field(activation)
     if wrong is not None:

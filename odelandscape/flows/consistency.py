@@ -19,6 +19,7 @@ from ..activations.consistency import check_moments
 from ..model.problem import PROBLEM, Problem, is_concrete
 from ..model.state import Weights, overlaps
 from ..runtime.arguments import check_instance, shown
+from ..runtime.code import forget_changed
 from ..runtime.errors import UserError
 from ..runtime.registry import is_from_this_package
 from .base import AbstractFlow, Mixing
@@ -109,6 +110,7 @@ def check_flow(problem: Problem, flow: AbstractFlow, end_states: bool = False) -
     check_moments(problem.activation)
     if is_from_this_package(flow):
         return flow
+    forget_changed(flow)
     wrong = _lost_attribute(flow)
     if wrong is None:
         wrong = _wrong_form(flow, problem)

@@ -14,8 +14,10 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
+from weakref import WeakKeyDictionary
 
 import equinox as eqx
+import jax
 import numpy as np
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
@@ -40,6 +42,19 @@ def digest(found: object) -> str:
     """
     words = "\n".join(_parts(found, {}))
     return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+_COMPILED: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+"""The digest of each class when it was first used: JAX's programs have the constants of that time."""
+
+
+def forget_changed(found: object) -> None:
+    """Forget all compiled programs if the code of an object's class is another than when it was last used: a
+    constant that it names has been changed in this process."""
+    now = digest(found)
+    if _COMPILED.setdefault(type(found), now) != now:
+        _COMPILED[type(found)] = now
+        jax.clear_caches()
 
 
 def _is_users(name: str) -> bool:

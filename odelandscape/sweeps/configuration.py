@@ -1,7 +1,6 @@
 """All that the end states of a sweep follow from."""
 
 import dataclasses
-from types import FunctionType
 
 import equinox as eqx
 import jax
@@ -68,7 +67,7 @@ def code_digests(problem: Problem, flow: AbstractFlow) -> dict[str, str]:
 
 def _digest(module: eqx.Module) -> str:
     fields = (getattr(module, field.name) for field in dataclasses.fields(module))
-    functions = [x for x in fields if isinstance(x, FunctionType)]
+    functions = [x for x in fields if callable(x) and not isinstance(x, eqx.Module)]
     return " ".join(
         map(digest, functions if is_from_this_package(module) else (module, *functions))
     )
@@ -131,5 +130,8 @@ def _to_json(x: object):
         return {"tuple": [_to_json(part) for part in x]}
     if x is None or isinstance(x, bool | int | float | str):
         return x
-    # Where it can be imported from; else at least what it is called.
-    return {"function": function_place(x) or getattr(x, "__qualname__", repr(x))}
+    if callable(x):  # where it can be imported from; else at least what it is called
+        return {"function": function_place(x) or getattr(x, "__qualname__", class_name(x))}
+    text = repr(x)
+    # An address in memory says nothing.
+    return {"object": f"{class_name(x)} {digest(x)}" if " at 0x" in text else text}

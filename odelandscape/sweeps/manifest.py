@@ -207,10 +207,10 @@ def _changed_code(there: dict, wanted: dict) -> list[str]:
     if not isinstance(old, dict) or not isinstance(new, dict) or old.get("python") != new["python"]:
         return []
     changed = [part for part in ("activation", "flow") if old.get(part) != new.get(part)]
-    return [
-        f"the code of {wanted[part]['name']} has changed, though not where it was tried"
-        for part in changed
-    ]
+    names = (wanted[part]["name"] for part in changed)
+    # Of this package's own classes, such as Quadrature, only functions are a user's.
+    codes = (f"code of {name}" if ":" in name else f"function of {name}" for name in names)
+    return [f"the {code} has changed, though not where it was tried" for code in codes]
 
 
 def _in_words(key: str, there: dict, wanted: dict) -> str:

@@ -3,14 +3,20 @@
 The kind: two programs of one name are two programs.
 """
 
+import functools
 import importlib
+import json
 import sys
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import pytest
 
 import odelandscape as ol
+from odelandscape.runtime.code import PYTHON
+from odelandscape.runtime.pickling import packed
+from odelandscape.sweeps import tasks
 from odelandscape.sweeps.configuration import configuration
 from odelandscape.sweeps.manifest import configuration_hash, difference
 from odelandscape.sweeps.store import StoreWriter
@@ -243,6 +249,49 @@ def test_code_is_known_where_its_values_do_not_show_it(module, tmp_path):
     elsewhere = {**after, "code": {"python": "2.7", "flow": "0"}}
     assert difference(before, elsewhere) == difference(elsewhere, before) == ""
     assert configuration_hash(before) == configuration_hash(elsewhere)
+
+
+def test_a_constant_that_changes_in_this_process_changes_what_is_computed(module):
+    """JAX's programs keep the constants that they were compiled with."""
+    flow = module(
+        FLOW.format(
+            parent="GradientFlow",
+            body="""
+    def mixing(self, state, problem):
+        mixing = super().mixing(state, problem)
+        return mixing._replace(X=mixing.X + DECAY * jnp.eye(problem.students))
+""",
+        )
+        + "DECAY = 0.0\n"
+    )
+    problem, here = ol.Problem(1, 1), sys.modules["its_code"]
+    weights = ol.Weights(jnp.ones((1, 1, 1)), jnp.ones((1, 1)))
+    for decay in (0.0, 0.2, 0.0):
+        here.DECAY = decay
+        # w/2 − 1/2 + decay w = 0, and L = (w − 1)²/4.
+        expected = (1 / (1 + 2 * decay) - 1) ** 2 / 4
+        assert ol.relax(problem, flow, weights).loss[0] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [functools.partial(jax.nn.gelu, approximate=False), jax.jit(lambda x: jnp.tanh(x))],
+    ids=["partial", "jit"],
+)
+def test_a_function_of_any_kind_is_recorded_without_where_it_lies_in_memory(function):
+    """Another process must find the same."""
+    problem = ol.Problem(1, 1, ol.Quadrature(function))
+    recorded = configuration(problem, ol.GradientFlow(), 0, 1)
+    assert " at 0x" not in json.dumps(recorded)
+    assert recorded["code"]["activation"]
+
+
+def test_a_worker_with_other_code_is_told_so():
+    task = tasks.Task(P, ol.GradientFlow(), 0, 3, 1.0, 0, 1)
+    contents = packed(task)
+    tasks.Parcel(None, contents, {"python": PYTHON}).unpacked()
+    with pytest.raises(ol.OperationError, match="this worker has other code"):
+        tasks.Parcel(None, contents, {"python": PYTHON, "flow": "0"}).unpacked()
 
 
 def test_a_number_of_the_module_is_a_part_of_its_code(module):
