@@ -65,7 +65,8 @@ class Parcel:
         self._task, self._contents, self._code = task, contents, code
 
     def __reduce__(self):
-        assert self._task is not None
+        if self._task is None:  # passed on, as by Dask's scheduler
+            return Parcel, (None, self._contents, self._code)
         contents = packed(self._task)
         if (
             contents is None

@@ -6,6 +6,7 @@ The kind: two programs of one name are two programs.
 import functools
 import importlib
 import json
+import pickle
 import sys
 
 import equinox as eqx
@@ -292,6 +293,15 @@ def test_a_worker_with_other_code_is_told_so():
     tasks.Parcel(None, contents, {"python": PYTHON}).unpacked()
     with pytest.raises(ol.OperationError, match="this worker has other code"):
         tasks.Parcel(None, contents, {"python": PYTHON, "flow": "0"}).unpacked()
+
+
+def test_a_task_that_is_passed_on_is_the_same():
+    """Dask packs it in the client, and again in the scheduler."""
+    parcel = tasks.Parcel(tasks.Task(P, ol.GradientFlow(), 0, 3, 1.0, 5, 7))
+    for _ in range(3):
+        parcel = pickle.loads(pickle.dumps(parcel))
+    task = parcel.unpacked()
+    assert (task.first, task.stop, type(task.flow)) == (5, 7, ol.GradientFlow)
 
 
 def test_a_number_of_the_module_is_a_part_of_its_code(module):
