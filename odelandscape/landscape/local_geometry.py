@@ -74,11 +74,17 @@ class LocalGeometry:
         return bool(numbers and np.isfinite(self.hessian).all())
 
     @cached_property
+    def symmetric(self) -> bool:
+        """Whether `jacobian` is `hessian`, as far as can be told away from a fixed point."""
+        J = self.jacobian
+        return bool(np.abs(J - J.T).max() <= _ASYMMETRY * np.abs(J).max() + self.speed)
+
+    @cached_property
     def smallest_eigenvalue(self) -> float:
         """Smallest eigenvalue of `hessian`, which must be finite; of a flow that is no gradient flow, the
         smallest real part of those of `jacobian`, which alone decide its stability."""
         J = self.jacobian
-        if np.abs(J - J.T).max() > _ASYMMETRY * np.abs(J).max() + self.speed:
+        if not self.symmetric:
             smallest = float(np.linalg.eigvals(J).real.min())
             return smallest if abs(smallest) > _MULTIPLE * np.abs(J).max() else 0.0
         try:

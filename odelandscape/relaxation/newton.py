@@ -52,13 +52,14 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: _PackedWeights) -> Ne
     Where the Hessian is positive definite, and leads to a fixed point close by, it serves for all steps.
     Where it is singular or indefinite, the step is, with its eigenpairs $(\lambda, u)$ and the rates f,
     $\sum u\,(u\cdot f)\,\lambda/(\lambda^2+|f|^2)$: Newton's where $\lambda$ is well above $|f|$, none along
-    directions without curvature (global minima of overparameterised students are not isolated).
+    directions without curvature (global minima of overparameterised students are not isolated). Where the
+    Jacobian is not symmetric its singular vectors take the eigenvectors' place.
     """
     kinked = has_kink_at_zero(problem)
     start = local_geometry(flow, problem, y, kinked)
     if not start.finite:
         return NewtonFinish(start, start, False, 0.0)
-    factor = _cholesky_factor(start.hessian)
+    factor = _cholesky_factor(start.hessian) if start.symmetric else None
     if factor is not None:
         end = _chords(flow, problem, start, partial(cho_solve, (factor, True)), kinked)
         finish = NewtonFinish(start, end, True, _distance(start, end))
@@ -67,11 +68,11 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: _PackedWeights) -> Ne
     end, definite = start, False
     for step in range(_MAX_NEWTON_STEPS):
         before = end.speed
-        values, vectors = eigenpairs(end.hessian)
+        left, values, right = _decomposed(end)
         if step == 0:
-            definite = bool(values[0] >= -1e-3)
+            definite = bool((values[0] if end.symmetric else end.smallest_eigenvalue) >= -1e-3)
         gain = values / (values**2 + before**2 + 1e-300)
-        end = _chords(flow, problem, end, partial(_regularised_solve, gain, vectors), kinked)
+        end = _chords(flow, problem, end, partial(_regularised_solve, left, gain, right), kinked)
         if not end.speed < 0.8 * before or end.speed <= GRADIENT_TOLERANCE / 10 or not end.finite:
             break
     return NewtonFinish(start, end, definite, _distance(start, end))
@@ -107,8 +108,19 @@ def _cholesky_factor(H: np.ndarray) -> np.ndarray | None:
     return factor if np.diagonal(factor).min() > 1e-4 else None
 
 
-def _regularised_solve(gain: np.ndarray, vectors: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    return vectors @ (gain * (vectors.T @ rates))
+def _decomposed(at: LocalGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return u, λ and w of the Jacobian Σ w λ uᵀ: eigenpairs, or singular values and their vectors."""
+    if at.symmetric:
+        values, vectors = eigenpairs(at.hessian)
+        return vectors, values, vectors
+    left, values, right = np.linalg.svd(at.jacobian)
+    return right.T, values, left
+
+
+def _regularised_solve(
+    u: np.ndarray, gain: np.ndarray, w: np.ndarray, rates: np.ndarray
+) -> np.ndarray:
+    return u @ (gain * (w.T @ rates))
 
 
 def _chords(

@@ -152,6 +152,27 @@ def test_a_flow_that_is_no_gradient_flow_is_judged_by_its_own_eigenvalues():
     assert np.linalg.eigvalsh(np.asarray(loss(end.W[0])))[0] > 0.01
 
 
+class SlowReadout(ol.TwoLayerFlow):
+    """Both layers, with a readout that learns at a tenth of the rate: no gradient in this metric."""
+
+    def mixing(self, state, problem):
+        mixing = super().mixing(state, problem)
+        return mixing._replace(dv=0.1 * mixing.dv)
+
+
+def test_newtons_method_ends_at_fixed_points_of_a_flow_that_is_no_gradient_flow():
+    """With its symmetric part in place of the Jacobian the steps converge slowly or not at all."""
+    problem = ol.Problem(2, 2, ol.Erf())
+    rng = np.random.default_rng(0)
+    starts = ol.Weights(jnp.asarray(0.7 * rng.standard_normal((4, 2, 2))), jnp.ones((4, 2)))
+    ends = ol.relax(problem, SlowReadout(), starts)
+    assert set(ends.outcome) == {"global_minimum"}
+    assert ends.time.max() < 1000
+    along = np.einsum("nk,nkm->nkm", ends.readout, ends.weights)  # (w, v) ~ (−w, −v)
+    np.testing.assert_allclose(np.abs(along).max(axis=1), 1, atol=1e-8)
+    np.testing.assert_allclose(along.sum(axis=1), 1, atol=1e-8)
+
+
 def test_students_that_reach_the_kink_in_finite_time_end_there():
     """Teachers of readout −1, students of readout 1: f ≥ 0 ≥ f*, so that no loss is below that of W = 0,
     ½E[f*²] = M/4 + M(M − 1)/4π. Students get there in finite time; no step of a solver leaves them there.
