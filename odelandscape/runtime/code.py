@@ -8,6 +8,7 @@ of them say nothing about each other.
 import dis
 import functools
 import hashlib
+import os
 import platform
 import sys
 import sysconfig
@@ -19,12 +20,16 @@ from weakref import WeakKeyDictionary
 import equinox as eqx
 import jax
 import numpy as np
+from jax.core import Tracer
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 """The version of Python whose digests can be compared."""
 _INSTALLED = tuple(
-    {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")}
-    | {str(Path(__file__).parents[1].resolve())}
+    f"{Path(folder).resolve()}{os.sep}"
+    for folder in (
+        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+        Path(__file__).parents[1],
+    )
 )
 _NOT_CODE = {
     *("__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__annotations__"),
@@ -34,7 +39,7 @@ _NOT_CODE = {
 
 
 def digest(found: object) -> str:
-    """Return a hash of the code of an object's class, or of a function.
+    """Return a hash of the code of an object's class, of a class, or of a function.
 
     It includes methods, what is inherited, the functions, classes and constants that they name, and what
     closures hold, as far as they are a user's: neither Python's nor of an installed package. The fields of
@@ -49,9 +54,9 @@ _COMPILED: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 
 
 def forget_changed(found: object) -> None:
-    """Forget all compiled programs if the code of an object's class is another than when it was last used: a
-    constant that it names has been changed in this process."""
-    now = digest(found)
+    """Forget all of JAX's compiled programs if the code of an object's class is another than when it was last
+    used: a constant that it names has been changed in this process."""
+    now = digest(type(found))
     if _COMPILED.setdefault(type(found), now) != now:
         _COMPILED[type(found)] = now
         jax.clear_caches()
@@ -75,7 +80,9 @@ def _parts(found: object, on_the_way: dict) -> Iterator[str]:
         yield f"module {found.__name__}"
     elif isinstance(found, frozenset | set):
         yield from sorted(" ".join(_parts(part, on_the_way)) for part in found)
-    elif hasattr(found, "__array__") and not isinstance(found, type):
+    elif isinstance(found, Tracer):
+        yield "traced"
+    elif isinstance(found, np.ndarray | np.generic | jax.Array):
         array = np.asarray(found)
         yield f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
     elif id(found) not in on_the_way:
