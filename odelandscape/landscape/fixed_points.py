@@ -26,8 +26,8 @@ from ..ansatz.reduced_loss import gradient_norm, loss_rounding, parameter_length
 from ..model.problem import PROBLEM, Problem
 from ..model.state import OrderParameters, Weights
 from ..runtime.arguments import check_instance
+from ..runtime.compiler import check_float64
 from ..runtime.errors import UserError
-from ..runtime.precision import check_float64
 from ..runtime.tables import with_digits
 from .homotopy import scaled_rates
 

@@ -95,7 +95,7 @@ class _Network(NamedTuple):
 
         if self.is_zero() or other.is_zero():
             return self.is_zero() and other.is_zero()
-        if abs(self.loss - other.loss) > min(_EQUAL_LOSSES, 1e-3 * self.loss):
+        if abs(self.loss - other.loss) > max(min(_EQUAL_LOSSES, 1e-3 * self.loss), _ROUNDING):
             return False
         distance = wasserstein_distance(
             self.correlations, other.correlations, self.sizes, other.sizes

@@ -33,7 +33,7 @@ from ..runtime.arguments import (
     check_positive_number,
     check_whole_number,
 )
-from ..runtime.precision import check_float64
+from ..runtime.compiler import check_float64
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
 from .outcomes import FAILED, NOT_CONVERGED, EndStates

@@ -31,11 +31,6 @@ _INSTALLED = tuple(
         Path(__file__).parents[1],
     )
 )
-_NOT_CODE = {
-    *("__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__annotations__"),
-    *("__firstlineno__", "__static_attributes__", "__dataclass_fields__", "__dataclass_params__"),
-    *("__match_args__", "__abstractmethods__", "__annotate__", "__annotate_func__"),
-}
 
 
 def digest(found: object) -> str:
@@ -127,9 +122,10 @@ def _parts_of_whole(inner, on_the_way: dict) -> Iterator[str]:
 
 
 def _attributes(cls: type) -> Iterator[object]:
-    """Yield names and values of what is written in a class, or is made for it."""
+    """Yield names and values of what is written in a class, without what Python keeps there, now or later."""
     for name, value in sorted(vars(cls).items()):
-        if name not in _NOT_CODE and not name.startswith("_abc_"):
+        special = name.startswith(("__", "_abc_")) and not isinstance(value, FunctionType)
+        if not special and not name.startswith("__annotate"):
             yield name
             yield value
 

@@ -1,4 +1,4 @@
-"""Options and idioms for XLA's CPU compiler."""
+"""Options and idioms for XLA's CPU compiler, and the precision that results require."""
 
 import functools
 from collections.abc import Callable
@@ -7,6 +7,8 @@ from contextlib import suppress
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from .errors import UserError
 
 # Newer versions of XLA hand reductions to a kernel library, which breaks the loops apart; and the last bits
 # of a lane then depend on the batch that it is in.
@@ -77,3 +79,12 @@ def sum_in_chunks(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
         jax.lax.slice_in_dim(x, i, min(i + _CHUNK, n), axis=axis) for i in range(0, n, _CHUNK)
     )
     return functools.reduce(jnp.add, (jnp.sum(chunk, axis=axis) for chunk in chunks))
+
+
+def check_float64(why: str) -> None:
+    """Raise UserError, beginning with `why`, unless JAX computes in float64."""
+    if not jax.config.read("jax_enable_x64"):
+        raise UserError(
+            f"{why}, which float32 cannot give: call "
+            'jax.config.update("jax_enable_x64", True) before anything else'
+        )

@@ -13,8 +13,7 @@ from ..flows.consistency import flow_values
 from ..model.problem import Problem
 from ..relaxation.relax import RTOL, TIME_LIMIT
 from ..runtime.code import PYTHON, digest
-from ..runtime.pickling import function_place
-from ..runtime.registry import is_from_this_package, place_of
+from ..runtime.registry import function_place, is_from_this_package, place_of
 
 
 def configuration(

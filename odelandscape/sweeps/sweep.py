@@ -27,8 +27,8 @@ from ..runtime.arguments import (
     check_whole_number,
     shown,
 )
+from ..runtime.compiler import check_float64
 from ..runtime.errors import UserError
-from ..runtime.precision import check_float64
 from .configuration import configuration
 from .executors import in_flight
 from .result import InMemory, Sweep

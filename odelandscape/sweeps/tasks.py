@@ -22,7 +22,7 @@ from ..relaxation.outcomes import NOT_CONVERGED, EndStates
 from ..relaxation.relax import full_load, relax
 from ..runtime.cache import keep_programs
 from ..runtime.errors import OperationError
-from ..runtime.pickling import packed
+from ..runtime.registry import packed
 from .configuration import code_digests, configuration
 from .executors import ATTEMPTS, WorkersLostError, in_flight, map_unordered_with_retries
 from .starts import starts

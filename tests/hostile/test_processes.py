@@ -58,7 +58,7 @@ class NotElementwise(ol.AbstractActivation):
         ("--flow users_code:NotMade", r"--flow: .* RuntimeError: not today, .*users_code\.py:15$"),
         (
             "--activation users_code:NotElementwise",
-            r"activation must return a number for each of x",
+            r"activation must return a real number for each of x",
         ),
     ],
 )

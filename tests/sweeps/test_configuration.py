@@ -16,7 +16,7 @@ import pytest
 
 import odelandscape as ol
 from odelandscape.runtime.code import PYTHON
-from odelandscape.runtime.pickling import packed
+from odelandscape.runtime.registry import packed
 from odelandscape.sweeps import tasks
 from odelandscape.sweeps.configuration import configuration
 from odelandscape.sweeps.manifest import configuration_hash, difference
