@@ -13,9 +13,7 @@ from ..runtime.code import forget_changed
 from ..runtime.errors import UserError
 from ..runtime.registry import is_from_this_package
 from . import regularity
-from .base import AbstractActivation
-from .grouped_units import GroupedUnits
-from .series import CASES, mehler
+from .base import AbstractActivation, GroupedUnits
 
 _TOLERANCE = 1e-3
 
@@ -36,8 +34,8 @@ def check_moments(activation: AbstractActivation) -> None:
     values = partial(regularity.evaluate, activation)
     _check_declarations(activation, values)
     with jax.ensure_compile_time_eval():
-        for n1, c, n2 in CASES:
-            wanted, scale = mehler(values, (), n1, c, n2)
+        for n1, c, n2 in regularity.CASES:
+            wanted, scale = regularity.mehler(values, (), n1, c, n2)
             covariance = tuple(map(jnp.asarray, (n1 * n1, c * n1 * n2, n2 * n2)))
             p, s = activation.mixing_scalars(*covariance)
             given = np.array([activation.second_moment(*covariance), s * n1 * n2, p * n1 * n1])

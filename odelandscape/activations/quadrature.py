@@ -14,7 +14,6 @@ from ..runtime.errors import UserError
 from . import quadrature_rules, regularity
 from .base import AbstractActivation
 from .plane_nodes import plane_nodes
-from .series import CASES, mehler
 
 
 class Quadrature(AbstractActivation):
@@ -87,7 +86,9 @@ class Quadrature(AbstractActivation):
             jumps = regularity.has_jumps(table.values, np.array([0.0, *away]))
             smooth = 0 not in self.breaks and regularity.is_analytic_near_zero(table.values)
             self._sigma = quadrature_rules.Sigma(function, away, smooth, jumps)
-            self._error = max(_estimate_error(table, self._sigma, *case) for case in CASES)
+            self._error = max(
+                _estimate_error(table, self._sigma, *case) for case in regularity.CASES
+            )
             if not self._error <= tolerance:
                 raise UserError(_too_large(self._error, tolerance))
             if homogeneous and not regularity.is_homogeneous(table.values):
@@ -103,7 +104,7 @@ class Quadrature(AbstractActivation):
 
     def accurate_at(self, length: float) -> bool:
         """Return whether the estimated error is at most `tolerance` for units of this length, too."""
-        if length <= max(max(n1, n2) for n1, _, n2 in CASES):
+        if length <= max(max(n1, n2) for n1, _, n2 in regularity.CASES):
             return True
         with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             table = _table(self.function)
@@ -229,7 +230,7 @@ def _estimate_error(table: _Table, sigma: quadrature_rules.Sigma, n1, c, n2) -> 
 
     Of a σ that jumps I2 alone: s and p are derivatives of it, of the same nodes.
     """
-    series, scale = mehler(table.values, sigma.breaks, n1, c, n2)
+    series, scale = regularity.mehler(table.values, sigma.breaks, n1, c, n2)
     weights, z, u, w = map(np.asarray, plane_nodes(sigma.breaks, *map(jnp.asarray, (n1, c, n2))))
     (value, slope), (value_w, slope_w) = table.both(u), table.both(w)
     s = n1 * n2 * np.sum(weights * slope * slope_w)

@@ -21,8 +21,7 @@ from .angles import (
     safe_reciprocal,
     sine_with_slope,
 )
-from .base import AbstractActivation
-from .grouped_units import GroupedUnits
+from .base import AbstractActivation, GroupedUnits
 from .regularity import is_concrete
 
 

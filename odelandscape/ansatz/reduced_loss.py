@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..activations.angles import norm
-from ..activations.grouped_units import GroupedUnits
+from ..activations.base import GroupedUnits
 from ..activations.relu import as_leaky_relu
 from .block_ansatz import AbstractBlocks
 from .block_matrix import BlockMatrix
