@@ -27,6 +27,7 @@ GRADIENT_TOLERANCE = 1e-10
 NEWTON_RADIUS = 0.02
 """How far from where the flow has come to a converged end state may be, in [W | v]."""
 _CERTAIN = 1e4  # (8 times a third derivative of 1e3): λ² ≫ |f| |dλ/du|, without evaluating dλ/du
+_UNMOVED = 1e-12  # of the largest singular value
 _MAX_NEWTON_STEPS = 20
 _MAX_CHORD_STEPS = 8
 _PackedWeights = Float[np.ndarray, "K D"]
@@ -109,12 +110,15 @@ def _cholesky_factor(H: np.ndarray) -> np.ndarray | None:
 
 
 def _decomposed(at: LocalGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return u, λ and w of the Jacobian Σ w λ uᵀ: eigenpairs, or singular values and their vectors."""
+    """Return u, λ and w of the Jacobian Σ w λ uᵀ: eigenpairs; or, of what it is between directions in which
+    the flow moves, singular values and their vectors."""
     if at.symmetric:
         values, vectors = eigenpairs(at.hessian)
         return vectors, values, vectors
-    left, values, right = np.linalg.svd(at.jacobian)
-    return right.T, values, left
+    moved, values, _ = np.linalg.svd(at.jacobian)
+    moved = moved[:, values > _UNMOVED * values[0]]
+    left, values, right = np.linalg.svd(moved.T @ at.jacobian @ moved)
+    return moved @ right.T, values, moved @ left
 
 
 def _regularised_solve(
