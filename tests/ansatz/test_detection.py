@@ -313,7 +313,7 @@ NAMED = [
     (10, 10, 3, "hidden"),
     (10, 10, 9, "hidden"),
     (10, 10, 10, "hidden"),
-    (18, 17, 3, "extra student"),
+    pytest.param(18, 17, 3, "extra student", marks=pytest.mark.slow),
     (18, 17, 2, "split student"),
     (10, 10, 0, "teacher"),
     (12, 10, 0, "teacher"),

@@ -49,6 +49,7 @@ def test_a_family_that_does_not_exist_is_status_2(
     assert re.search(message, output.err), output.err
 
 
+@pytest.mark.slow
 def test_a_family_and_its_whole_spectrum(tmp_path, capsys):
     out = tmp_path / "out"
     command = ["minima", *"-K 20 -M 20 --anti-aligned 3 --quiet".split(), "--out", str(out)]

@@ -41,7 +41,7 @@ def test_help_says_what_is_asked(name, capsys):
 
 
 # Of the others the small versions take minutes, all together.
-QUICK = {"initialisation", "table3b"}
+QUICK = {"initialisation"}
 
 
 @pytest.mark.parametrize(

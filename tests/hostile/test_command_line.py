@@ -148,6 +148,7 @@ def test_every_option_that_changes_the_numbers_is_in_the_folder_s_name(command, 
     assert not [name for name in names if "/" in name]
 
 
+@pytest.mark.slow
 def test_the_slope_is_in_every_report(tmp_path):
     """0, too, which is no missing number; of `sweep` the report is made of a store's problem."""
     pytest.importorskip("flint")

@@ -30,7 +30,7 @@ class Broken(io.StringIO):
 @pytest.mark.parametrize(
     ("command", "stream"),
     [
-        *((command, Broken) for command in SMALL),
+        *(pytest.param(c, Broken, marks=pytest.mark.slow if c == "minima" else ()) for c in SMALL),
         ("trajectory", lambda: None),
         ("trajectory", lambda: io.TextIOWrapper(io.BytesIO())),
     ],

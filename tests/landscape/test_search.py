@@ -57,6 +57,7 @@ def test_the_plateau_of_five_students_is_found():
     assert found_at(points, averaging_level(5))
 
 
+@pytest.mark.slow
 def test_the_bisector_of_two_teachers_is_a_saddle():
     """ReLU, K = M = 2: its students share the bisector, and no critical point is a spurious minimum."""
     problem = ol.Problem(2, 2)

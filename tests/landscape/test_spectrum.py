@@ -125,6 +125,7 @@ def test_the_verdict_depends_on_the_band():
     assert split.verdict == "marginal"
 
 
+@pytest.mark.slow
 def test_the_index_counts_negative_eigenvalues_with_their_multiplicities():
     problem = ol.Problem(6, 6)
     # A generic point, and the paper's family with two of six anti-aligned, which is a saddle.

@@ -64,6 +64,7 @@ def test_split_in_two_it_is_a_saddle_above_the_minimum_of_two_unequal_parts(poin
     np.testing.assert_allclose(result.loss + result.gaps, float(below.loss), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_with_an_inactive_student_it_is_left_for_lower_losses(point):
     """As in the paper's Fig. 3. The problem may be given with K or with K + 1 students, the
     point as weights."""

@@ -48,7 +48,7 @@ CASES = {
 }
 
 
-_LONG = {"lengths, surplus teacher", "fixed lengths"}
+_LONG = {"lengths, surplus teacher", "fixed lengths", "readouts, correlated"}
 
 
 @pytest.mark.parametrize(

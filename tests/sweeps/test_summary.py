@@ -104,6 +104,7 @@ def test_a_long_summary_displays_itself_in_a_few_lines():
     assert len(str(summary).splitlines()) == 56
 
 
+@pytest.mark.slow
 def test_the_branch_of_an_end_state_does_not_depend_on_the_order_of_its_students_and_teachers():
     """A state without blocks, for a teacher without, or outside the teachers' span has no branch."""
     problem, v = ol.Problem(4, 4), jnp.ones(4)
