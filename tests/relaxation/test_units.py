@@ -168,7 +168,11 @@ def test_short_sigmoidal_teachers_are_not_learned_by_their_linear_part():
         (ol.LeakyReLU(-0.9999), G),
         (ol.LeakyReLU(-0.999999), G),
         (ol.LeakyReLU(-0.99999999), G),
-        (ol.Quadrature(lambda x: jnp.tanh(x) + 1e-6 * x**2), ol.TwoLayerFlow()),
+        pytest.param(
+            ol.Quadrature(lambda x: jnp.tanh(x) + 1e-6 * x**2),
+            ol.TwoLayerFlow(),
+            marks=pytest.mark.slow,
+        ),
         (ol.Quadrature(lambda x: x**2 + 1e-6 * x**3), G),
     ],
     ids=["-0.9999", "-0.999999", "-0.99999999", "tanh + even", "x² + odd"],
