@@ -28,12 +28,13 @@ _COLUMNS = {
     "families": "families|d",
     "minima": "minima|d",
     "saddles": "saddles|d",
+    "undecided": "undecided|d",
     "disagree": "disagree|d",
     "spectrum_ms": "spectrum, ms|.2f",
     "proof_ms": "proof, ms|.2f",
     "ratio": "proof / spectrum|.2f",
 }
-_WANTED = {"stable": "local minimum", "unstable": "saddle"}
+_WANTED = {"stable": ("local minimum", "global minimum"), "unstable": ("saddle",)}
 
 
 def prove(job: bytes) -> tuple[int, str, float]:
@@ -89,7 +90,11 @@ def main() -> None:
                 "families": len(found),
                 "minima": sum(x[1] == "local minimum" for x in found),
                 "saddles": sum(x[1] == "saddle" for x in found),
-                "disagree": sum(_WANTED.get(x[0]) != x[1] for x in found),
+                "undecided": sum("marginal" in x[0] or x[1] == "undecided" for x in found),
+                "disagree": sum(
+                    x[0] != "marginal" and x[1] not in (*_WANTED.get(x[0], ()), "undecided")
+                    for x in found
+                ),
                 "spectrum_ms": spectrum_ms,
                 "proof_ms": proof_ms,
                 "ratio": proof_ms / spectrum_ms,

@@ -190,11 +190,13 @@ def _gradient_norm(point: AnsatzPoint) -> float:
 _norm = eqx.filter_jit(gradient_norm)
 
 
+_powers = eqx.filter_jit(lambda activation, q: activation.second_moment(q, q, q))
+
+
 def _unsure(slope: float, activation: AbstractActivation, lengths, readout) -> float:
     """Return the size of the eigenvalues λ that a third derivative of 10⁴ in units of the teacher, times the
     distance |∇L|/λ to the fixed point, may change by as much as themselves."""
-    q = jnp.asarray(lengths**2)
-    power = float(np.mean(readout**2) * np.mean(activation.second_moment(q, q, q)))
+    power = float(np.mean(readout**2) * np.mean(_powers(activation, jnp.asarray(lengths**2))))
     return float(np.sqrt(1e4 * slope * power / np.mean(lengths) ** 3))
 
 
