@@ -75,7 +75,7 @@ class LocalGeometry:
 
     @cached_property
     def symmetric(self) -> bool:
-        """Whether `jacobian` is `hessian`, as far as can be told away from a fixed point."""
+        """Whether `jacobian` is `hessian`, as far as rates that are not 0 show it."""
         J = self.jacobian
         return bool(np.abs(J - J.T).max() <= _ASYMMETRY * np.abs(J).max() + self.speed)
 

@@ -174,9 +174,8 @@ def _explore(
                 loss = float(point.loss / scale.loss)
                 if point.result != CONVERGED or abs(loss - network.loss) > _EQUAL_LOSSES:
                     continue
-                if abs(loss - network.loss) > 1e-3 * abs(
-                    loss
-                ):  # not known so well where it was found
+                if abs(loss - network.loss) > 1e-3 * abs(loss):
+                    # Where it was found it was not known so well.
                     network = _Network.of(point.ansatz_point)
                 if known.is_new(network):
                     known.add(network, point)

@@ -68,9 +68,8 @@ class Parcel:
         if self._task is None:  # passed on, as by Dask's scheduler
             return Parcel, (None, self._contents, self._code)
         contents = packed(self._task)
-        if (
-            contents is None
-        ):  # some picklers, such as Dask's, send functions that cannot be imported
+        if contents is None:
+            # Some picklers, such as Dask's, send functions that cannot be imported.
             return Parcel, (self._task,)
         return Parcel, (None, contents, code_digests(self._task.problem, self._task.flow))
 

@@ -287,7 +287,7 @@ def test_a_function_of_any_kind_is_recorded_without_where_it_lies_in_memory(func
     assert recorded["code"]["activation"]
 
 
-def test_a_worker_with_other_code_is_told_so():
+def test_a_worker_with_other_code_refuses_the_task():
     task = tasks.Task(P, ol.GradientFlow(), 0, 3, 1.0, 0, 1)
     contents = packed(task)
     tasks.Parcel(None, contents, {"python": PYTHON}).unpacked()
