@@ -311,6 +311,7 @@ def _readout_of_blocks(problem: Problem, sizes: tuple[float, ...]) -> Float[Arra
             if np.ptp(values) > 0:
                 raise NoSuchFamilyError(
                     "teacher_readout must be constant on each block of teachers; got "
-                    f"{values.min():g} to {values.max():g} on teachers {a} to {b - 1}"
+                    f"{values.min():g} to {values.max():g} on teachers {a} to {b - 1} (blocks are of "
+                    "teachers side by side: those of equal readouts must be)"
                 )
     return given[starts]

@@ -6,6 +6,7 @@ is computed with it; the flows of this package are compared by its tests.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -111,14 +112,12 @@ def check_flow(problem: Problem, flow: AbstractFlow, end_states: bool = False) -
     if is_from_this_package(flow):
         return flow
     forget_changed(flow)
-    wrong = _lost_attribute(flow)
-    if wrong is None:
-        wrong = _wrong_form(flow, problem)
+    wrong = _lost_attribute(flow) or _traced_choice(flow, problem) or _wrong_form(flow, problem)
     if wrong is None and not flow.stochastic:
         wrong = _contradiction(flow, problem, end_states)
     if wrong is not None:
         raise UserError(f"flow {type(flow).__name__} contradicts itself: {wrong}")
-    if end_states:
+    if end_states and not flow.stochastic:
         _check_judged(flow, problem)
     return flow
 
@@ -141,6 +140,25 @@ def _lost_attribute(flow: AbstractFlow) -> str | None:
     for name in vars(flow).keys() - names:
         return f"{name} is set on an instance and is no field of the class, so that solvers lose it"
     return regularity.wrong_field(flow)
+
+
+def _traced_choice(flow: AbstractFlow, problem: Problem) -> str | None:
+    """Name a property or method that decides by a field's number, which a compiled program does not know."""
+    weights = jax.tree.map(lambda x: x[0], _fixed_states(problem, 1))
+    asked: dict[str, Callable] = {
+        "stochastic": lambda flow: jnp.asarray(bool(flow.stochastic)),
+        "trains_readout": lambda flow: jnp.asarray(bool(flow.trains_readout)),
+        "mixing": lambda flow: flow.mixing(overlaps(problem, weights), problem),
+    }
+    for name, ask in asked.items():
+        try:
+            jax.eval_shape(ask, jax.tree.map(jnp.asarray, flow))
+        except jax.errors.ConcretizationTypeError:
+            return (
+                f"its {name} must not depend on the number of a field that is not static: declare what it "
+                "decides by, such as True or False, with eqx.field(static=True)"
+            )
+    return None
 
 
 def _wrong_form(flow: AbstractFlow, problem: Problem) -> str | None:

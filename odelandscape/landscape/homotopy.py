@@ -74,8 +74,16 @@ def _with_common_activation(
 
 
 def _in_words(blocks: AbstractBlocks) -> str:
-    sizes = " + ".join(f"{size:.6g}" for size in np.asarray(blocks.sizes) if size > 0)
-    return f"blocks of {sizes} teachers, c = {float(blocks.correlation):.6g}, {blocks.activation!r}"
+    occupied = np.asarray(blocks.sizes) > 0
+    sizes = " + ".join(f"{size:.6g}" for size in np.asarray(blocks.sizes)[occupied])
+    readouts = np.asarray(blocks.teacher_readout)[occupied]
+    of_readout = (
+        f" of readout {' and '.join(f'{v:.6g}' for v in readouts)}" if (readouts != 1).any() else ""
+    )
+    return (
+        f"blocks of {sizes} teachers{of_readout}, c = {float(blocks.correlation):.6g}, "
+        f"{blocks.activation!r}"
+    )
 
 
 class _PathEnd(NamedTuple):

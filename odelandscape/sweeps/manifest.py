@@ -197,17 +197,24 @@ def difference(there: dict, wanted: dict) -> str:
         for key in {**wanted, **there}
         if key != "code" and _differs(there.get(key), wanted.get(key))
     ]
+    if differing != ["flow_values"] and "flow" not in _parts_of_changed_code(there, wanted):
+        # Other numbers of the activation or the teacher are other values of the same flow.
+        differing = [key for key in differing if key != "flow_values"]
     words = [_in_words(key, there, wanted) for key in differing]
     return "; ".join(words or _changed_code(there, wanted))
 
 
-def _changed_code(there: dict, wanted: dict) -> list[str]:
-    """Say whose code has changed, by its digest; nothing of digests of two versions of Python."""
+def _parts_of_changed_code(there: dict, wanted: dict) -> list[str]:
+    """Return whose code has changed, by its digest; nothing of digests of two versions of Python."""
     old, new = there.get("code"), wanted.get("code")
     if not isinstance(old, dict) or not isinstance(new, dict) or old.get("python") != new["python"]:
         return []
-    changed = [part for part in ("activation", "flow") if old.get(part) != new.get(part)]
-    names = (wanted[part]["name"] for part in changed)
+    return [part for part in ("activation", "flow") if old.get(part) != new.get(part)]
+
+
+def _changed_code(there: dict, wanted: dict) -> list[str]:
+    """Say whose code has changed."""
+    names = (wanted[part]["name"] for part in _parts_of_changed_code(there, wanted))
     # Of this package's own classes, such as Quadrature, only functions are a user's.
     codes = (f"code of {name}" if ":" in name else f"function of {name}" for name in names)
     return [f"the {code} has changed, though not where it was tried" for code in codes]

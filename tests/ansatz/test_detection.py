@@ -314,9 +314,9 @@ NAMED = [
     (10, 10, 9, "hidden"),
     (10, 10, 10, "hidden"),
     pytest.param(18, 17, 3, "extra student", marks=pytest.mark.slow),
-    (18, 17, 2, "split student"),
+    pytest.param(18, 17, 2, "split student", marks=pytest.mark.slow),
     (10, 10, 0, "teacher"),
-    (12, 10, 0, "teacher"),
+    pytest.param(12, 10, 0, "teacher", marks=pytest.mark.slow),
 ]
 
 

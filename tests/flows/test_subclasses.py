@@ -324,6 +324,45 @@ def test_a_field_that_is_no_number_is_named():
             check_flow(problem, ol.GradientFlow())
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["stochastic", "trains_readout", "mixing"])
+def test_what_decides_which_program_runs_is_static(name):
+    """A field is a number of the program unless it is static, and a program that is being compiled knows no
+    numbers: it stopped with JAX's own words. The other names are the siblings."""
+    said = {
+        "stochastic": {"stochastic": property(lambda self: self.on)},
+        "trains_readout": {"trains_readout": property(lambda self: self.on)},
+        "mixing": {
+            "mixing": lambda self, state, problem: (
+                ol.GradientFlow().mixing(state, problem) if self.on else None
+            )
+        },
+    }[name]
+    fields = {"on": False, "__annotations__": {"on": bool}}
+    flow = type(ol.GradientFlow)(
+        "Own", (ol.GradientFlow,), {**said, **fields, "__module__": "own"}
+    )()
+    with pytest.raises(ol.UserError, match=rf"Own .*its {name} must not depend .*static=True"):
+        check_flow(PROBLEM, flow)
+    static = {**fields, "on": eqx.field(static=True, default=name == "mixing")}
+    flow = type(ol.GradientFlow)(
+        "Own", (ol.GradientFlow,), {**said, **static, "__module__": "own"}
+    )()
+    assert check_flow(PROBLEM, flow) is flow
+
+
+def test_a_subclass_of_online_sgd_ends_like_it():
+    """It has no directions in which stability is judged on weights, and is asked for none."""
+
+    class Other(ol.OnlineSGD):
+        learning_rate: float = 0.2
+
+    problem = ol.Problem(1, 1, ol.Erf())
+    ends = [ol.sweep(problem, flow, 2, progress=False) for flow in (ol.OnlineSGD(0.2), Other())]
+    assert list(ends[1].outcome) == list(ends[0].outcome) == ["global_minimum"] * 2
+    np.testing.assert_allclose(ends[1].loss, ends[0].loss, atol=1e-12)
+
+
 def test_what_solvers_would_lose_of_an_instance_is_refused():
     flow = of_gradient_flow()
     object.__setattr__(flow, "mixing", lambda state, problem: None)

@@ -19,7 +19,11 @@ def own_folder(tmp_path, monkeypatch):
         ("-K 4 -M 6 --anti-aligned 7", r"anti_aligned must be .* from 0 to M = 6; got 7"),
         ("-K 5 -M 5 --anti-aligned 6", r"anti_aligned must be .* from 0 to M = 5; got 6"),
         ("-K 4 -M 4 --anti-aligned 2", r"at most M − 3 = 1"),
-        ("-K 1000000 -M 999999 --anti-aligned 1", r"from 2 to M − 2 = 999997"),
+        pytest.param(
+            "-K 1000000 -M 999999 --anti-aligned 1",
+            r"from 2 to M − 2 = 999997",
+            marks=pytest.mark.slow,
+        ),
         # ansätze that are too many or too wide are counted first
         ("-K 10000 -M 10000 --blocks 3 --all", r"at most 2,000 ansätze.*got 3"),
         ("-K 1000000 -M 1000000 --blocks 2 --all", r"at most 2,000 ansätze.*got 2"),

@@ -267,6 +267,10 @@ def test_a_branch_that_ends_is_reported_with_where_it_ends():
     for activation in (ol.ReLU(), ol.LeakyReLU(0.001)):
         with pytest.raises(ol.NoSuchFamilyError, match=message):
             family(ol.Problem(10, 9, activation), 3, "extra student")
+    # The numbers that end it are named: at readout 1 it exists.
+    minus = ol.Problem(6, 6, teacher_readout=-np.ones(6))
+    with pytest.raises(ol.NoSuchFamilyError, match=r"5 \+ 1 teachers of readout -1 and -1, c = 0"):
+        family(minus, 1)
     # Six of twenty turn at c = 0.93087, so at c = 0.95 fewer than six can be reflected.
     c = 0.95
     with pytest.raises(ValueError, match=r"ends near blocks of 14 \+ 5\.\d+ teachers, c = 0\.95"):

@@ -124,7 +124,14 @@ class Square(ol.AbstractActivation):
         return 2 * c22 + 0 * c12, 4 * c12 + 0 * (c11 * c22)
 
 
-@pytest.mark.parametrize(("K", "M"), [(2, 2), (2, 3), pytest.param(3, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("K", "M"),
+    [
+        (2, 2),
+        pytest.param(2, 3, marks=pytest.mark.slow),
+        pytest.param(3, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_every_level_of_the_square_is_found_once(K, M):
     """Even, with rotations of students and teachers: levels (M − r)(M + 2)/(r + 2), r = 0 … min(K, M), and
     only the last a minimum (arXiv:2501.06074). W = 0 is one of them. α is not defined."""
@@ -243,7 +250,7 @@ def test_the_teacher_of_surplus_students_is_a_point_without_loss(K, M):
     assert ol.spectrum(problem, point).smallest > -1e-8
 
 
-@pytest.mark.parametrize("slope", [-0.9999, -0.999999])
+@pytest.mark.parametrize("slope", [-0.9999, pytest.param(-0.999999, marks=pytest.mark.slow)])
 def test_families_of_a_nearly_even_activation_are_each_found_once(slope):
     """α students turned round have the loss α (1 + slope)²/2, and c = −1."""
     found = ol.families(ol.Problem(2, 2, ol.LeakyReLU(slope)))

@@ -28,7 +28,7 @@ WIDE = [
     (10**6, 10**6, 5 * 10**5, "hidden", 0.0),
     (10**9, 10**9, 10**9, "hidden", 0.0),
     pytest.param((10**6 + 1, 10**6, 2, "extra student", 0.0), marks=pytest.mark.slow),
-    (10**6 + 1, 10**6, 2, "split student", 0.0),
+    pytest.param((10**6 + 1, 10**6, 2, "split student", 0.0), marks=pytest.mark.slow),
     pytest.param((10**9, 10**9, 3, None, 0.1), marks=pytest.mark.slow),
 ]
 
@@ -87,7 +87,10 @@ def test_the_refined_loss_is_that_of_its_parameters(M):
 
 @pytest.mark.parametrize(
     "sigma",
-    [pytest.param(ol.ReLU(), marks=pytest.mark.slow), ol.LeakyReLU(0.2)],
+    [
+        pytest.param(ol.ReLU(), marks=pytest.mark.slow),
+        pytest.param(ol.LeakyReLU(0.2), marks=pytest.mark.slow),
+    ],
     ids=["ReLU", "LeakyReLU"],
 )
 def test_rates_and_loss_are_those_of_float64_at_small_widths(sigma):

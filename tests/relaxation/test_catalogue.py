@@ -167,7 +167,7 @@ def test_a_flow_of_the_users_own_is_treated_by_its_capabilities():
     [
         (ol.GradientFlow(), None, 0.0),
         (ol.GradientFlow(), 8, 1e-3),
-        (ol.NormalisedFlow(), None, 1e-3),
+        pytest.param(ol.NormalisedFlow(), None, 1e-3, marks=pytest.mark.slow),
     ],
     ids=["readouts 1", "readouts that differ", "students of fixed length"],
 )

@@ -15,7 +15,11 @@ def one(W, v):
     return jax.vmap(ol.Weights)(jnp.asarray(W, float)[None], jnp.asarray(v, float)[None])
 
 
-@pytest.mark.parametrize("activation", [ol.ReLU(), ol.LeakyReLU(0.3), ol.Erf()], ids=repr)
+@pytest.mark.parametrize(
+    "activation",
+    [ol.ReLU(), pytest.param(ol.LeakyReLU(0.3), marks=pytest.mark.slow), ol.Erf()],
+    ids=["ReLU", "leaky", "erf"],
+)
 @pytest.mark.parametrize(("K", "M"), [(1, 1), (2, 3)])
 def test_the_network_without_output_is_a_saddle_of_both_layers(activation, K, M):
     """The kind: no curvature taken for a minimum. From W = v = 0 a step in both layers lowers the loss."""
@@ -199,7 +203,16 @@ def test_online_sgd_on_its_way_to_the_teacher_is_in_no_local_minimum():
     assert set(long.outcome) == {"global_minimum"}
 
 
-@pytest.mark.parametrize(("power", "w"), [(3, -1.0), (3, -0.3), (5, -1.0), (5, 0.001)])
+@pytest.mark.parametrize(
+    ("power", "w"),
+    [
+        (3, -1.0),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((3, -0.3), (5, -1.0), (5, 0.001))
+        ),
+    ],
+)
 def test_an_inflection_is_no_minimum_from_whichever_side(power, w):
     """One unit of σ = xⁿ, n odd: L = ½E[z²ⁿ](wⁿ − 1)² has a saddle of degree n at w = 0, where its curvature
     vanishes. Stopped a little before it, by small rates, it was seen with a positive one."""
@@ -213,7 +226,11 @@ def test_an_inflection_is_no_minimum_from_whichever_side(power, w):
     ("activation", "curvature"),
     [
         (ol.Quadrature(lambda x: x**3 - 3 * x), lambda w: 9 - 36 * w),
-        (ol.Quadrature(lambda x: jnp.clip(x, -1, 1), breaks=(-1, 1)), lambda w: 1.0),
+        pytest.param(
+            ol.Quadrature(lambda x: jnp.clip(x, -1, 1), breaks=(-1, 1)),
+            lambda w: 1.0,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["He_3", "hardtanh"],
 )
@@ -226,6 +243,7 @@ def test_short_units_keep_their_curvature(activation, curvature, length):
     assert np.isclose(H[0, 0], curvature(length), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_inflection_on_the_sphere_is_no_minimum():
     """Students of fixed length with He_3 in the plane: L = 6(1 − m³) of the overlap m, flat at m = 0."""
     problem = ol.Problem(1, 1, ol.Quadrature(lambda x: x**3 - 3 * x))

@@ -173,7 +173,7 @@ def test_short_sigmoidal_teachers_are_not_learned_by_their_linear_part():
             ol.TwoLayerFlow(),
             marks=pytest.mark.slow,
         ),
-        (ol.Quadrature(lambda x: x**2 + 1e-6 * x**3), G),
+        pytest.param(ol.Quadrature(lambda x: x**2 + 1e-6 * x**3), G, marks=pytest.mark.slow),
     ],
     ids=["-0.9999", "-0.999999", "-0.99999999", "tanh + even", "x² + odd"],
 )

@@ -102,6 +102,18 @@ def test_a_changed_flow_of_the_same_name_is_another_sweep(change, module, tmp_pa
         ol.read_sweep(tmp_path / "store")
 
 
+def test_another_activation_does_not_accuse_the_flow(module, tmp_path):
+    """Its values are others, and its code is not."""
+    flow = module(FLOW.format(parent="GradientFlow", body=PLAIN))
+    there, here = (
+        configuration(ol.Problem(3, 3, ol.LeakyReLU(slope)), flow, 0, 3) for slope in (0.1, 0.2)
+    )
+    StoreWriter(tmp_path / "store", there)
+    with pytest.raises(ol.UserError, match="slope") as refused:
+        StoreWriter(tmp_path / "store", here)
+    assert "flow_values" not in str(refused.value)
+
+
 ACTIVATION = """
 import equinox as eqx
 import jax.numpy as jnp

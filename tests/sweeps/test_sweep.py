@@ -263,7 +263,9 @@ def test_configurations_differ_where_numbers_or_functions_do():
     json.dumps(recorded(one), allow_nan=False)
 
 
-@pytest.mark.parametrize("sigma", [jax.nn.softplus, jax.nn.gelu])
+@pytest.mark.parametrize(
+    "sigma", [jax.nn.softplus, pytest.param(jax.nn.gelu, marks=pytest.mark.slow)]
+)
 def test_a_sweep_with_a_function_of_a_module_is_read_and_sent_to_workers(sigma, tmp_path):
     """`pickle` itself names no function that JAX has wrapped, as it has the first."""
     problem = ol.Problem(1, 1, ol.Quadrature(sigma))
