@@ -11,6 +11,7 @@ The number α compares directions. It means something where a student and its ne
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from .problem import Problem
@@ -61,6 +62,65 @@ def align(R: np.ndarray, norms: np.ndarray, sign: np.ndarray | float = 1.0) -> A
     return Alignment(order, teacher, int(anti.sum()))
 
 
+class Order(NamedTuple):
+    """The student and the teacher at each place of an order, of many networks."""
+
+    students: Int[Array | np.ndarray, "K *n"]
+    teachers: Int[Array | np.ndarray, "M *n"]
+
+
+def strongest_pairs(
+    R: Float[Array | np.ndarray, "K M n"],
+) -> tuple[Bool[Array | np.ndarray, "K M n"], Bool[Array | np.ndarray, " n"]]:
+    """Return which pairs of n networks have the largest |R| of their teacher (for K < M, of their student),
+    and for which networks these pairs are the assignment that maximises Σ |R|.
+
+    They are where no unit is in two of them: no assignment has larger terms. Written with operators alone,
+    for NumPy and inside `jit`.
+    """
+    size = abs(R)
+    best = size.max(axis=0) if len(R) >= R.shape[1] else size.max(axis=1)[:, None]
+    pairs = size == best
+    of_teacher, of_student = pairs.sum(axis=0), pairs.sum(axis=1)
+    one = (of_teacher <= 1).all(axis=0) & (of_student <= 1).all(axis=0)
+    return pairs, one & (pairs.sum(axis=(0, 1)) == min(R.shape[:2]))
+
+
+def order_by_overlap(
+    R: Float[Array | np.ndarray, "K M n"],
+    norms: Float[Array | np.ndarray, "K n"],
+    pairs: Bool[Array | np.ndarray, "K M n"],
+) -> Order:
+    """Return the order of n networks (K ≥ M) with these pairs: teachers by the overlap with their student,
+    students like their teachers, surplus ones after, long ones first.
+
+    Written with operators alone, like `strongest_pairs`.
+    """
+    teachers = _places((pairs * R).sum(axis=0))
+    assigned = pairs.any(axis=1)
+    own = (pairs * teachers).sum(axis=1)
+    # Longer than any other: then those without a teacher have the places from M on.
+    surplus = _places(norms + assigned * (1 + norms.max(axis=0)))
+    students = assigned * own + ~assigned * surplus
+    return Order(inverse_permutation(students), inverse_permutation(teachers))
+
+
+def inverse_permutation(
+    index: Int[Array | np.ndarray, "m n"],
+) -> Int[Array | np.ndarray, "m n"]:
+    """Return the inverse of n permutations of m."""
+    place = np.arange(len(index))
+    return ((index == place[:, None, None]) * place[:, None]).sum(axis=1)
+
+
+def _places(x: Float[Array | np.ndarray, "m n"]) -> Int[Array | np.ndarray, "m n"]:
+    """The place of each number among its column's, largest first, equal ones as they stand."""
+    index = np.arange(len(x))
+    earlier = (index[:, None] < index)[:, :, None]
+    ahead = (x[:, None] > x) | ((x[:, None] == x) & earlier)
+    return ahead.sum(axis=0)
+
+
 def overlap_sign(problem: Problem, v: np.ndarray) -> np.ndarray | float:
     """Return the sign with which overlaps R (…, K, M) count: that of v v* if σ is odd, else 1.
 
@@ -87,9 +147,25 @@ def count_anti_aligned(
         return np.zeros(len(R), int)
     signs = np.broadcast_to(overlap_sign(problem, v), R.shape)[..., counts]
     R = R[..., counts]
-    return np.array(
-        [align(*one).anti_aligned for one in zip(R, norms, signs, strict=True)], dtype=int
-    )
+    pairs, clear = strongest_pairs(np.moveaxis(R, 0, -1))
+    anti = np.zeros(len(R), int)
+    pairs = np.moveaxis(pairs, -1, 0)[clear]
+    anti[clear] = _count_in_pairs(R[clear], norms[clear], signs[clear], pairs)
+    for n in np.flatnonzero(~clear):
+        anti[n] = align(R[n], norms[n], signs[n]).anti_aligned
+    return anti
+
+
+def _count_in_pairs(
+    R: np.ndarray, norms: np.ndarray, signs: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """The numbers that `align` finds, of n networks with these pairs."""
+    overlap = signs * R
+    strongest = np.argmax(np.abs(R), axis=2)[:, :, None]
+    surplus = np.take_along_axis(overlap, strongest, 2)[:, :, 0]
+    overlap = np.where(pairs.any(axis=2), (pairs * overlap).sum(axis=2), surplus)
+    smallest = _NO_OVERLAP * np.abs(R).max(axis=(1, 2))
+    return ((norms > INACTIVE_NORM) & (overlap < -smallest[:, None])).sum(axis=1)
 
 
 def alpha_text(anti_aligned: int | None) -> str:

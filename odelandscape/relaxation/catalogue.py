@@ -8,7 +8,7 @@ smallest eigenvalue λ of it: the Hessian of a ReLU network changes by about the
 ball is convex, and the flow from anywhere in it ends in its middle. That is what Newton's method would find.
 
 With more students than teachers, the global minima are sets, and known in closed form
-(`Catalogue.nearest_closed_form_minimum`).
+(`recognition.closed_form_minimum`).
 """
 
 import threading
@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..flows.base import AbstractFlow
-from ..model.alignment import align
+from ..model.alignment import Order, align, order_by_overlap, strongest_pairs
 from ..model.problem import Problem
 from ..runtime.arguments import shown
 from ..runtime.errors import UserError
@@ -28,17 +28,11 @@ BASIN_FRACTION = 0.1
 """Distance over smallest eigenvalue below which a point belongs to a minimum."""
 ISOLATED_EIGENVALUE = 1e-3
 """Smallest eigenvalue of a minimum from which it is isolated, and is entered."""
+READOUT_TOLERANCE = 1e-14
+"""Difference within which readouts are the same."""
 _MAX_MINIMA = 256
 _DIGITS = 4  # of the point that a known minimum is solved from
-_READOUT_TOLERANCE = 1e-14  # within which readouts are the same
 _ENTRY_TOLERANCE = 1e-10  # within which entries of a minimum are equal but for rounding
-
-
-class Order(NamedTuple):
-    """The student and the teacher at each place of the catalogue's own order, for each of n points."""
-
-    students: Int[np.ndarray, "n K"]
-    teachers: Int[np.ndarray, "n M"]
 
 
 class KnownMinimum(NamedTuple):
@@ -141,18 +135,18 @@ class Catalogue:
         return self
 
     def order(self, y: Float[np.ndarray, "n K D"]) -> Order:
-        """Return the order of each point: teachers by the overlap with the student that `align` gives them,
-        students like their teachers, surplus ones after, long ones first."""
-        M = self.teachers
-        students, teachers = [], []
-        for R, norms in zip(y[:, :, :M], np.linalg.norm(y[:, :, :-1], axis=2), strict=True):
-            aligned = align(R, norms).order
-            own, rest = aligned[:M], aligned[M:]
-            by_overlap = np.argsort(-R[own, np.arange(M)], kind="stable")
-            by_length = np.argsort(-norms[rest], kind="stable")
-            students.append(np.concatenate([own[by_overlap], rest[by_length]]))
-            teachers.append(by_overlap)
-        return Order(np.array(students, int), np.array(teachers, int))
+        """Return the order of each point, (n, K) and (n, M): teachers by the overlap with the student that
+        `align` gives them, students like their teachers, surplus ones after, long ones first."""
+        R, norms = (
+            np.moveaxis(y[:, :, : self.teachers], 0, -1),
+            np.linalg.norm(y[:, :, :-1], axis=2).T,
+        )
+        pairs, clear = strongest_pairs(R)
+        for n in np.flatnonzero(~clear):
+            own = align(R[:, :, n], norms[:, n]).order[: self.teachers]
+            pairs[:, :, n] = own == np.arange(len(R))[:, None]
+        order = order_by_overlap(R, norms, pairs)
+        return Order(order.students.T, order.teachers.T)
 
     def permute(self, y: Float[np.ndarray, "n K D"], order: Order) -> Float[np.ndarray, "n K D"]:
         """Return the points in these orders."""
@@ -170,30 +164,17 @@ class Catalogue:
         rest = np.broadcast_to(rest, (len(y), len(rest)))
         return np.concatenate([order.teachers, rest], axis=1)[:, None, :]
 
-    def nearest(
-        self, ordered: Float[np.ndarray, "n K D"], radius: float = 0.0
-    ) -> Int[np.ndarray, " n"]:
-        """Return the number of the known minimum that each point (in its order) belongs to, or is within
-        `radius` of; −1 if none.
+    def nearest(self, ordered: Float[np.ndarray, "n K D"]) -> Int[np.ndarray, " n"]:
+        """Return the number of the known minimum that each point (in its order) belongs to, −1 if none.
 
         Readouts, which no flow here moves, must be the same: another readout has other minima.
         """
         found = np.full(len(ordered), -1)
         for number, known in enumerate(self.minima):
             away = ordered - known.y
-            basin = max(radius, BASIN_FRACTION * known.smallest_eigenvalue)
-            inside = np.linalg.norm(away, axis=(1, 2)) <= basin
-            found[inside & (np.abs(away[:, :, -1]).max(axis=1) <= _READOUT_TOLERANCE)] = number
+            inside = np.linalg.norm(away, axis=(1, 2)) <= BASIN_FRACTION * known.smallest_eigenvalue
+            found[inside & (np.abs(away[:, :, -1]).max(axis=1) <= READOUT_TOLERANCE)] = number
         return found
-
-    def within(self, y: Float[np.ndarray, "n K D"], radius: float) -> Bool[np.ndarray, " n"]:
-        """Return which points are within `radius` of a known minimum, and may converge to it."""
-        within = np.zeros(len(y), bool)
-        finite = np.flatnonzero(np.isfinite(y).all(axis=(1, 2)))
-        if self.minima and len(finite):
-            some = y[finite]
-            within[finite] = self.nearest(self.permute(some, self.order(some)), radius) >= 0
-        return within
 
     def add(self, known: KnownMinimum) -> None:
         """Enter a minimum, given in its own order, unless it is known or not isolated."""
@@ -201,29 +182,3 @@ class Catalogue:
         isolated = known.smallest_eigenvalue >= ISOLATED_EIGENVALUE
         if new and isolated and len(self.minima) < _MAX_MINIMA:
             self.minima.append(known)
-
-    def nearest_closed_form_minimum(
-        self, y: Float[np.ndarray, "n K D"]
-    ) -> Float[np.ndarray, "n K D"]:
-        """Return a global minimum in closed form beside each point: each student carried to the ray of the
-        teacher it overlaps most, and all on one ray lengthened until they are this teacher together."""
-        M = self.teachers
-        R, v = y[:, :, :M], y[:, :, -1]
-        own = np.argmax(R, axis=2)[:, :, None] == np.arange(M)
-        length = np.where(own, np.maximum(R, 0), 0)
-        together = np.einsum("ni,nim->nm", v, length)[:, None, :]
-        points = np.zeros_like(y)
-        points[:, :, :M] = length / np.where(together > 0, together, np.inf)
-        points[:, :, -1] = v
-        return points
-
-    def near_closed_form_minimum(
-        self, y: Float[np.ndarray, "n K D"], radius: float
-    ) -> Bool[np.ndarray, " n"]:
-        """Return which points are within `radius` of such a minimum, where `closed_form`.
-
-        Its loss is then below that of any other fixed point that has been found, so the flow ends close by.
-        """
-        if not self.closed_form or not len(y):
-            return np.zeros(len(y), bool)
-        return np.linalg.norm(self.nearest_closed_form_minimum(y) - y, axis=(1, 2)) <= radius

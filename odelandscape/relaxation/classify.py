@@ -8,7 +8,6 @@ finish and the exact Hessian of its own.
 
 from typing import NamedTuple, final
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -19,8 +18,8 @@ from ..landscape.local_geometry import (
     LocalGeometry,
     has_kink_at_zero,
     local_geometry,
-    speeds_and_losses,
 )
+from ..model.alignment import Order, count_anti_aligned
 from ..model.loss import reproduces_teacher, zero_loss
 from ..model.problem import Problem
 from . import outcomes
@@ -29,27 +28,20 @@ from .catalogue import (
     ISOLATED_EIGENVALUE,
     Catalogue,
     KnownMinimum,
-    Order,
     merge_equal_entries,
     rounded,
 )
 from .newton import (
     GRADIENT_TOLERANCE,
-    NEWTON_RADIUS,
     NewtonFinish,
     has_certain_curvature,
     newton_finish,
 )
 from .outcomes import TEACHER_DISTANCE, EndStates
+from .recognition import CLOSED_FORM, NO_MINIMUM
 
 _SHORT = 1e-3
 """Length below which a student that does not converge may be caught at the kink of the loss at 0."""
-_POINTS_PER_CALL = 64  # whose rates are evaluated together
-
-
-def padded_indices(index: Int[np.ndarray, " n"], size: int) -> Int[np.ndarray, " size"]:
-    """Return `index` padded to a fixed size with copies of its first entry (one program per size)."""
-    return np.concatenate([index, np.full(size - len(index), index[0])])
 
 
 class _Classification(NamedTuple):
@@ -76,11 +68,46 @@ class EndStateClassifier:
     def recognise(
         self, index: Int[np.ndarray, " n"], y: Float[np.ndarray, "n K D"]
     ) -> Bool[np.ndarray, " n"]:
-        """Enter the points that need no Newton finish of their own, and return which these are."""
-        belongs = self._recognise_known(index, y)
-        rest = np.flatnonzero(~belongs)
-        belongs[rest] = self._recognise_closed_form(index[rest], y[rest])
+        """Enter the points that belong to a known minimum, and return which these are."""
+        belongs = np.zeros(len(y), bool)
+        finite = np.flatnonzero(np.isfinite(y).all(axis=(1, 2)))
+        if not (self.catalogue.minima and len(finite)):
+            return belongs
+        order = self.catalogue.order(y[finite])
+        number = self.catalogue.nearest(self.catalogue.permute(y[finite], order))
+        belongs[finite] = number >= 0
+        if belongs.any():
+            known = [self.catalogue.minima[k] for k in number if k >= 0]
+            self._take_over(index[belongs], Order(*(x[number >= 0] for x in order)), known)
         return belongs
+
+    def enter_recognised(
+        self, number: Int[np.ndarray, " N"], y: Float[np.ndarray, "N K D"], loss, speed
+    ) -> None:
+        """Enter the minima that a program has recognised (`recognition`), at y in the order of each start, and
+        count anti-aligned students of all ends.
+
+        `loss` and `speed` (N,) are those of minima in closed form; the others' are known.
+        """
+        ends = self.ends
+        closed, own = np.flatnonzero(number == CLOSED_FORM), number == NO_MINIMUM
+        # The Hessian is positive semidefinite, as the loss is 0, and singular: one of two students on a ray
+        # may lose what the other gains.
+        self._enter(closed, y[closed], loss[closed], speed[closed], 0.0)
+        ends.outcome[closed] = outcomes.GLOBAL_MINIMUM
+        ends.anti_aligned[own] = self._anti_aligned(ends.weights[own], ends.readout[own])
+        known = np.flatnonzero(number >= 0)
+        if len(known):
+            minima, number = self.catalogue.minima[: int(number.max()) + 1], number[known]
+            columns = [np.array(x) for x in zip(*(one[1:] for one in minima), strict=True)]
+            self._enter(known, y[known], *(column[number] for column in columns[1:]))
+            ends.outcome[known] = columns[0][number]
+            points = np.stack([one.y for one in minima])
+            ends.anti_aligned[known] = self._anti_aligned(points[:, :, :-1], points[:, :, -1])[number]
+
+    def _anti_aligned(self, W: np.ndarray, v: np.ndarray) -> np.ndarray:
+        teacher = np.asarray(self.problem.teacher_weights(W.shape[2]))
+        return count_anti_aligned(self.problem, W @ teacher.T, np.linalg.norm(W, axis=2), v)
 
     def finish(
         self, index: int, y: Float[np.ndarray, "K D"], diverged: bool, budget_exhausted: bool
@@ -136,44 +163,12 @@ class EndStateClassifier:
         self.ends.smallest_eigenvalue[at] = smallest_eigenvalue
         self.ends.weights[at], self.ends.readout[at] = y[..., :-1], y[..., -1]
 
-    def _recognise_known(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
-        belongs = np.zeros(len(y), bool)
-        finite = np.flatnonzero(np.isfinite(y).all(axis=(1, 2)))
-        if not (self.catalogue.minima and len(finite)):
-            return belongs
-        order = self.catalogue.order(y[finite])
-        number = self.catalogue.nearest(self.catalogue.permute(y[finite], order))
-        belongs[finite] = number >= 0
-        if belongs.any():
-            known = [self.catalogue.minima[k] for k in number if k >= 0]
-            self._take_over(index[belongs], Order(*(x[number >= 0] for x in order)), known)
-        return belongs
-
     def _take_over(self, index: np.ndarray, order: Order, known: list[KnownMinimum]) -> None:
         """Enter a known minimum for each of some points, in the order of the point."""
         states = self.catalogue.unpermute(np.stack([one.y for one in known]), order)
         columns = ([getattr(one, name) for one in known] for name in KnownMinimum._fields[2:])
         self._enter(index, states, *columns)
         self.ends.outcome[index] = [one.outcome for one in known]
-
-    def _recognise_closed_form(self, index: np.ndarray, y: np.ndarray) -> np.ndarray:
-        belongs = np.zeros(len(y), bool)
-        near = np.flatnonzero(self.catalogue.near_closed_form_minimum(y, NEWTON_RADIUS))
-        for part in np.split(near, range(_POINTS_PER_CALL, len(near), _POINTS_PER_CALL)):
-            if not len(part):
-                continue
-            points = self.catalogue.nearest_closed_form_minimum(y[part])
-            padded = jnp.asarray(points[padded_indices(np.arange(len(part)), _POINTS_PER_CALL)])
-            evaluated = speeds_and_losses(self.flow, self.problem, padded)
-            speed, loss = (np.asarray(x)[: len(part)] for x in evaluated)
-            minimum = (speed <= GRADIENT_TOLERANCE) & (loss <= self.zero_loss.zero)
-            part, points = part[minimum], points[minimum]
-            belongs[part] = True
-            # The Hessian is positive semidefinite, as the loss is 0, and singular: one of two students on a
-            # ray may lose what the other gains.
-            self._enter(index[part], points, loss[minimum], speed[minimum], 0.0)
-            self.ends.outcome[index[part]] = outcomes.GLOBAL_MINIMUM
-        return belongs
 
     def _classify(self, finish: NewtonFinish, failed: bool) -> _Classification:
         if failed:

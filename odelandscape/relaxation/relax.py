@@ -49,7 +49,7 @@ TIME_LIMIT = 20_000.0
 
 def full_load() -> int:
     """Return how many starts at a time keep all of this process's cores, or other devices, busy."""
-    return len(_pool_devices()) * (1024 if jax.default_backend() == "cpu" else 8192)
+    return len(_pool_devices()) * (4096 if jax.default_backend() == "cpu" else 131_072)
 
 
 def _pool_devices() -> list[jax.Device]:
@@ -77,7 +77,7 @@ def relax(
 
     - `starts`: Weights with a leading axis of N, W (N, K, d) and v (N, K), carried to the flow's constraint
       first.
-    - `batch`: lanes that advance together on a core (64) or on another device (2,048), rounded up to a
+    - `batch`: lanes that advance together on a core (64) or on another device (8,192), rounded up to a
       multiple of 64; it changes the speed, and on a processor no number. On another device a program of
       another size may round otherwise: times and evaluations may change, and losses in their last digits.
     - `rtol`: error per step, as a root mean square, relative to that of the weights, and 0.1 `rtol` absolute.
@@ -111,7 +111,7 @@ def relax(
     """
     check_float64("end states are certified to a gradient norm of 1e-10")
     if batch is None:
-        batch = 64 if jax.default_backend() == "cpu" else 2048
+        batch = 64 if jax.default_backend() == "cpu" else 8192
     check_flow(problem, flow, end_states=True)
     check_continuous(problem.activation)
     check_concrete("problem", problem)
@@ -179,7 +179,7 @@ def _relax_scaled(
         catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
         progress=progress,
     )
-    return _relax_on(devices[: max(1, len(starts.W) // (2 * job.batch))], job, starts)
+    return _relax_on(devices[: max(1, len(starts.W) // (2 * job.rules.batch))], job, starts)
 
 
 def _relax_on(devices: list[jax.Device], job: Job, starts: Weights) -> EndStates:
