@@ -79,8 +79,7 @@ def strongest_pairs(
     for NumPy and inside `jit`.
     """
     size = abs(R)
-    best = size.max(axis=0) if len(R) >= R.shape[1] else size.max(axis=1)[:, None]
-    pairs = size == best
+    pairs = size == size.max(axis=0 if len(R) >= R.shape[1] else 1, keepdims=True)
     of_teacher, of_student = pairs.sum(axis=0), pairs.sum(axis=1)
     one = (of_teacher <= 1).all(axis=0) & (of_student <= 1).all(axis=0)
     return pairs, one & (pairs.sum(axis=(0, 1)) == min(R.shape[:2]))
@@ -96,12 +95,13 @@ def order_by_overlap(
 
     Written with operators alone, like `strongest_pairs`.
     """
-    teachers = _places((pairs * R).sum(axis=0))
+    teachers = _places((pairs.astype(R.dtype) * R).sum(axis=0))
     assigned = pairs.any(axis=1)
-    own = (pairs * teachers).sum(axis=1)
+    own = (pairs.astype(teachers.dtype) * teachers[None]).sum(axis=1)
     # Longer than any other: then those without a teacher have the places from M on.
-    surplus = _places(norms + assigned * (1 + norms.max(axis=0)))
-    students = assigned * own + ~assigned * surplus
+    longer = 1 + norms.max(axis=0, keepdims=True)
+    surplus = _places(norms + assigned.astype(norms.dtype) * longer)
+    students = own + (~assigned).astype(own.dtype) * surplus
     return Order(inverse_permutation(students), inverse_permutation(teachers))
 
 
@@ -110,14 +110,15 @@ def inverse_permutation(
 ) -> Int[Array | np.ndarray, "m n"]:
     """Return the inverse of n permutations of m."""
     place = np.arange(len(index))
-    return ((index == place[:, None, None]) * place[:, None]).sum(axis=1)
+    found = index[None] == place[:, None, None]
+    return (found.astype(index.dtype) * place[None, :, None]).sum(axis=1)
 
 
 def _places(x: Float[Array | np.ndarray, "m n"]) -> Int[Array | np.ndarray, "m n"]:
     """The place of each number among its column's, largest first, equal ones as they stand."""
     index = np.arange(len(x))
     earlier = (index[:, None] < index)[:, :, None]
-    ahead = (x[:, None] > x) | ((x[:, None] == x) & earlier)
+    ahead = (x[:, None] > x[None]) | ((x[:, None] == x[None]) & earlier)
     return ahead.sum(axis=0)
 
 
@@ -149,7 +150,7 @@ def count_anti_aligned(
     R = R[..., counts]
     pairs, clear = strongest_pairs(np.moveaxis(R, 0, -1))
     anti = np.zeros(len(R), int)
-    pairs = np.moveaxis(pairs, -1, 0)[clear]
+    pairs = np.moveaxis(np.asarray(pairs), -1, 0)[clear]
     anti[clear] = _count_in_pairs(R[clear], norms[clear], signs[clear], pairs)
     for n in np.flatnonzero(~clear):
         anti[n] = align(R[n], norms[n], signs[n]).anti_aligned

@@ -16,7 +16,7 @@ from typing import NamedTuple, final
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from ..flows.base import AbstractFlow
 from ..model.alignment import Order, align, order_by_overlap, strongest_pairs

@@ -8,6 +8,7 @@ finish and the exact Hessian of its own.
 
 from typing import NamedTuple, final
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -22,6 +23,7 @@ from ..landscape.local_geometry import (
 from ..model.alignment import Order, count_anti_aligned
 from ..model.loss import reproduces_teacher, zero_loss
 from ..model.problem import Problem
+from ..runtime.compiler import host_device
 from . import outcomes
 from .catalogue import (
     BASIN_FRACTION,
@@ -32,7 +34,6 @@ from .catalogue import (
     rounded,
 )
 from .newton import (
-    GRADIENT_TOLERANCE,
     NewtonFinish,
     has_certain_curvature,
     newton_finish,
@@ -62,6 +63,10 @@ class EndStateClassifier:
     """
 
     def __init__(self, problem: Problem, flow: AbstractFlow, catalogue: Catalogue, ends: EndStates):
+        # On the host: one small matrix after another.
+        self._host = host_device()
+        if self._host is not None:
+            problem, flow = jax.device_put((problem, flow), self._host)
         self.problem, self.flow, self.catalogue, self.ends = problem, flow, catalogue, ends
         self.zero_loss = zero_loss(problem)
 
@@ -84,8 +89,8 @@ class EndStateClassifier:
     def enter_recognised(
         self, number: Int[np.ndarray, " N"], y: Float[np.ndarray, "N K D"], loss, speed
     ) -> None:
-        """Enter the minima that a program has recognised (`recognition`), at y in the order of each start, and
-        count anti-aligned students of all ends.
+        """Enter the minima that a program has recognised (`recognition`), at y in the order of each start,
+        and count the anti-aligned students of all ends.
 
         `loss` and `speed` (N,) are those of minima in closed form; the others' are known.
         """
@@ -103,7 +108,9 @@ class EndStateClassifier:
             self._enter(known, y[known], *(column[number] for column in columns[1:]))
             ends.outcome[known] = columns[0][number]
             points = np.stack([one.y for one in minima])
-            ends.anti_aligned[known] = self._anti_aligned(points[:, :, :-1], points[:, :, -1])[number]
+            ends.anti_aligned[known] = self._anti_aligned(points[:, :, :-1], points[:, :, -1])[
+                number
+            ]
 
     def _anti_aligned(self, W: np.ndarray, v: np.ndarray) -> np.ndarray:
         teacher = np.asarray(self.problem.teacher_weights(W.shape[2]))
@@ -116,6 +123,12 @@ class EndStateClassifier:
 
         `diverged`, `budget_exhausted`: of the lane at [W | v].
         """
+        with jax.default_device(self._host):
+            return self._finish(index, y, diverged, budget_exhausted)
+
+    def _finish(
+        self, index: int, y: Float[np.ndarray, "K D"], diverged: bool, budget_exhausted: bool
+    ) -> bool:
         finish = newton_finish(self.flow, self.problem, y)
         failed = diverged or not finish.geometry.finite
         found = self._classify(finish, failed)

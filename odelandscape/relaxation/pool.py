@@ -40,6 +40,7 @@ _EVALUATIONS = 64  # per lane and round
 # Lanes of a batch are a multiple of this: those left over by a vectorised loop would be computed otherwise.
 LANE_MULTIPLE = 64
 _MAX_CACHED_ENTRIES = 256  # of the weights of a lane: of more, 64 lanes leave a core's first cache
+_MUCH_MEMORY = 2**22  # entries of a pool
 _CALL_SECONDS = 0.2  # that a call of the program takes: an interruption waits for it
 
 _RUNNING, _STOPPED, _WAITING, _DONE = range(4)
@@ -297,9 +298,15 @@ def _next_target(target: float) -> float:
     return 0.0 if target / 100 < GRADIENT_TOLERANCE / 10 else target / 100
 
 
-def _padded_size(count: int) -> int:
-    """The size of a pool of so many starts: one of a few, each a program."""
-    return max(LANE_MULTIPLE, 1 << max(count - 1, 0).bit_length())
+def _padded_size(count: int, entries: int) -> int:
+    """The size of a pool of so many starts: one of a few, because each is a program.
+
+    They are far apart, as padding costs little but the memory of `entries` for each lane.
+    """
+    size = LANE_MULTIPLE
+    while size < count:
+        size *= 8 if size * entries < _MUCH_MEMORY else 2
+    return size
 
 
 def relax_pool(job: Job, device: jax.Device, starts: Weights) -> EndStates:
@@ -318,7 +325,7 @@ class _Pool:
     def __init__(self, job: Job, device: jax.Device, starts: Weights):
         self.job, self.device = job, device
         self.count = len(starts.W)
-        self.size = size = _padded_size(self.count)
+        self.size = size = _padded_size(self.count, starts.W[0].size + starts.v[0].size)
         # Padded to a fixed size with copies of the last start.
         index = np.minimum(np.arange(size), self.count - 1)
         inputs = (job.tolerances, job.flow, job.problem), jax.tree.map(lambda x: x[index], starts)

@@ -44,8 +44,8 @@ class KnownPoints(NamedTuple):
 
 
 class Recognised(NamedTuple):
-    """Of n points: the known minimum that each belongs to (`NO_MINIMUM`: none), that minimum in the order of the point,
-    and whether a known minimum is within `NEWTON_RADIUS`."""
+    """Of n points: the known minimum that each belongs to, or `NO_MINIMUM`; that minimum in the order of the
+    point; and whether a known minimum is within `NEWTON_RADIUS`."""
 
     number: Int[Array, " n"]
     minimum: Float[Array, "K D n"]
@@ -88,7 +88,7 @@ def closed_form_minimum(teachers: int, y: Float[Array, "K D n"]) -> Float[Array,
     own = R == jnp.max(R, axis=1, keepdims=True)
     length = jnp.where(own, jnp.maximum(R, 0), 0)
     together = jnp.sum(v[:, None] * length, axis=0)
-    length = length / jnp.where(together > 0, together, jnp.inf)
+    length = length / jnp.where(together > 0, together, jnp.inf)[None]
     return jnp.concatenate([length, jnp.zeros_like(y[:, teachers:-1]), v[:, None]], axis=1)
 
 

@@ -47,9 +47,15 @@ TIME_LIMIT = 20_000.0
 """Flow time of a sweep."""
 
 
-def full_load() -> int:
-    """Return how many starts at a time keep all of this process's cores, or other devices, busy."""
-    return len(_pool_devices()) * (4096 if jax.default_backend() == "cpu" else 131_072)
+def full_load(entries: int) -> int:
+    """Return how many starts at a time keep all of this process's cores, or other devices, busy.
+
+    - `entries`: of the weights [W | v] of a start; of large ones fewer fit into the memory.
+    """
+    least, most, fit = (
+        (1024, 4096, 2**21) if jax.default_backend() == "cpu" else (8192, 262_144, 2**26)
+    )
+    return len(_pool_devices()) * min(most, max(least, fit // entries))
 
 
 def _pool_devices() -> list[jax.Device]:

@@ -81,6 +81,18 @@ def sum_in_chunks(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     return functools.reduce(jnp.add, (jnp.sum(chunk, axis=axis) for chunk in chunks))
 
 
+def host_device() -> jax.Device | None:
+    """Return the processor as a device, where JAX's default is another one; else None.
+
+    What is small, and done for one point after another, takes less time there.
+    """
+    if jax.default_backend() == "cpu":
+        return None
+    with suppress(RuntimeError):
+        return jax.local_devices(backend="cpu")[0]
+    return None
+
+
 def check_float64(why: str) -> None:
     """Raise UserError, beginning with `why`, unless JAX computes in float64."""
     if not jax.config.read("jax_enable_x64"):

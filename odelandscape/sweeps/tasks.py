@@ -25,7 +25,7 @@ from ..runtime.errors import OperationError
 from ..runtime.registry import packed
 from .configuration import code_digests, configuration
 from .executors import ATTEMPTS, WorkersLostError, in_flight, map_unordered_with_retries
-from .starts import starts
+from .starts import kept_coordinates, starts
 from .store import StoreWriter
 
 CHUNK = 1024
@@ -173,10 +173,12 @@ def chunk_size(seeds: int, workers: int) -> int:
 def run_local(sweep: Task, ranges: list[SeedRange], put: Callable, bar: tqdm) -> None:
     """Relax ranges of seeds in this process, as many at a time as keep its cores busy."""
     catalogue = Catalogue(sweep.problem, sweep.flow)
+    kept = kept_coordinates(sweep.problem, sweep.flow, sweep.dimension)
+    most = full_load(sweep.problem.students * (kept + 1))
     pending = deque(ranges)
     while pending:
         batch = [pending.popleft()]
-        while pending and sum(stop - first for first, stop in (*batch, pending[0])) <= full_load():
+        while pending and sum(stop - first for first, stop in (*batch, pending[0])) <= most:
             batch.append(pending.popleft())
         seeds = np.concatenate([np.arange(*one) for one in batch])
         ends = _relax(sweep, seeds, catalogue, bar.update)

@@ -11,6 +11,7 @@ from systems import relu_gradient, relu_loss
 import odelandscape as ol
 from odelandscape.model.state import pack
 from odelandscape.relaxation.catalogue import BASIN_FRACTION, Catalogue, KnownMinimum
+from odelandscape.relaxation.recognition import KnownPoints, reach_closed_form, recognise
 
 FLOW = ol.GradientFlow()
 
@@ -22,6 +23,13 @@ def known(K=8, alpha=1, surplus=0):
     point = ol.fixed_point(problem, ol.family(problem, alpha, branch))
     eigenvalue = ol.spectrum(problem, point).smallest
     return problem, np.asarray(pack(point.weights)), eigenvalue
+
+
+def recognised(catalogue, y):
+    """The numbers of the known minima of points, and these minima, by the compiled program."""
+    points = KnownPoints.of(catalogue.minima, *y.shape[1:])
+    found = jax.jit(recognise, static_argnums=1)(points, catalogue.teachers, np.moveaxis(y, 0, -1))
+    return np.asarray(found.number), np.moveaxis(np.asarray(found.minimum), -1, 0)
 
 
 def catalogue_of(problem, y, eigenvalue):
@@ -55,6 +63,9 @@ def test_any_order_of_a_known_minimum_is_recognised_and_written_in_that_order(al
     assert (found == 0).all()
     written = catalogue.unpermute(np.stack([catalogue.minima[0].y] * 20), order)
     np.testing.assert_allclose(written, shuffled, atol=1e-13)
+    number, compiled = recognised(catalogue, shuffled + noise)
+    assert (number == 0).all()
+    np.testing.assert_array_equal(compiled, written)
 
 
 def test_points_away_from_known_minima_are_not_recognised():
@@ -64,8 +75,13 @@ def test_points_away_from_known_minima_are_not_recognised():
     away = np.random.default_rng(1).normal(size=y.shape)
     away[:, -1] = 0  # readouts are given
     away *= 2 * BASIN_FRACTION * eigenvalue / np.linalg.norm(away)
-    points = np.stack([other, y + away, -y])
-    assert (catalogue.nearest(catalogue.permute(points, catalogue.order(points))) == -1).all()
+    other_readout = y.copy()
+    other_readout[0, -1] += 1e-6
+    undecided = np.zeros_like(y)  # no student is the strongest of any teacher
+    points = np.stack([other, y + away, -y, other_readout, undecided, np.full_like(y, np.nan)])
+    finite = points[:-1]
+    assert (catalogue.nearest(catalogue.permute(finite, catalogue.order(finite))) == -1).all()
+    assert (recognised(catalogue, points)[0] == -1).all()
 
 
 def test_the_hessian_stays_positive_where_a_minimum_is_recognised():
@@ -205,16 +221,20 @@ def on_rays(rng, K, M, d):
 def test_surplus_students_on_the_rays_of_teachers_are_a_global_minimum():
     K, M, d = 7, 4, 6
     problem = ol.Problem(K, M)
-    catalogue = Catalogue(problem, FLOW)
     rng = np.random.default_rng(0)
     exact = np.stack([on_rays(rng, K, M, d) for _ in range(10)])
     away = rng.normal(size=exact.shape)
     away[:, :, -1] = 0
     away *= 0.01 / np.linalg.norm(away, axis=(1, 2), keepdims=True)
-    np.testing.assert_allclose(catalogue.nearest_closed_form_minimum(exact), exact, atol=1e-15)
-    points = catalogue.nearest_closed_form_minimum(exact + away)
-    assert catalogue.near_closed_form_minimum(exact + away, 0.02).all()
-    assert not catalogue.near_closed_form_minimum(exact + 10 * away, 0.02).any()
+
+    def reach(y):
+        return reach_closed_form(FLOW, problem, 1e-14, jnp.moveaxis(jnp.asarray(y), 0, -1))
+
+    np.testing.assert_allclose(np.moveaxis(reach(exact).minimum, -1, 0), exact, atol=1e-15)
+    near = reach(exact + away)
+    points = np.moveaxis(np.asarray(near.minimum), -1, 0)
+    assert near.reached.all()
+    assert not reach(exact + 10 * away).reached.any()
     teacher = np.eye(M, d)
     for y in points:
         W, v = y[:, :-1], y[:, -1]
@@ -233,8 +253,7 @@ def test_surplus_students_on_the_rays_of_teachers_are_a_global_minimum():
     ],
 )
 def test_where_no_minimum_is_known_in_closed_form_none_is_recognised(problem, flow):
-    y = np.stack([np.eye(problem.students, 5) for _ in range(2)])
-    assert not Catalogue(problem, flow).near_closed_form_minimum(y, 100.0).any()
+    assert not Catalogue(problem, flow).closed_form
 
 
 @pytest.mark.slow

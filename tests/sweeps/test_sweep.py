@@ -87,7 +87,7 @@ def straight():
 def small(monkeypatch):
     """Files of 16 seeds, relaxed one by one."""
     monkeypatch.setattr(sweep, "CHUNK", 16)
-    monkeypatch.setattr(tasks, "full_load", lambda: 16)
+    monkeypatch.setattr(tasks, "full_load", lambda entries: 16)
 
 
 def test_an_interrupted_sweep_goes_on_and_ends_as_a_straight_one(
