@@ -151,7 +151,9 @@ class Catalogue:
     def permute(self, y: Float[np.ndarray, "n K D"], order: Order) -> Float[np.ndarray, "n K D"]:
         """Return the points in these orders."""
         return np.take_along_axis(
-            np.take_along_axis(y, order.students[:, :, None], 1), self._columns(y, order), 2
+            np.take_along_axis(y, np.asarray(order.students)[:, :, None], 1),
+            self._columns(y, order),
+            2,
         )
 
     def unpermute(self, y: Float[np.ndarray, "n K D"], order: Order) -> Float[np.ndarray, "n K D"]:

@@ -1,0 +1,235 @@
+"""Many starts in one compiled program: integrated, recognised and kept account of on their device.
+
+A lane is one start. It is `RUNNING` until its rates are as small as its target, then `STOPPED` until it is
+known what it is: `DONE` at a minimum that is known already, `RUNNING` to a smaller target, or `WAITING` for a
+Newton finish, which the host makes. The program is left when nothing but that is to be done, or when the
+host is to have a look.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ..flows.base import AbstractFlow
+from ..model.problem import Problem
+from ..model.state import Weights
+from ..runtime.compiler import program
+from .batched_rkc import RATE_THRESHOLD, RKCState, Tolerances, advance, begin, probe
+from .recognition import CLOSED_FORM, NO_MINIMUM, KnownPoints, reach_closed_form, recognise
+
+RUNNING, STOPPED, WAITING, DONE = range(4)
+"""The phases of a lane."""
+# Of the norms of the rates at which a lane stops, RATE_THRESHOLD is the first: it may be recognised there.
+_NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
+_CLOSE_TARGET = 1e-7  # and where, if a known minimum is close
+EVALUATIONS = 64
+"""Of the rates, that a lane makes in a round."""
+_MAX_CACHED_ENTRIES = 256  # of the weights of a lane: of more, 64 lanes leave a core's first cache
+
+
+class Rules(NamedTuple):
+    """What the program is compiled for: lanes of a batch, and which minima are looked up."""
+
+    batch: int
+    known: bool
+    closed_form: bool
+
+
+class Inputs(NamedTuple):
+    """What the lanes of a pool have in common."""
+
+    tolerances: Tolerances
+    flow: AbstractFlow
+    problem: Problem
+    zero: Float[Array, ""]  # loss up to which the teacher counts as reproduced
+    known: KnownPoints
+
+
+class Lanes(NamedTuple):
+    """All lanes of a pool, and what is known of each."""
+
+    solver: RKCState
+    target: Float[Array, " N"]  # norm of the rates at which it stops
+    phase: Int[Array, " N"]
+    minimum: Int[Array, " N"]  # number of the known minimum that it has ended in
+    speed: Float[Array, " N"]  # at a minimum in closed form
+    loss: Float[Array, " N"]
+    deferred: Float[Array, "N K D"]  # where a finish was due, had no known minimum been close
+    has_deferred: Bool[Array, " N"]
+
+
+@partial(program, wide=False)
+def begin_lanes(
+    tolerances: Tolerances, flow: AbstractFlow, problem: Problem, weights: Weights, count
+) -> Lanes:
+    """Return all lanes at their starts; those from `count` on are copies that fill the pool."""
+    solver = jax.vmap(
+        lambda w: begin(flow, problem, flow.project_initial(w), RATE_THRESHOLD),
+    )(weights)
+    N = len(weights.W)
+    phase = jnp.where(tolerances.status(solver).stopped, STOPPED, RUNNING)
+    nothing = jnp.zeros(N, solver.base.dtype)
+    return Lanes(
+        solver=solver,
+        target=jnp.full(N, RATE_THRESHOLD, solver.base.dtype),
+        phase=jnp.where(jnp.arange(N) < count, phase, DONE).astype(jnp.int8),
+        minimum=jnp.full(N, NO_MINIMUM, jnp.int32),
+        speed=nothing,
+        loss=nothing,
+        deferred=jnp.zeros_like(solver.base),
+        has_deferred=jnp.zeros(N, bool),
+    )
+
+
+@partial(program, static_argnums=0, donate_argnums=3)
+def advance_lanes(
+    rules: Rules, inputs: Inputs, rounds: Int[Array, ""], lanes: Lanes
+) -> tuple[Lanes, Int[Array, " N"], Int[Array, ""]]:
+    """Integrate and recognise lanes, which are changed in place, until none is running or the rounds are
+    made. Returns lanes, their phases once more, and how many rounds were made."""
+    some = min(rules.batch, len(lanes.phase))
+
+    def goes_on(carry):
+        made, lanes = carry
+        enough = jnp.sum(lanes.phase == STOPPED) >= some
+        return jnp.any(lanes.phase == RUNNING) & ~enough & (made < rounds)
+
+    def integrate(carry):
+        made, lanes = carry
+        return made + 1, _round(some, inputs, lanes)
+
+    def unfinished(carry):
+        made, lanes = carry
+        running = jnp.any(lanes.phase == RUNNING) & (made < rounds)
+        return running | jnp.any(lanes.phase == STOPPED)
+
+    def turn(carry):
+        made, lanes = jax.lax.while_loop(goes_on, integrate, carry)
+        return made, _recognise_stopped(rules, some, inputs, lanes)
+
+    made, lanes = jax.lax.while_loop(unfinished, turn, (jnp.int32(0), lanes))
+    return lanes, lanes.phase, made
+
+
+def _first(count: int, which: Bool[Array, " N"]) -> Int[Array, " {count}"]:
+    """The first `count` lanes, padded with N: what is read there counts nowhere, and nothing is written."""
+    return jnp.nonzero(which, size=count, fill_value=len(which))[0]
+
+
+def _block_width(entries: int, lanes: int) -> int:
+    """Lanes that lie side by side: all, or eight, where products of matrices would not find those of more in
+    a core's first cache."""
+    large = entries > _MAX_CACHED_ENTRIES and jax.default_backend() == "cpu"
+    return 8 if large and lanes % 8 == 0 else lanes
+
+
+def _round(count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
+    """Make evaluations in the first running lanes."""
+    tolerances, flow, problem = inputs[:3]
+    chosen = _first(count, lanes.phase == RUNNING)
+    width = _block_width(lanes.solver.base[0].size, count)
+
+    def blocks(x):
+        return jnp.moveaxis(x[chosen].reshape(-1, width, *x.shape[1:]), 1, -1)
+
+    def lane_by_lane(x):
+        x = jnp.moveaxis(x, -1, 1)
+        return x.reshape(-1, *x.shape[2:])
+
+    some = jax.tree.map(blocks, lanes.solver)
+    some = some._replace(target=blocks(lanes.target), converged=jnp.zeros_like(some.converged))
+    some = jax.vmap(lambda lane: probe(flow, problem, lane))(some)
+
+    def evaluation(_, some):
+        return jax.vmap(lambda lane: advance(flow, problem, tolerances, lane))(some)
+
+    # Two by two: the latest stages then change places without being copied.
+    some = jax.lax.fori_loop(0, EVALUATIONS, evaluation, some, unroll=2)
+    some = jax.tree.map(lane_by_lane, some)
+    phase = jnp.where(tolerances.status(some).stopped, STOPPED, RUNNING)
+    return lanes._replace(
+        solver=jax.tree.map(partial(_put, chosen), lanes.solver, some),
+        phase=_put(chosen, lanes.phase, phase),
+    )
+
+
+def _recognise_stopped(rules: Rules, count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
+    """Decide what becomes of the first stopped lanes."""
+    chosen = _first(count, lanes.phase == STOPPED)
+    solver = lanes.solver
+    points, target = solver.base[chosen], lanes.target[chosen]
+    end = y = jnp.moveaxis(points, 0, -1)
+    minimum, close = jnp.full(count, NO_MINIMUM, jnp.int32), jnp.zeros(count, bool)
+    speed = loss = jnp.zeros_like(target)
+    if rules.closed_form:
+        reached, at, speed, loss = reach_closed_form(inputs.flow, inputs.problem, inputs.zero, y)
+        minimum, end = jnp.where(reached, CLOSED_FORM, minimum), jnp.where(reached, at, end)
+    if rules.known:
+        number, at, close = recognise(inputs.known, inputs.problem.teachers, y)
+        minimum, end = jnp.where(number >= 0, number, minimum), jnp.where(number >= 0, at, end)
+    status = inputs.tolerances.status(jax.tree.map(lambda x: x[chosen], solver))
+    known = minimum != NO_MINIMUM
+    goes_on = ~known & ~status.diverged & ~status.budget_exhausted
+    early = goes_on & (target > _NEWTON_TARGET)
+    # To still smaller rates if a known minimum is close.
+    defers = goes_on & (target == _NEWTON_TARGET) & close
+    phase = jnp.where(known, DONE, jnp.where(early | defers, RUNNING, WAITING))
+    target = jnp.where(early, _NEWTON_TARGET, jnp.where(defers, _CLOSE_TARGET, target))
+    deferred = jnp.where(defers[:, None, None], points, lanes.deferred[chosen])
+    return Lanes(
+        solver=solver._replace(base=_put(chosen, solver.base, jnp.moveaxis(end, -1, 0))),
+        target=_put(chosen, lanes.target, target),
+        phase=_put(chosen, lanes.phase, phase),
+        minimum=_put(chosen, lanes.minimum, minimum),
+        speed=_put(chosen, lanes.speed, speed),
+        loss=_put(chosen, lanes.loss, loss),
+        deferred=_put(chosen, lanes.deferred, deferred),
+        has_deferred=_put(chosen, lanes.has_deferred, lanes.has_deferred[chosen] | defers),
+    )
+
+
+def _put(index: Array | np.ndarray, x: Array, new: Array | np.ndarray) -> Array:
+    return x.at[index].set(new.astype(x.dtype), mode="drop")
+
+
+class Waiting(NamedTuple):
+    """Lanes that wait for a Newton finish: what it needs to know of each."""
+
+    points: Float[Array | np.ndarray, "n K D"]
+    target: Float[Array | np.ndarray, " n"]
+    diverged: Bool[Array | np.ndarray, " n"]
+    budget_exhausted: Bool[Array | np.ndarray, " n"]
+    deferred: Float[Array | np.ndarray, "n K D"]
+    has_deferred: Bool[Array | np.ndarray, " n"]
+
+
+@partial(program, wide=False)
+def read_waiting(tolerances: Tolerances, lanes: Lanes, index: Int[np.ndarray, " n"]) -> Waiting:
+    """Return what a Newton finish needs to know of some lanes."""
+    solver = jax.tree.map(lambda x: x[index], lanes.solver)
+    status = tolerances.status(solver)
+    target, deferred, has_deferred = (
+        x[index] for x in (lanes.target, lanes.deferred, lanes.has_deferred)
+    )
+    return Waiting(
+        solver.base, target, status.diverged, status.budget_exhausted, deferred, has_deferred
+    )
+
+
+@partial(program, wide=False, donate_argnums=0)
+def write_decided(
+    lanes: Lanes,
+    index: Int[np.ndarray, " n"],
+    phase: Int[np.ndarray, " n"],
+    target: Float[np.ndarray, " n"],
+) -> Lanes:
+    """Return the lanes, changed in place, with what has been decided about some; an index of N is none."""
+    return lanes._replace(
+        phase=_put(index, lanes.phase, phase),
+        target=_put(index, lanes.target, target),
+        has_deferred=_put(index, lanes.has_deferred, np.zeros(len(index), bool)),
+    )
