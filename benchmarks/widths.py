@@ -9,6 +9,8 @@ For each K = M, ReLU, gradient flow:
 - relax: the second call for a number of seeds on all cores, with evaluations a seed, what one costs a core
   in a round of the solver, lane use (evaluations that starts needed until they were near their ends over all
   that were made), the share of the time that goes to rounds, and the peak memory of the process.
+- over C: the time of a seed on all cores over that of its evaluations in C on all cores. This says what all
+  of a sweep costs beside its arithmetic: rounds, recognising, lanes that wait, and Python.
 - LSODA on all cores, and a plain vmap of diffrax, as in `batched_integration`.
 
 Each part runs in a process of its own. At last, the exponents of the growth.
@@ -33,7 +35,7 @@ import numpy as np
 
 import odelandscape as ol
 from odelandscape.activations import angles
-from odelandscape.relaxation import pool, relax
+from odelandscape.relaxation import lanes, pool, relax
 from odelandscape.runtime.compiler import compiler_options
 
 from ._fates import starts
@@ -89,7 +91,7 @@ def time_field(width: int) -> dict:
     """Microseconds per evaluation of the rates in a compiled loop, laid out as `relax` does it."""
     _one_core()
     problem, flow = jax.tree.map(jnp.asarray, (ol.Problem(width, width), ol.GradientFlow()))
-    side_by_side = pool._width(width * (width + 1), LANES)
+    side_by_side = lanes.block_width(width * (width + 1), LANES)
     W = starts(problem, LANES).W.reshape(-1, side_by_side, width, width)
     W, v = jnp.moveaxis(W, 1, -1), jnp.ones((LANES // side_by_side, width, side_by_side))
 
@@ -112,20 +114,21 @@ def time_field(width: int) -> dict:
 
 def time_relax(width: int) -> dict:
     """Seconds of the second call, and what became of its evaluations."""
-    plain_round, rounds = pool._round, []
+    plain, calls = pool.advance_lanes, []
 
-    def counted(inputs, lanes):
+    def counted(rules, *inputs):
         began = time.perf_counter()
-        result = jax.block_until_ready(plain_round(inputs, lanes))
-        evaluations = len(inputs[3]) * (pool._EVALUATIONS + 1)
-        rounds.append((evaluations, time.perf_counter() - began))
-        return result
+        *result, made = jax.block_until_ready(plain(rules, *inputs))
+        evaluations = int(made) * rules.batch * (lanes.EVALUATIONS + 1)
+        calls.append((began, evaluations, time.perf_counter() - began))
+        return *result, made
 
-    pool._round = counted
+    pool.advance_lanes = counted
     seeds = SEEDS[width][0]
     runs, ours = run_relax(width, seeds)
+    second = time.perf_counter() - ours["seconds"]
     needed = int(runs.evaluations.sum())
-    made, spent = np.sum(rounds[len(rounds) // 2 :], axis=0)  # those of the second call
+    made, spent = np.sum([call[1:] for call in calls if call[0] >= second], axis=0)
     return {
         "seeds": seeds,
         "per_seed": ours["seconds"] / seeds,
@@ -165,6 +168,7 @@ def measure(width: int, cores: int) -> dict:
         "lsoda_over_relax": row["lsoda"] / cores / row["per_seed"],
         "vmap_over_relax": row["vmap"] / row["per_seed"],
         "rate": 1 / row["per_seed"],
+        "truth": row["per_seed"] * cores / (row["evaluations"] * row["c"] * 1e-6),
         "ms": 1e3 * row["per_seed"],
     }
 
@@ -197,6 +201,7 @@ def describe(record: dict) -> str:
         "field_over_c": "field/C|.2f",
         "rate": "seeds/s|.0f",
         "ms": "ms/seed|.3f",
+        "truth": "over C|.1f",
         "lsoda_over_relax": "LSODA on all cores/relax|.0f",
         "vmap_over_relax": "vmap/relax|.0f",
         "evaluations": "evaluations|.0f",

@@ -1,6 +1,8 @@
 """Gradient flow (GD)."""
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
@@ -32,6 +34,16 @@ _MAX_BATCHED_WIDTH = 22
 """The largest K or d for which, on CPU, matrix products are faster as sums over lanes on the last axis."""
 
 
+def _products(
+    A: Float[Array, "k m n"], B: Float[Array, "k l n"], as_sums: bool
+) -> Float[Array, "m l n"]:
+    """Aᵀ B of each of n lanes: as a sum over the first axis, which XLA's CPU compiler turns into one loop; or
+    as products of matrices, for which other devices have kernels."""
+    if as_sums:
+        return jnp.sum(A[:, :, None] * B[:, None], axis=0)
+    return jnp.einsum("kmn,kln->mln", A, B)
+
+
 class GradientFlow(AbstractFlow):
     """dw_i/dt = −∂L/∂w_i with the readout fixed (paper, Eq. 4)."""
 
@@ -39,12 +51,11 @@ class GradientFlow(AbstractFlow):
         W, v = weights.W, weights.v
         K, d, _ = W.shape
         M = problem.teachers
-        if max(K, d) > _MAX_BATCHED_WIDTH or problem.teacher_overlaps is not None:
+        on_cpu = jax.default_backend() == "cpu"
+        if (on_cpu and max(K, d) > _MAX_BATCHED_WIDTH) or problem.teacher_overlaps is not None:
             return super().batched_rates(weights, problem)
-        # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes on its last axis. A product
-        # of matrices is a sum over the first axis, which XLA's CPU compiler turns into one loop.
-        columns = jnp.swapaxes(W, 0, 1)
-        Q = jnp.sum(columns[:, :, None] * columns[:, None], axis=0)
+        # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes on its last axis.
+        Q = _products(jnp.swapaxes(W, 0, 1), jnp.swapaxes(W, 0, 1), on_cpu)
         q = jnp.sum(W * W, axis=1)
         a = -problem.readout[None, :, None]
         p, s = problem.activation.mixing_scalars(q[:, None], Q, q[None])
@@ -54,7 +65,7 @@ class GradientFlow(AbstractFlow):
         stretch = v * (sum_in_chunks(p * v[None], 1) + sum_in_chunks(p_teacher * a, 1))
         X = materialize(v[:, None] * v[None] * s)
         Y = jnp.pad(v[:, None] * a * s_teacher, ((0, 0), (0, d - M), (0, 0)))
-        XW = jnp.sum(X[:, :, None] * W[:, None], axis=0)  # X is symmetric
+        XW = _products(X, W, on_cpu)  # X is symmetric
         return Weights(-(XW + stretch[:, None] * W + Y), jnp.zeros_like(v))
 
     def mixing(self, state: OrderParameters, problem: Problem) -> Mixing:

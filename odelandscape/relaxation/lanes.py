@@ -120,7 +120,7 @@ def _first(count: int, which: Bool[Array, " N"]) -> Int[Array, " {count}"]:
     return jnp.nonzero(which, size=count, fill_value=len(which))[0]
 
 
-def _block_width(entries: int, lanes: int) -> int:
+def block_width(entries: int, lanes: int) -> int:
     """Lanes that lie side by side: all, or eight, where products of matrices would not find those of more in
     a core's first cache."""
     large = entries > _MAX_CACHED_ENTRIES and jax.default_backend() == "cpu"
@@ -131,7 +131,7 @@ def _round(count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
     """Make evaluations in the first running lanes."""
     tolerances, flow, problem = inputs[:3]
     chosen = _first(count, lanes.phase == RUNNING)
-    width = _block_width(lanes.solver.base[0].size, count)
+    width = block_width(lanes.solver.base[0].size, count)
 
     def blocks(x):
         return jnp.moveaxis(x[chosen].reshape(-1, width, *x.shape[1:]), 1, -1)
@@ -208,7 +208,9 @@ class Waiting(NamedTuple):
 
 
 @partial(program, wide=False)
-def read_waiting(tolerances: Tolerances, lanes: Lanes, index: Int[np.ndarray, " n"]) -> Waiting:
+def read_waiting(
+    tolerances: Tolerances, lanes: Lanes, index: Int[Array | np.ndarray, " n"]
+) -> Waiting:
     """Return what a Newton finish needs to know of some lanes."""
     solver = jax.tree.map(lambda x: x[index], lanes.solver)
     status = tolerances.status(solver)
@@ -223,9 +225,9 @@ def read_waiting(tolerances: Tolerances, lanes: Lanes, index: Int[np.ndarray, " 
 @partial(program, wide=False, donate_argnums=0)
 def write_decided(
     lanes: Lanes,
-    index: Int[np.ndarray, " n"],
-    phase: Int[np.ndarray, " n"],
-    target: Float[np.ndarray, " n"],
+    index: Int[Array | np.ndarray, " n"],
+    phase: Int[Array | np.ndarray, " n"],
+    target: Float[Array | np.ndarray, " n"],
 ) -> Lanes:
     """Return the lanes, changed in place, with what has been decided about some; an index of N is none."""
     return lanes._replace(
@@ -233,3 +235,10 @@ def write_decided(
         target=_put(index, lanes.target, target),
         has_deferred=_put(index, lanes.has_deferred, np.zeros(len(index), bool)),
     )
+
+
+@partial(program, wide=False, donate_argnums=0)
+def recognise_again(lanes: Lanes) -> Lanes:
+    """Return the lanes, changed in place, with those that wait for a Newton finish to be recognised first."""
+    stopped = jnp.where(lanes.phase == WAITING, STOPPED, lanes.phase)
+    return lanes._replace(phase=stopped.astype(lanes.phase.dtype))

@@ -22,6 +22,7 @@ from .classify import EndStateClassifier
 from .lanes import (
     DONE,
     RUNNING,
+    STOPPED,
     WAITING,
     Inputs,
     Lanes,
@@ -30,6 +31,7 @@ from .lanes import (
     advance_lanes,
     begin_lanes,
     read_waiting,
+    recognise_again,
     write_decided,
 )
 from .newton import GRADIENT_TOLERANCE
@@ -171,9 +173,15 @@ class _Pool:
     def finish_waiting(self) -> None:
         """Enter the end states of lanes that wait for a Newton finish, or let them go on to smaller rates."""
         waiting = np.flatnonzero(self.phase == WAITING)
+        known = len(self.job.catalogue.minima)
         for index in np.split(waiting, range(LANE_MULTIPLE, len(waiting), LANE_MULTIPLE)):
             if len(index):
                 self._finish(index)
+            if len(self.job.catalogue.minima) > known:
+                # Most of the others will be there, too, and the program recognises them faster.
+                self.lanes = recognise_again(self.lanes)
+                self.phase[self.phase == WAITING] = STOPPED
+                return
 
     def _finish(self, index: Int[np.ndarray, " n"]) -> None:
         at = np.concatenate([index, np.full(LANE_MULTIPLE - len(index), self.size)])

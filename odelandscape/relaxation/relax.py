@@ -16,6 +16,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -134,10 +135,11 @@ def relax(
         catalogue.of(problem, flow, starts.W.shape[2])
     batch = LANE_MULTIPLE * -(-batch // LANE_MULTIPLE)
     one_unit = readout_units(np.asarray(starts.v))
+    different = np.unique(one_unit)
     ends, places = [], []
-    for readout in np.unique(one_unit):
+    for readout in different:
         index = np.flatnonzero(one_unit == readout)
-        some = jax.tree.map(lambda x, index=index: x[index], starts)
+        some = starts if len(different) == 1 else jax.tree.map(lambda x, i=index: x[i], starts)
         units = natural_units(problem, flow, float(readout))
         scaled = in_natural_units(problem, flow, some, units)
         tolerances = Tolerances(rtol, 0.1 * rtol, time_limit * units.rate)
@@ -145,9 +147,11 @@ def relax(
         known = catalogue if units.trivial or not (catalogue and catalogue.enabled) else None
         ends.append(original_ends(_relax_scaled(scaled, tolerances, batch, known, progress), units))
         places.append(index)
-    place = np.argsort(np.concatenate(places))
-    ends = EndStates(*(np.concatenate(column)[place] for column in zip(*ends, strict=True)))
-    return _without_inaccurate(problem, ends)
+    joined = _joined(ends)
+    if len(different) > 1:
+        place = np.argsort(np.concatenate(places))
+        joined = EndStates(*(column[place] for column in joined))
+    return _without_inaccurate(problem, joined)
 
 
 def _without_inaccurate(problem: Problem, ends: EndStates) -> EndStates:
@@ -190,8 +194,11 @@ def _relax_scaled(
 
 def _relax_on(devices: list[jax.Device], job: Job, starts: Weights) -> EndStates:
     """End states of starts shared out among pools on these devices, in the order of the starts."""
-    indices = np.array_split(np.arange(len(starts.W)), len(devices))
-    parts = [jax.tree.map(lambda x, index=index: x[index], starts) for index in indices]
+    edges = np.linspace(0, len(starts.W), len(devices) + 1).astype(int).tolist()
+    parts = [
+        jax.tree.map(lambda x, first=first, stop=stop: x[first:stop], starts)
+        for first, stop in pairwise(edges)
+    ]
     # The matrices are small: LAPACK's own threads gain nothing, and where other programs compete for the
     # cores they wait for each other and cost a factor of ten.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(parts)) as threads:
@@ -203,4 +210,11 @@ def _relax_on(devices: list[jax.Device], job: Job, starts: Weights) -> EndStates
             ends = [future.result() for future in futures]
         finally:
             job.stopped.set()  # for the others, where one has failed or the user interrupts
-    return EndStates(*(np.concatenate(column) for column in zip(*ends, strict=True)))
+    return _joined(ends)
+
+
+def _joined(parts: list[EndStates]) -> EndStates:
+    """The end states of several parts, one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    return EndStates(*(np.concatenate(column) for column in zip(*parts, strict=True)))

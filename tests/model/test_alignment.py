@@ -1,11 +1,20 @@
 """α up to the activation's own symmetries: networks that are one have one α."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import odelandscape as ol
-from odelandscape.model.alignment import NOT_DEFINED, alpha_text, count_anti_aligned
+from odelandscape.model.alignment import (
+    NOT_DEFINED,
+    align,
+    alpha_text,
+    count_anti_aligned,
+    order_by_overlap,
+    overlap_sign,
+    strongest_pairs,
+)
 
 SQUARE = ol.Quadrature(lambda x: x * x)
 RNG = np.random.default_rng(3)
@@ -84,3 +93,48 @@ def test_a_teacher_of_readout_zero_has_no_student():
     problem = ol.Problem(2, 2, teacher_readout=[1.0, 0.0])
     W = np.array([[[0.4, 0.0], [0.6, -1e-8]], [[0.4, 0.0], [-0.6, 0.3]]])
     assert counted(problem, W, np.ones((2, 2))).tolist() == [0, 1]
+
+
+# --- many at once -----------------------------------------------------------------------------
+
+
+def many_overlaps(K, M, n=200):
+    """Overlaps of which some have a clear assignment, some do not, some have ties, rows and columns of 0."""
+    R = 0.3 * RNG.normal(size=(n, K, M))
+    for i in range(0, n, 2):
+        students, teachers = RNG.permutation(K), RNG.permutation(M)
+        for k, m in zip(students, teachers, strict=False):
+            R[i, k, m] += RNG.choice([2.0, -2.0])
+    R[::7] = np.round(R[::7])
+    R[::11, 0] = 0
+    norms = np.abs(RNG.normal(size=(n, K)))
+    norms[::5, 0] = 0
+    return R, norms
+
+
+@pytest.mark.parametrize("activation", [ol.ReLU(), ol.Erf()], ids=repr)
+@pytest.mark.parametrize(("K", "M"), [(4, 4), (6, 4), (3, 5), (1, 3), (3, 1)])
+def test_the_number_of_many_networks_is_that_of_each(activation, K, M):
+    problem = ol.Problem(K, M, activation)
+    R, norms = many_overlaps(K, M)
+    v = RNG.choice([-1.0, 0.0, 1.0], size=norms.shape)
+    signs = np.broadcast_to(overlap_sign(problem, v), R.shape)
+    each = [align(*one).anti_aligned for one in zip(R, norms, signs, strict=True)]
+    np.testing.assert_array_equal(count_anti_aligned(problem, R, norms, v), each)
+
+
+@pytest.mark.parametrize(("K", "M"), [(4, 4), (6, 4), (3, 1)])
+def test_the_order_of_many_networks_is_that_of_each(K, M):
+    R, norms = many_overlaps(K, M)
+    lanes = np.moveaxis(R, 0, -1)
+    pairs, clear = strongest_pairs(lanes)
+    assert 0.3 < clear.mean() < 1
+    compiled = jax.jit(order_by_overlap)(lanes, norms.T, pairs)
+    for n in np.flatnonzero(clear):
+        order = align(R[n], norms[n]).order
+        own, rest = order[:M], order[M:]
+        teachers = np.argsort(-R[n][own, np.arange(M)], kind="stable")
+        students = [*own[teachers], *rest[np.argsort(-norms[n][rest], kind="stable")]]
+        for found in (order_by_overlap(lanes, norms.T, pairs), compiled):
+            np.testing.assert_array_equal(found.teachers[:, n], teachers)
+            np.testing.assert_array_equal(found.students[:, n], students)
