@@ -20,8 +20,9 @@ def gradient_mixing(state: OrderParameters, problem: Problem) -> Mixing:
     """
     Q, R, v = state.Q, state.R, state.v
     q = jnp.diagonal(Q)
-    T = jnp.ones(problem.teachers) if problem.teacher_overlaps is None else jnp.diagonal(problem.T)
-    a = -problem.readout
+    orthonormal = problem.teacher_overlaps is None
+    T = jnp.ones(problem.teachers, q.dtype) if orthonormal else jnp.diagonal(problem.T)
+    a = -problem.readout.astype(v.dtype)
     # Students and teachers in two calls: concatenating their overlaps would cost as much as the moments.
     p, s = problem.activation.mixing_scalars(q[:, None], Q, q[None, :])
     p_teacher, s_teacher = problem.activation.mixing_scalars(q[:, None], R, T[None, :])
@@ -57,7 +58,7 @@ class GradientFlow(AbstractFlow):
         # The algebra of `gradient_mixing` and Ẇ = −XW − Y, each array with lanes on its last axis.
         Q = _products(jnp.swapaxes(W, 0, 1), jnp.swapaxes(W, 0, 1), on_cpu)
         q = jnp.sum(W * W, axis=1)
-        a = -problem.readout[None, :, None]
+        a = -problem.readout.astype(v.dtype)[None, :, None]
         p, s = problem.activation.mixing_scalars(q[:, None], Q, q[None])
         p_teacher, s_teacher = problem.activation.mixing_scalars(
             q[:, None], W[:, :M], jnp.ones_like(a)

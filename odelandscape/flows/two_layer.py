@@ -24,8 +24,8 @@ class TwoLayerFlow(AbstractFlow):
         X, Y, *_ = gradient_mixing(state, problem)
         Q, R, v = state.Q, state.R, state.v
         q = jnp.diagonal(Q)
-        a = jnp.concatenate([v, -problem.readout])
-        c22 = jnp.concatenate([q, jnp.diagonal(problem.T)])
+        a = jnp.concatenate([v, -problem.readout.astype(v.dtype)])
+        c22 = jnp.concatenate([q, jnp.diagonal(problem.T).astype(q.dtype)])
         moments = problem.activation.second_moment(
             q[:, None], jnp.concatenate([Q, R], axis=1), c22[None, :]
         )

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..runtime.arguments import check_instance, check_key, check_memory, check_real_numbers, shown
@@ -177,7 +178,7 @@ def _check(problem: Problem, weights: Weights, name: str, leading: tuple, finite
 
 
 def float_arrays(name: str, state: State) -> list[Array]:
-    """Return the real numbers of a state, which may be traced, as arrays of JAX's default floats.
+    """Return the real numbers of a state as arrays of JAX's default floats; traced floats as they are.
 
     Raises UserError, naming the argument, for anything else.
     """
@@ -188,7 +189,8 @@ def float_arrays(name: str, state: State) -> list[Array]:
             x = check_real_numbers(name, x, "made of arrays of real numbers")
         elif x.dtype.kind not in "iuf":
             raise UserError(f"{name} must be made of arrays of real numbers; got {shown(x)}")
-        found.append(jnp.asarray(x, float))
+        traced = isinstance(x, Tracer) and x.dtype.kind == "f"
+        found.append(x if traced else jnp.asarray(x, float))
     return found
 
 

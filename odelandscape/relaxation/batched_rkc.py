@@ -26,6 +26,7 @@ RATE_THRESHOLD = 1e-3
 SHORTEST = 1e-100
 """Length of the shortest students: the squares of lengths below 1e-154 would be 0."""
 _FIRST_PROBES = 6  # of the spectral radius
+_REACH = {8: 1e-6, 4: 1e-3}  # of a difference quotient of rates, by the bytes of a number
 
 
 def _expand(x: Array) -> Array:
@@ -134,7 +135,8 @@ def probe(flow: AbstractFlow, problem: Problem, lane: RKCState) -> RKCState:
     # which leaves the spectrum as it is. One of length 0 has no direction to turn.
     length = jnp.sqrt(sum_in_chunks(base[:, :-1] ** 2, 1))[:, None]
     length = jnp.where(length > SHORTEST / 2, length, 0)
-    reach = jnp.broadcast_to(1e-6 * length, base.shape).at[:, -1].set(1e-6)
+    unit = _REACH[base.dtype.itemsize]
+    reach = jnp.broadcast_to(unit * length, base.shape).at[:, -1].set(unit)
     change = (
         materialize(packed_rates(flow, problem, materialize(base + reach * direction)))
         - lane.base_rate

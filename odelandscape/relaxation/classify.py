@@ -21,7 +21,7 @@ from ..landscape.local_geometry import (
     local_geometry,
 )
 from ..model.alignment import Order, count_anti_aligned
-from ..model.loss import reproduces_teacher, zero_loss
+from ..model.loss import ZeroLoss, reproduces_teacher
 from ..model.problem import Problem
 from ..runtime.compiler import host_device
 from . import outcomes
@@ -62,13 +62,20 @@ class EndStateClassifier:
     catalogue, not a classifier.
     """
 
-    def __init__(self, problem: Problem, flow: AbstractFlow, catalogue: Catalogue, ends: EndStates):
+    def __init__(
+        self,
+        problem: Problem,
+        flow: AbstractFlow,
+        zero_loss: ZeroLoss,
+        catalogue: Catalogue,
+        ends: EndStates,
+    ):
         # On the host: one small matrix after another.
         self._host = host_device()
         if self._host is not None:
             problem, flow = jax.device_put((problem, flow), self._host)
         self.problem, self.flow, self.catalogue, self.ends = problem, flow, catalogue, ends
-        self.zero_loss = zero_loss(problem)
+        self.zero_loss = zero_loss
 
     def recognise(
         self, index: Int[np.ndarray, " n"], y: Float[np.ndarray, "n K D"]

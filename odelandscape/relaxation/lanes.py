@@ -25,28 +25,33 @@ RUNNING, STOPPED, WAITING, DONE = range(4)
 """The phases of a lane."""
 # Of the norms of the rates at which a lane stops, RATE_THRESHOLD is the first: it may be recognised there.
 _NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
+_FLOAT32_TARGET = 1e-4  # well above the rounding of rates in float32
 _CLOSE_TARGET = 1e-7  # and where, if a known minimum is close
 EVALUATIONS = 64
 """Of the rates, that a lane makes in a round."""
-_MAX_CACHED_ENTRIES = 256  # of the weights of a lane: of more, 64 lanes leave a core's first cache
+_MAX_CACHED_BYTES = 2048  # of the weights of a lane: of more, 64 lanes leave a core's first cache
 
 
 class Rules(NamedTuple):
-    """What the program is compiled for: lanes of a batch, and which minima are looked up."""
+    """What the program is compiled for: lanes of a batch, which minima are looked up, and whether lanes that
+    are not at one of them wait at once, to be followed on in other precision."""
 
     batch: int
     known: bool
     closed_form: bool
+    transient: bool
 
 
 class Inputs(NamedTuple):
-    """What the lanes of a pool have in common."""
+    """What the lanes of a pool have in common. The flow and the problem that lanes are integrated with may be
+    those in float32."""
 
     tolerances: Tolerances
     flow: AbstractFlow
     problem: Problem
-    zero: Float[Array, ""]  # loss up to which the teacher counts as reproduced
     known: KnownPoints
+    exact: tuple[AbstractFlow, Problem]  # in float64
+    zero: Float[Array, ""]  # loss up to which the teacher counts as reproduced
 
 
 class Lanes(NamedTuple):
@@ -58,21 +63,52 @@ class Lanes(NamedTuple):
     minimum: Int[Array, " N"]  # number of the known minimum that it has ended in
     speed: Float[Array, " N"]  # at a minimum in closed form
     loss: Float[Array, " N"]
-    deferred: Float[Array, "N K D"]  # where a finish was due, had no known minimum been close
+    kept: Float[
+        Array, "N K D"
+    ]  # where a finish was due, had no known minimum been close; its minimum
     has_deferred: Bool[Array, " N"]
+
+
+class Spent(NamedTuple):
+    """Time and evaluations of lanes, and those at which rates had become small for good (inf: not yet)."""
+
+    time: Float[Array | np.ndarray, "*n"]
+    evaluations: Int[Array | np.ndarray, "*n"]
+    since: Float[Array | np.ndarray, "*n"]
+    evaluations_since: Int[Array | np.ndarray, "*n"]
 
 
 @partial(program, wide=False)
 def begin_lanes(
-    tolerances: Tolerances, flow: AbstractFlow, problem: Problem, weights: Weights, count
+    tolerances: Tolerances,
+    flow: AbstractFlow,
+    problem: Problem,
+    weights: Weights,
+    count: Int[Array | np.ndarray, ""],
+    spent: Spent,
 ) -> Lanes:
-    """Return all lanes at their starts; those from `count` on are copies that fill the pool."""
-    solver = jax.vmap(
-        lambda w: begin(flow, problem, flow.project_initial(w), RATE_THRESHOLD),
-    )(weights)
+    """Return all lanes at their starts; those from `count` on are copies that fill the pool.
+
+    - `spent`: by each lane, before it begins.
+    """
+
+    def lane(weights, spent):
+        fresh = begin(flow, problem, flow.project_initial(weights), RATE_THRESHOLD)
+        below = jnp.isfinite(fresh.time_below_threshold)
+        already = below & jnp.isfinite(spent.since)
+        since = jnp.where(below, jnp.where(already, spent.since, spent.time), jnp.inf)
+        evaluations = spent.evaluations + fresh.evaluations_below_threshold
+        return fresh._replace(
+            time=spent.time,
+            evaluations=spent.evaluations + fresh.evaluations,
+            time_below_threshold=since,
+            evaluations_below_threshold=jnp.where(already, spent.evaluations_since, evaluations),
+        )
+
+    solver = jax.vmap(lane)(weights, spent)
     N = len(weights.W)
     phase = jnp.where(tolerances.status(solver).stopped, STOPPED, RUNNING)
-    nothing = jnp.zeros(N, solver.base.dtype)
+    nothing = jnp.zeros(N)
     return Lanes(
         solver=solver,
         target=jnp.full(N, RATE_THRESHOLD, solver.base.dtype),
@@ -80,7 +116,7 @@ def begin_lanes(
         minimum=jnp.full(N, NO_MINIMUM, jnp.int32),
         speed=nothing,
         loss=nothing,
-        deferred=jnp.zeros_like(solver.base),
+        kept=jnp.zeros(solver.base.shape),
         has_deferred=jnp.zeros(N, bool),
     )
 
@@ -120,10 +156,13 @@ def _first(count: int, which: Bool[Array, " N"]) -> Int[Array, " {count}"]:
     return jnp.nonzero(which, size=count, fill_value=len(which))[0]
 
 
-def block_width(entries: int, lanes: int) -> int:
+def block_width(size: int, lanes: int) -> int:
     """Lanes that lie side by side: all, or eight, where products of matrices would not find those of more in
-    a core's first cache."""
-    large = entries > _MAX_CACHED_ENTRIES and jax.default_backend() == "cpu"
+    a core's first cache.
+
+    - `size`: of the weights of a lane, in bytes.
+    """
+    large = size > _MAX_CACHED_BYTES and jax.default_backend() == "cpu"
     return 8 if large and lanes % 8 == 0 else lanes
 
 
@@ -131,7 +170,7 @@ def _round(count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
     """Make evaluations in the first running lanes."""
     tolerances, flow, problem = inputs[:3]
     chosen = _first(count, lanes.phase == RUNNING)
-    width = block_width(lanes.solver.base[0].size, count)
+    width = block_width(lanes.solver.base[0].nbytes, count)
 
     def blocks(x):
         return jnp.moveaxis(x[chosen].reshape(-1, width, *x.shape[1:]), 1, -1)
@@ -161,12 +200,12 @@ def _recognise_stopped(rules: Rules, count: int, inputs: Inputs, lanes: Lanes) -
     """Decide what becomes of the first stopped lanes."""
     chosen = _first(count, lanes.phase == STOPPED)
     solver = lanes.solver
-    points, target = solver.base[chosen], lanes.target[chosen]
+    points, target = solver.base[chosen].astype(lanes.kept.dtype), lanes.target[chosen]
     end = y = jnp.moveaxis(points, 0, -1)
     minimum, close = jnp.full(count, NO_MINIMUM, jnp.int32), jnp.zeros(count, bool)
-    speed = loss = jnp.zeros_like(target)
+    speed = loss = jnp.zeros(count)
     if rules.closed_form:
-        reached, at, speed, loss = reach_closed_form(inputs.flow, inputs.problem, inputs.zero, y)
+        reached, at, speed, loss = reach_closed_form(*inputs.exact, inputs.zero, y)
         minimum, end = jnp.where(reached, CLOSED_FORM, minimum), jnp.where(reached, at, end)
     if rules.known:
         number, at, close = recognise(inputs.known, inputs.problem.teachers, y)
@@ -174,20 +213,22 @@ def _recognise_stopped(rules: Rules, count: int, inputs: Inputs, lanes: Lanes) -
     status = inputs.tolerances.status(jax.tree.map(lambda x: x[chosen], solver))
     known = minimum != NO_MINIMUM
     goes_on = ~known & ~status.diverged & ~status.budget_exhausted
-    early = goes_on & (target > _NEWTON_TARGET)
+    next_target = _FLOAT32_TARGET if rules.transient else _NEWTON_TARGET
+    early = goes_on & (target > 1.01 * next_target)
     # To still smaller rates if a known minimum is close.
     defers = goes_on & (target == _NEWTON_TARGET) & close
     phase = jnp.where(known, DONE, jnp.where(early | defers, RUNNING, WAITING))
-    target = jnp.where(early, _NEWTON_TARGET, jnp.where(defers, _CLOSE_TARGET, target))
-    deferred = jnp.where(defers[:, None, None], points, lanes.deferred[chosen])
+    target = jnp.where(early, next_target, jnp.where(defers, _CLOSE_TARGET, target))
+    keeps = known | defers
+    kept = jnp.where(keeps[:, None, None], jnp.moveaxis(end, -1, 0), lanes.kept[chosen])
     return Lanes(
-        solver=solver._replace(base=_put(chosen, solver.base, jnp.moveaxis(end, -1, 0))),
+        solver=solver,
         target=_put(chosen, lanes.target, target),
         phase=_put(chosen, lanes.phase, phase),
         minimum=_put(chosen, lanes.minimum, minimum),
         speed=_put(chosen, lanes.speed, speed),
         loss=_put(chosen, lanes.loss, loss),
-        deferred=_put(chosen, lanes.deferred, deferred),
+        kept=_put(chosen, lanes.kept, kept),
         has_deferred=_put(chosen, lanes.has_deferred, lanes.has_deferred[chosen] | defers),
     )
 
@@ -197,7 +238,7 @@ def _put(index: Array | np.ndarray, x: Array, new: Array | np.ndarray) -> Array:
 
 
 class Waiting(NamedTuple):
-    """Lanes that wait for a Newton finish: what it needs to know of each."""
+    """Lanes that wait for the host: what it needs to know of each."""
 
     points: Float[Array | np.ndarray, "n K D"]
     target: Float[Array | np.ndarray, " n"]
@@ -205,20 +246,32 @@ class Waiting(NamedTuple):
     budget_exhausted: Bool[Array | np.ndarray, " n"]
     deferred: Float[Array | np.ndarray, "n K D"]
     has_deferred: Bool[Array | np.ndarray, " n"]
+    spent: Spent
 
 
 @partial(program, wide=False)
 def read_waiting(
     tolerances: Tolerances, lanes: Lanes, index: Int[Array | np.ndarray, " n"]
 ) -> Waiting:
-    """Return what a Newton finish needs to know of some lanes."""
+    """Return what the host needs to know of some lanes."""
     solver = jax.tree.map(lambda x: x[index], lanes.solver)
     status = tolerances.status(solver)
     target, deferred, has_deferred = (
-        x[index] for x in (lanes.target, lanes.deferred, lanes.has_deferred)
+        x[index] for x in (lanes.target, lanes.kept, lanes.has_deferred)
     )
     return Waiting(
-        solver.base, target, status.diverged, status.budget_exhausted, deferred, has_deferred
+        solver.base,
+        target,
+        status.diverged,
+        status.budget_exhausted,
+        deferred,
+        has_deferred,
+        Spent(
+            solver.time,
+            solver.evaluations,
+            solver.time_below_threshold,
+            solver.evaluations_below_threshold,
+        ),
     )
 
 

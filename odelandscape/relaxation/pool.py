@@ -1,19 +1,24 @@
 """A pool of starts on one device: what the host does beside the compiled program of its lanes.
 
 It makes the Newton finishes, hands the program the minima that are found by them, and collects the end
-states.
+states. Starts may be integrated in float32 first, until their rates are small: those that are not at a known
+minimum by then go on from there in float64, in a pool of their own.
 """
 
+import abc
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from ..flows.base import AbstractFlow
+from ..flows.base import AbstractFlow, packed_rates
+from ..model.loss import zero_loss
 from ..model.problem import Problem
 from ..model.state import Weights
 from .batched_rkc import Tolerances
@@ -27,6 +32,7 @@ from .lanes import (
     Inputs,
     Lanes,
     Rules,
+    Spent,
     Waiting,
     advance_lanes,
     begin_lanes,
@@ -43,12 +49,14 @@ LANE_MULTIPLE = 64
 _MUCH_MEMORY = 2**22  # entries of a pool
 _CALL_SECONDS = 0.2  # that a call of the program takes: an interruption waits for it
 _MAX_ROUNDS = 10_000
+_FOLLOWED_TOGETHER = 4096  # lanes that go on in float64
 
 
 @final
 class Job:
     """What the pools of one call of `relax` have in common. Threads share it.
 
+    - `transient`: whether starts are integrated in float32 first.
     - `stopped`: set where pools shall end without finishing their starts.
     """
 
@@ -60,10 +68,11 @@ class Job:
         batch: int,
         catalogue: Catalogue,
         progress: Callable[[int], None] | None,
+        transient: bool,
     ):
         self.problem, self.flow, self.tolerances = problem, flow, tolerances
-        self.catalogue = catalogue
-        self.rules = Rules(batch, catalogue.enabled, catalogue.closed_form)
+        self.batch, self.catalogue, self.transient = batch, catalogue, transient
+        self.zero_loss = zero_loss(problem)
         self.stopped = threading.Event()
         self._progress = progress
         self._progress_lock = threading.Lock()
@@ -103,55 +112,103 @@ def _padded_size(count: int, entries: int) -> int:
     return size
 
 
+def _padded(size: int, x: Array | np.ndarray) -> Array:
+    """The rows of x, and copies of the last one up to a size."""
+    if len(x) == size:
+        return jnp.asarray(x)
+    # By NumPy, which compiles nothing for another number of rows.
+    return jnp.asarray(np.asarray(x)[np.minimum(np.arange(size), len(x) - 1)])
+
+
 def relax_pool(job: Job, device: jax.Device, starts: Weights) -> EndStates:
     """Return the end states of the starts of one pool, which lies on this device."""
-    pool = _Pool(job, device, starts)
-    while pool.unfinished and not job.stopped.is_set():
-        pool.advance()
-        pool.finish_waiting()
-    return pool.end_states()
+    kind = _TransientPool if job.transient else _Pool
+    N = len(starts.W)
+    count = np.zeros(N, np.int32)
+    nothing = Spent(np.zeros(N), count, np.full(N, np.inf), count)
+    return kind(job, device, starts, nothing, job.report_progress).relax()
 
 
-@final
-class _Pool:
-    """The lanes of some starts on one device, and the end states found so far."""
+def in_float32(tree):
+    """Return a pytree whose arrays of floats are in float32."""
 
-    def __init__(self, job: Job, device: jax.Device, starts: Weights):
-        self.job, self.device = job, device
+    def rounded(x):
+        return x.astype(np.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(lambda x: rounded(jnp.asarray(x)), tree)
+
+
+def stays_in_float32(problem: Problem, flow: AbstractFlow, dimension: int) -> bool:
+    """Return whether the rates of weights in float32 are in float32, and not promoted by a constant."""
+    problem, flow = in_float32((problem, flow))
+    lanes = jax.ShapeDtypeStruct((problem.students, dimension + 1, 8), np.float32)
+    try:
+        rates = jax.eval_shape(lambda y: packed_rates(flow, problem, y), lanes)
+    except TypeError:  # numbers of two kinds that a user's code does not mix
+        return False
+    return rates.dtype == np.float32
+
+
+class _AbstractPool(abc.ABC):
+    """The lanes of some starts on one device, and the end states found so far.
+
+    - `spent`: by each start, before it begins.
+    - `report`: called with the number of starts that have become done.
+    """
+
+    transient: bool
+
+    def __init__(
+        self,
+        job: Job,
+        device: jax.Device,
+        starts: Weights,
+        spent: Spent,
+        report: Callable[[int], None],
+    ):
+        self.job, self.device, self.report = job, device, report
         self.count = len(starts.W)
         K, d = starts.W.shape[1:]
         self.size = _padded_size(self.count, K * (d + 1))
-        # Padded to a fixed size with copies of the last start.
-        index = np.minimum(np.arange(self.size), self.count - 1)
-        inputs = (job.tolerances, job.flow, job.problem), jax.tree.map(lambda x: x[index], starts)
-        (tolerances, flow, problem), padded = jax.device_put(inputs, device)
-        self.lanes: Lanes = self._call(
-            begin_lanes, tolerances, flow, problem, padded, np.asarray(self.count)
-        )
         self.classifier = EndStateClassifier(
-            job.problem, job.flow, job.catalogue, blank(self.count, K, d)
+            job.problem, job.flow, job.zero_loss, job.catalogue, blank(self.count, K, d)
         )
-        zero = jax.device_put(np.asarray(self.classifier.zero_loss.zero), device)
-        self.inputs = Inputs(tolerances, flow, problem, zero, self._known_points())
+        self.rules = Rules(
+            job.batch, job.catalogue.enabled, job.catalogue.closed_form, self.transient
+        )
+        exact = job.tolerances, job.flow, job.problem
+        own = exact, *jax.tree.map(partial(_padded, self.size), (starts, spent))
+        if self.transient:
+            own = in_float32(own)
+        zero = np.asarray(job.zero_loss.zero)
+        own, exact, zero = jax.device_put((own, exact[1:], zero), device)
+        (tolerances, flow, problem), padded, spent = own
+        self.lanes: Lanes = self._call(
+            begin_lanes, tolerances, flow, problem, padded, np.asarray(self.count), spent
+        )
+        self.inputs = Inputs(tolerances, flow, problem, self._known_points(), exact, zero)
         self.phase = np.array(self.lanes.phase)
         self.rounds = 1
         self.done = 0
 
+    def relax(self) -> EndStates:
+        """Return the end states of all starts, with their times and anti-aligned students."""
+        while (self.phase != DONE).any() and not self.job.stopped.is_set():
+            self._advance()
+            self._finish_waiting()
+        return self._end_states()
+
     def _call(self, program: Callable, *args):
-        return self.job.call((program, self.device, self.size), program, *args)
+        name = (program, self.device, self.size, self.transient)
+        return self.job.call(name, program, *args)
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether some lanes have no end state yet."""
-        return bool((self.phase != DONE).any())
-
-    def advance(self) -> None:
+    def _advance(self) -> None:
         """Let the program work for about `_CALL_SECONDS`."""
         if len(self.job.catalogue.minima) != int(self.inputs.known.size):
             self.inputs = self.inputs._replace(known=self._known_points())
         began = time.perf_counter()
         self.lanes, phase, made = self._call(
-            advance_lanes, self.job.rules, self.inputs, np.int32(self.rounds), self.lanes
+            advance_lanes, self.rules, self.inputs, np.int32(self.rounds), self.lanes
         )
         self.phase, made = np.array(phase), int(made)
         spent = time.perf_counter() - began
@@ -162,20 +219,21 @@ class _Pool:
         self._report()
 
     def _known_points(self) -> KnownPoints:
-        points = KnownPoints.of(self.job.catalogue.minima, *self.lanes.solver.base.shape[1:])
+        points = KnownPoints.of(self.job.catalogue.minima, *self.lanes.kept.shape[1:])
         return jax.device_put(points, self.device)
 
     def _report(self) -> None:
         done = self.count - int((self.phase != DONE).sum())
-        self.job.report_progress(done - self.done)
+        self.report(done - self.done)
         self.done = done
 
-    def finish_waiting(self) -> None:
-        """Enter the end states of lanes that wait for a Newton finish, or let them go on to smaller rates."""
+    def _finish_waiting(self) -> None:
+        """Enter the end states of lanes that wait for the host, or let them go on to smaller rates."""
         waiting = np.flatnonzero(self.phase == WAITING)
         known = len(self.job.catalogue.minima)
-        for index in np.split(waiting, range(LANE_MULTIPLE, len(waiting), LANE_MULTIPLE)):
-            if len(index):
+        some = self._at_a_time(len(waiting))
+        for index in np.split(waiting, range(some, len(waiting), some)) if some else ():
+            if len(index) and not self.job.stopped.is_set():
                 self._finish(index)
             if len(self.job.catalogue.minima) > known:
                 # Most of the others will be there, too, and the program recognises them faster.
@@ -184,44 +242,32 @@ class _Pool:
                 return
 
     def _finish(self, index: Int[np.ndarray, " n"]) -> None:
-        at = np.concatenate([index, np.full(LANE_MULTIPLE - len(index), self.size)])
+        size = min(_padded_size(len(index), self.lanes.kept[0].size), self.size)
+        at = np.concatenate([index, np.full(size - len(index), self.size)])
         some = jax.device_get(read_waiting(self.inputs.tolerances, self.lanes, at))
-        phase, target = np.full(LANE_MULTIPLE, WAITING, np.int8), np.array(some.target)
-        known, left = -1, np.arange(len(index))
-        while len(left) and not self.job.stopped.is_set():
-            if len(self.job.catalogue.minima) > known:  # one finish serves many
-                known = len(self.job.catalogue.minima)
-                recognised = self.classifier.recognise(index[left], some.points[left])
-                phase[left[recognised]] = DONE
-                left = left[~recognised]
-                continue
-            n, left = int(left[0]), left[1:]
-            if self._ends(int(index[n]), n, some):
-                phase[n] = DONE
-            else:
-                phase[n], target[n] = RUNNING, _next_target(float(target[n]))
+        phase, target = np.full(size, WAITING, np.int8), np.array(some.target)
+        self._decide(index, some, phase, target)
         self.lanes = write_decided(self.lanes, at, phase, target)
         self.phase[index] = phase[: len(index)]
         self._report()
 
-    def _ends(self, index: int, n: int, some: Waiting) -> bool:
-        """Apply a Newton finish to a lane, and return whether its end state is entered."""
-        # First the deferred one: where a start ends must not depend on which minima were known by then.
-        finish, points, deferred = self.classifier.finish, some.points[n], some.deferred[n]
-        if some.has_deferred[n] and finish(index, np.asarray(deferred), False, False):
-            return True
-        diverged, exhausted = bool(some.diverged[n]), bool(some.budget_exhausted[n])
-        return finish(index, np.asarray(points), diverged, exhausted)
+    @abc.abstractmethod
+    def _at_a_time(self, waiting: int) -> int:
+        """Return how many of the lanes that wait are decided about together, 0 for none as yet."""
 
-    def end_states(self) -> EndStates:
-        """Return the end states of all starts, with their times and anti-aligned students."""
+    @abc.abstractmethod
+    def _decide(self, index: Int[np.ndarray, " n"], some: Waiting, phase, target) -> None:
+        """Enter the end states of the lanes of this index, as far as they have one, and write down phases
+        and targets of all that are decided about. Of `some`, `phase` and `target` the first n count."""
+
+    def _end_states(self) -> EndStates:
         lanes, solver = self.lanes, self.lanes.solver
         self.classifier.enter_recognised(
-            *map(self._numpy, (lanes.minimum, solver.base, lanes.loss, lanes.speed))
+            *map(self._numpy, (lanes.minimum, lanes.kept, lanes.loss, lanes.speed))
         )
         ends = self.classifier.ends
         # Not when the lane was stopped, if it has converged: that depends on which minima were known by then.
-        since = self._numpy(solver.time_below_threshold)
+        since = self._numpy(solver.time_below_threshold).astype(float)
         below = np.isfinite(since) & (ends.outcome != NOT_CONVERGED)
         evaluations = np.where(
             below,
@@ -235,3 +281,74 @@ class _Pool:
 
     def _numpy(self, column: Array) -> np.ndarray:
         return np.asarray(column)[: self.count]
+
+
+@final
+class _Pool(_AbstractPool):
+    """Lanes in float64, which get Newton finishes."""
+
+    transient = False
+
+    def _at_a_time(self, waiting):
+        return LANE_MULTIPLE
+
+    def _decide(self, index, some, phase, target):
+        known, left = -1, np.arange(len(index))
+        while len(left) and not self.job.stopped.is_set():
+            if len(self.job.catalogue.minima) > known:  # one finish serves many
+                known = len(self.job.catalogue.minima)
+                recognised = self.classifier.recognise(index[left], np.asarray(some.points)[left])
+                phase[left[recognised]] = DONE
+                left = left[~recognised]
+                continue
+            n, left = int(left[0]), left[1:]
+            if self._ends(int(index[n]), n, some):
+                phase[n] = DONE
+            else:
+                phase[n], target[n] = RUNNING, _next_target(float(target[n]))
+
+    def _ends(self, index: int, n: int, some: Waiting) -> bool:
+        """Apply a Newton finish to a lane, and return whether its end state is entered."""
+        # First the deferred one: where a start ends must not depend on which minima were known by then.
+        finish, points, deferred = self.classifier.finish, some.points[n], some.deferred[n]
+        if some.has_deferred[n] and finish(index, np.asarray(deferred), False, False):
+            return True
+        diverged, exhausted = bool(some.diverged[n]), bool(some.budget_exhausted[n])
+        return finish(index, np.asarray(points), diverged, exhausted)
+
+
+@final
+class _TransientPool(_AbstractPool):
+    """Lanes in float32, which go on in float64 where their rates are small and no known minimum is there."""
+
+    transient = True
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.followed: list[tuple[np.ndarray, EndStates]] = []
+
+    def _at_a_time(self, waiting):
+        catalogue = self.job.catalogue
+        # The first ones make minima known by which most others are recognised.
+        if catalogue.enabled and not catalogue.minima:
+            return LANE_MULTIPLE
+        goes_on = (self.phase == RUNNING).any()
+        return 0 if goes_on and waiting < self.rules.batch else _FOLLOWED_TOGETHER
+
+    def _decide(self, index, some, phase, target):
+        n = len(index)
+        points = some.points[:n].astype(float)
+        on = Weights(jnp.asarray(points[:, :, :-1]), jnp.asarray(points[:, :, -1]))
+        spent = Spent(*(np.asarray(x[:n]) for x in some.spent))
+        spent = spent._replace(time=spent.time.astype(float), since=spent.since.astype(float))
+        ends = _Pool(self.job, self.device, on, spent, lambda count: None).relax()
+        if not self.job.stopped.is_set():
+            self.followed.append((index, ends))
+            phase[:n] = DONE
+
+    def _end_states(self):
+        ends = super()._end_states()
+        for index, own in self.followed:
+            for column, new in zip(ends, own, strict=True):
+                column[index] = new
+        return ends

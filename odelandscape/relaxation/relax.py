@@ -33,12 +33,14 @@ from ..runtime.arguments import (
     check_instance,
     check_positive_number,
     check_whole_number,
+    shown,
 )
 from ..runtime.compiler import check_float64
+from ..runtime.errors import UserError
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
 from .outcomes import FAILED, NOT_CONVERGED, EndStates
-from .pool import LANE_MULTIPLE, Job, relax_pool
+from .pool import LANE_MULTIPLE, Job, relax_pool, stays_in_float32
 from .stationary import stationary_states
 from .units import in_natural_units, natural_units, original_ends, readout_units
 
@@ -57,6 +59,34 @@ def full_load(entries: int) -> int:
         (1024, 4096, 2**21) if jax.default_backend() == "cpu" else (8192, 262_144, 2**26)
     )
     return len(_pool_devices()) * min(most, max(least, fit // entries))
+
+
+FLOAT32, FLOAT64 = "float32", "float64"
+
+
+def checked_transient(
+    transient: str | None, problem: Problem, flow: AbstractFlow, dimension: int
+) -> str:
+    """Return the precision of the transient, as `relax` has it for these starts.
+
+    Raises UserError for another one, and for float32 where rates are not computed in it.
+    """
+    if transient not in (None, FLOAT32, FLOAT64):
+        raise UserError(
+            f"transient must be {FLOAT32!r}, {FLOAT64!r} or None; got {shown(transient)}"
+        )
+    if transient is None and jax.default_backend() == "cpu":
+        return FLOAT64
+    if transient == FLOAT64 or flow.stochastic:
+        return FLOAT64
+    if stays_in_float32(problem, flow, dimension):
+        return FLOAT32
+    if transient is None:
+        return FLOAT64
+    raise UserError(
+        f"transient must be {FLOAT64!r} for {shown(problem.activation)} and {shown(flow)}: some of their "
+        "numbers are in double precision whatever the weights are in; got 'float32'"
+    )
 
 
 def _pool_devices() -> list[jax.Device]:
@@ -79,6 +109,7 @@ def relax(
     time_limit: float = TIME_LIMIT,
     catalogue: Catalogue | None = None,
     progress: Callable[[int], None] | None = None,
+    transient: str | None = None,
 ) -> EndStates:
     """Follow the flow from N starts to their end states, and certify each.
 
@@ -93,6 +124,10 @@ def relax(
     - `catalogue`: of minima known from other calls for this problem, flow and dimension; minima found here
       are added.
     - `progress`: called with the number of starts done since the last call.
+    - `transient`: "float32" integrates starts in single precision until their rates are below 1e-3, and those
+      that no known minimum is beside go on from there in double precision, in which all end states are
+      certified. "float64" unless given; on a device that is no processor "float32", where the rates of this
+      problem and flow can be had in it.
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had stopped; the smallest eigenvalue of the
@@ -136,6 +171,7 @@ def relax(
     batch = LANE_MULTIPLE * -(-batch // LANE_MULTIPLE)
     one_unit = readout_units(np.asarray(starts.v))
     different = np.unique(one_unit)
+    transient = checked_transient(transient, problem, flow, starts.W.shape[2])
     ends, places = [], []
     for readout in different:
         index = np.flatnonzero(one_unit == readout)
@@ -145,7 +181,8 @@ def relax(
         tolerances = Tolerances(rtol, 0.1 * rtol, time_limit * units.rate)
         # In other units minima are other ones.
         known = catalogue if units.trivial or not (catalogue and catalogue.enabled) else None
-        ends.append(original_ends(_relax_scaled(scaled, tolerances, batch, known, progress), units))
+        relaxed = _relax_scaled(scaled, tolerances, batch, known, progress, transient == FLOAT32)
+        ends.append(original_ends(relaxed, units))
         places.append(index)
     joined = _joined(ends)
     if len(different) > 1:
@@ -172,6 +209,7 @@ def _relax_scaled(
     batch: int,
     catalogue: Catalogue | None,
     progress: Callable[[int], None] | None,
+    transient: bool,
 ) -> EndStates:
     """End states of starts in the units that tolerances are made for."""
     problem, flow, starts = scaled
@@ -188,8 +226,9 @@ def _relax_scaled(
         batch=batch,
         catalogue=Catalogue(problem, flow) if catalogue is None else catalogue,
         progress=progress,
+        transient=transient,
     )
-    return _relax_on(devices[: max(1, len(starts.W) // (2 * job.rules.batch))], job, starts)
+    return _relax_on(devices[: max(1, len(starts.W) // (2 * batch))], job, starts)
 
 
 def _relax_on(devices: list[jax.Device], job: Job, starts: Weights) -> EndStates:

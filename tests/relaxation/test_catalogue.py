@@ -228,7 +228,9 @@ def test_surplus_students_on_the_rays_of_teachers_are_a_global_minimum():
     away *= 0.01 / np.linalg.norm(away, axis=(1, 2), keepdims=True)
 
     def reach(y):
-        return reach_closed_form(FLOW, problem, 1e-14, jnp.moveaxis(jnp.asarray(y), 0, -1))
+        return reach_closed_form(
+            FLOW, problem, jnp.asarray(1e-14), jnp.moveaxis(jnp.asarray(y), 0, -1)
+        )
 
     np.testing.assert_allclose(np.moveaxis(reach(exact).minimum, -1, 0), exact, atol=1e-15)
     near = reach(exact + away)
