@@ -20,7 +20,7 @@ from jaxtyping import Array, Int
 from ..flows.base import AbstractFlow, packed_rates
 from ..model.loss import zero_loss
 from ..model.problem import Problem
-from ..model.state import Weights
+from ..model.state import Weights, unpack
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
 from .classify import EndStateClassifier
@@ -144,7 +144,7 @@ def stays_in_float32(problem: Problem, flow: AbstractFlow, dimension: int) -> bo
     lanes = jax.ShapeDtypeStruct((problem.students, dimension + 1, 8), np.float32)
     try:
         rates = jax.eval_shape(lambda y: packed_rates(flow, problem, y), lanes)
-    except TypeError:  # numbers of two kinds that a user's code does not mix
+    except (TypeError, ValueError):  # numbers of two kinds that a user's code does not mix
         return False
     return rates.dtype == np.float32
 
@@ -337,8 +337,8 @@ class _TransientPool(_AbstractPool):
 
     def _decide(self, index, some, phase, target):
         n = len(index)
-        points = some.points[:n].astype(float)
-        on = Weights(jnp.asarray(points[:, :, :-1]), jnp.asarray(points[:, :, -1]))
+        points = jnp.asarray(some.points[:n], float)
+        on = jax.vmap(unpack)(points)
         spent = Spent(*(np.asarray(x[:n]) for x in some.spent))
         spent = spent._replace(time=spent.time.astype(float), since=spent.since.astype(float))
         ends = _Pool(self.job, self.device, on, spent, lambda count: None).relax()

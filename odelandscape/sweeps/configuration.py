@@ -11,16 +11,21 @@ from ..activations.base import AbstractActivation
 from ..flows.base import AbstractFlow
 from ..flows.consistency import flow_values
 from ..model.problem import Problem
-from ..relaxation.relax import RTOL, TIME_LIMIT
+from ..relaxation.relax import FLOAT64, RTOL, TIME_LIMIT
 from ..runtime.code import PYTHON, digest
 from ..runtime.registry import function_place, is_from_this_package, place_of
 
 
 def configuration(
-    problem: Problem, flow: AbstractFlow, seed: int, dimension: int, time_limit: float = TIME_LIMIT
+    problem: Problem,
+    flow: AbstractFlow,
+    seed: int,
+    dimension: int,
+    time_limit: float = TIME_LIMIT,
+    transient: str = FLOAT64,
 ) -> dict:
     """Return all that the end states of a sweep follow from, as JSON has it."""
-    return {
+    found = {
         **_fields_to_json(problem),
         "activation_values": activation_values(problem.activation),
         **code_values(problem, flow),
@@ -31,6 +36,8 @@ def configuration(
         "rtol": RTOL,
         "end": float(time_limit),
     }
+    # Of sweeps that were made before there was a choice nothing is recorded.
+    return found if transient == FLOAT64 else {**found, "transient": transient}
 
 
 def activation_values(activation: AbstractActivation) -> list[float]:

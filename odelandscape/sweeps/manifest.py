@@ -188,10 +188,15 @@ _CODE = {"activation_code": "activation", "flow_values": "flow"}
 """The part of a configuration whose code each of these is a record of."""
 
 
+_NOT_RECORDED = {"transient": "float64"}
+"""What holds where a configuration does not say."""
+
+
 def difference(there: dict, wanted: dict) -> str:
     """Return in words how two configurations differ; empty if they do not."""
     # As JSON has it: lists for tuples.
     wanted = json.loads(json.dumps(wanted))
+    there, wanted = ({**_NOT_RECORDED, **one} for one in (there, wanted))
     differing = [
         key
         for key in {**wanted, **there}

@@ -18,7 +18,7 @@ from ..flows.consistency import check_flow
 from ..model.problem import PROBLEM, Problem, check_dimension
 from ..model.state import random_weights
 from ..relaxation.outcomes import blank
-from ..relaxation.relax import TIME_LIMIT
+from ..relaxation.relax import TIME_LIMIT, checked_transient
 from ..runtime.arguments import (
     check_folder,
     check_instance,
@@ -56,7 +56,13 @@ def _compile_clock() -> Iterator[list[float]]:
 
 
 def _check(
-    problem: Problem, flow: AbstractFlow, seeds: int, seed: int, dimension, time_limit: float
+    problem: Problem,
+    flow: AbstractFlow,
+    seeds: int,
+    seed: int,
+    dimension: int | None,
+    time_limit: float,
+    transient: str | None,
 ) -> Task:
     check_float64("end states are certified to a gradient norm of 1e-10")
     check_instance("problem", problem, Problem, PROBLEM)
@@ -66,7 +72,8 @@ def _check(
     seed = check_whole_number("seed", seed, 0, 2**63 - 1)  # what a key is made of
     d = check_dimension(problem, dimension)
     check_positive_number("time_limit", time_limit)
-    numbers = problem.students * (kept_coordinates(problem, flow, d) + 1)
+    kept = kept_coordinates(problem, flow, d)
+    numbers = problem.students * (kept + 1)
     check_memory("students, teachers and dimension", "the Hessian of a network", 16 * numbers**2)
     check_memory("dimension", "the starts", 8 * problem.students * d)
     check_flow(problem, flow, end_states=True)
@@ -74,7 +81,8 @@ def _check(
     eqx.filter_eval_shape(
         lambda: flow.project_initial(random_weights(jax.random.key(0), problem, d))
     )
-    return Task(problem, flow, seed, d, float(time_limit), 0, stop)
+    transient = checked_transient(transient, problem, flow, kept)
+    return Task(problem, flow, seed, d, float(time_limit), transient, 0, stop)
 
 
 def _check_share(share: tuple[int, int]) -> tuple[int, int]:
@@ -115,6 +123,7 @@ def sweep(
     store: str | os.PathLike | None = None,
     progress: bool = True,
     time_limit: float = TIME_LIMIT,
+    transient: str | None = None,
 ) -> Sweep:
     """Relax random starts 0 … `seeds` − 1, certify and classify their end states.
 
@@ -134,6 +143,7 @@ def sweep(
     - `time_limit`: flow time after which a start that has not converged is reported where it is, with its
       loss, the norm of its rates and how its loss falls (`Sweep.decay`). A larger one on the same store
       continues these starts from there.
+    - `transient`: "float32" or "float64", as in `relax`, which says what is taken unless given.
 
     Raises UserError, before anything is computed, for bad arguments, for sizes and seeds that need more
     memory than there is, for a user's flow that contradicts itself, for orthonormal students with K > d, for
@@ -141,7 +151,7 @@ def sweep(
     in float64; StoreError if the folder cannot be written to any more; WorkersLostError if the
     executor breaks down or no chunk succeeds. Seeds that are in the store by then are kept.
     """
-    task = _check(problem, flow, seeds, seed, dimension, time_limit)
+    task = _check(problem, flow, seeds, seed, dimension, time_limit, transient)
     check_instance("progress", progress, bool, "True or False")
     if executor is not None:
         check_instance("executor", executor, Executor, "a concurrent.futures.Executor or None")
@@ -153,7 +163,7 @@ def sweep(
         target = source = InMemory(blank(*shape))
         holding = nullcontext()
     else:
-        target = StoreWriter(check_folder("store", store), configuration(*task[:5]))
+        target = StoreWriter(check_folder("store", store), configuration(*task[:6]))
         source, holding = target.store, target.hold()
     began = time.perf_counter()
     with _compile_clock() as compiling, holding:
@@ -189,6 +199,7 @@ def sweep_share(
     dimension: int | None = None,
     progress: bool = True,
     time_limit: float = TIME_LIMIT,
+    transient: str | None = None,
 ) -> int:
     """Relax share i of n, `share` = (i, n) with 1 ≤ i ≤ n, of a sweep into a folder that others write to.
 
@@ -198,10 +209,10 @@ def sweep_share(
 
     Returns how many seeds it relaxed. Raises what `sweep` raises.
     """
-    task = _check(problem, flow, seeds, seed, dimension, time_limit)
+    task = _check(problem, flow, seeds, seed, dimension, time_limit, transient)
     i, n = _check_share(share)
     check_instance("progress", progress, bool, "True or False")
-    target = StoreWriter(check_folder("store", store), configuration(*task[:5]))
+    target = StoreWriter(check_folder("store", store), configuration(*task[:6]))
     chunk = chunk_size(task.stop, n)
     with target.hold(shared=True):
         wanted = np.arange(task.stop) // chunk % n == i - 1

@@ -53,6 +53,7 @@ class Task(NamedTuple):
     seed: int
     dimension: int
     time_limit: float
+    transient: str
     first: int
     stop: int
 
@@ -94,10 +95,16 @@ class Parcel:
 def _relax(
     sweep: Task, seeds: np.ndarray, catalogue: Catalogue, progress: Callable | None = None
 ) -> EndStates:
-    problem, flow, seed, dimension, time_limit = sweep[:5]
+    problem, flow, seed, dimension, time_limit, transient = sweep[:6]
     begin = starts(problem, flow, seed, seeds, dimension)
     return relax(
-        problem, flow, begin, time_limit=time_limit, catalogue=catalogue, progress=progress
+        problem,
+        flow,
+        begin,
+        time_limit=time_limit,
+        catalogue=catalogue,
+        progress=progress,
+        transient=transient,
     )
 
 
@@ -213,6 +220,7 @@ def run_unfinished(sweep: Task, wanted: np.ndarray, target: StoreWriter, bar: tq
             time_limit=sweep.time_limit - limit,
             catalogue=catalogue,
             progress=report_progress,
+            transient=sweep.transient,
         )
         before = ends.time[rows], ends.evaluations[rows]
         for column, new in zip(ends, more, strict=True):

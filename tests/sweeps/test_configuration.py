@@ -300,7 +300,7 @@ def test_a_function_of_any_kind_is_recorded_without_where_it_lies_in_memory(func
 
 
 def test_a_worker_with_other_code_refuses_the_task():
-    task = tasks.Task(P, ol.GradientFlow(), 0, 3, 1.0, 0, 1)
+    task = tasks.Task(P, ol.GradientFlow(), 0, 3, 1.0, "float64", 0, 1)
     contents = packed(task)
     tasks.Parcel(None, contents, {"python": PYTHON}).unpacked()
     with pytest.raises(ol.OperationError, match="this worker has other code"):
@@ -309,7 +309,7 @@ def test_a_worker_with_other_code_refuses_the_task():
 
 def test_a_task_that_is_passed_on_is_the_same():
     """Dask packs it in the client, and again in the scheduler."""
-    parcel = tasks.Parcel(tasks.Task(P, ol.GradientFlow(), 0, 3, 1.0, 5, 7))
+    parcel = tasks.Parcel(tasks.Task(P, ol.GradientFlow(), 0, 3, 1.0, "float64", 5, 7))
     for _ in range(3):
         parcel = pickle.loads(pickle.dumps(parcel))
     task = parcel.unpacked()
