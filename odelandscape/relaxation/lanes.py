@@ -167,28 +167,36 @@ def block_width(size: int, lanes: int) -> int:
 
 
 def _round(count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
-    """Make evaluations in the first running lanes."""
-    tolerances, flow, problem = inputs[:3]
-    chosen = _first(count, lanes.phase == RUNNING)
+    """Make evaluations in the first running lanes, block after block."""
+    running = lanes.phase == RUNNING
+    chosen = _first(count, running)
     width = block_width(lanes.solver.base[0].nbytes, count)
+    # Of blocks without a running lane none is evaluated.
+    blocks = (jnp.minimum(jnp.sum(running), count) + width - 1) // width
 
-    def blocks(x):
-        return jnp.moveaxis(x[chosen].reshape(-1, width, *x.shape[1:]), 1, -1)
+    def block(i, lanes):
+        return _evaluate(inputs, lanes, jax.lax.dynamic_slice_in_dim(chosen, i * width, width))
 
-    def lane_by_lane(x):
-        x = jnp.moveaxis(x, -1, 1)
-        return x.reshape(-1, *x.shape[2:])
+    return jax.lax.fori_loop(0, blocks, block, lanes)
 
-    some = jax.tree.map(blocks, lanes.solver)
-    some = some._replace(target=blocks(lanes.target), converged=jnp.zeros_like(some.converged))
-    some = jax.vmap(lambda lane: probe(flow, problem, lane))(some)
+
+def _evaluate(inputs: Inputs, lanes: Lanes, chosen: Int[Array, " n"]) -> Lanes:
+    """Make evaluations in the chosen lanes, which then lie side by side."""
+    tolerances, flow, problem = inputs[:3]
+
+    def side_by_side(x):
+        return jnp.moveaxis(x[chosen], 0, -1)
+
+    some = jax.tree.map(side_by_side, lanes.solver)
+    some = some._replace(target=lanes.target[chosen], converged=jnp.zeros_like(some.converged))
+    some = probe(flow, problem, some)
 
     def evaluation(_, some):
-        return jax.vmap(lambda lane: advance(flow, problem, tolerances, lane))(some)
+        return advance(flow, problem, tolerances, some)
 
     # Two by two: the latest stages then change places without being copied.
     some = jax.lax.fori_loop(0, EVALUATIONS, evaluation, some, unroll=2)
-    some = jax.tree.map(lane_by_lane, some)
+    some = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), some)
     phase = jnp.where(tolerances.status(some).stopped, STOPPED, RUNNING)
     return lanes._replace(
         solver=jax.tree.map(partial(_put, chosen), lanes.solver, some),

@@ -332,8 +332,9 @@ class _TransientPool(_AbstractPool):
         # The first ones make minima known by which most others are recognised.
         if catalogue.enabled and not catalogue.minima:
             return LANE_MULTIPLE
-        goes_on = (self.phase == RUNNING).any()
-        return 0 if goes_on and waiting < self.rules.batch else _FOLLOWED_TOGETHER
+        # The others together, as few lanes cost what a batch does.
+        goes_on = (self.phase == RUNNING).any() and waiting < _FOLLOWED_TOGETHER
+        return 0 if goes_on else _FOLLOWED_TOGETHER
 
     def _decide(self, index, some, phase, target):
         n = len(index)
