@@ -49,7 +49,7 @@ LANE_MULTIPLE = 64
 _MUCH_MEMORY = 2**22  # entries of a pool
 _CALL_SECONDS = 0.2  # that a call of the program takes: an interruption waits for it
 _MAX_ROUNDS = 10_000
-_FOLLOWED_TOGETHER = 4096  # lanes that go on in float64
+_FOLLOWED_TOGETHER = 512, 4096  # lanes that go on in float64, on a processor and on another device
 
 
 @final
@@ -126,7 +126,8 @@ def relax_pool(job: Job, device: jax.Device, starts: Weights) -> EndStates:
     N = len(starts.W)
     count = np.zeros(N, np.int32)
     nothing = Spent(np.zeros(N), count, np.full(N, np.inf), count)
-    return kind(job, device, starts, nothing, job.report_progress).relax()
+    size = _padded_size(N, starts.W[0].size + starts.v[0].size)
+    return kind(job, device, starts, size, nothing, job.report_progress).relax()
 
 
 def in_float32(tree):
@@ -152,6 +153,7 @@ def stays_in_float32(problem: Problem, flow: AbstractFlow, dimension: int) -> bo
 class _AbstractPool(abc.ABC):
     """The lanes of some starts on one device, and the end states found so far.
 
+    - `size`: of the pool, which is padded with copies of the last start.
     - `spent`: by each start, before it begins.
     - `report`: called with the number of starts that have become done.
     """
@@ -163,13 +165,13 @@ class _AbstractPool(abc.ABC):
         job: Job,
         device: jax.Device,
         starts: Weights,
+        size: int,
         spent: Spent,
         report: Callable[[int], None],
     ):
-        self.job, self.device, self.report = job, device, report
+        self.job, self.device, self.size, self.report = job, device, size, report
         self.count = len(starts.W)
         K, d = starts.W.shape[1:]
-        self.size = _padded_size(self.count, K * (d + 1))
         self.classifier = EndStateClassifier(
             job.problem, job.flow, job.zero_loss, job.catalogue, blank(self.count, K, d)
         )
@@ -242,7 +244,8 @@ class _AbstractPool(abc.ABC):
                 return
 
     def _finish(self, index: Int[np.ndarray, " n"]) -> None:
-        size = min(_padded_size(len(index), self.lanes.kept[0].size), self.size)
+        # One of two sizes, because each is a program.
+        size = LANE_MULTIPLE if len(index) <= LANE_MULTIPLE else self._most_followed
         at = np.concatenate([index, np.full(size - len(index), self.size)])
         some = jax.device_get(read_waiting(self.inputs.tolerances, self.lanes, at))
         phase, target = np.full(size, WAITING, np.int8), np.array(some.target)
@@ -250,6 +253,10 @@ class _AbstractPool(abc.ABC):
         self.lanes = write_decided(self.lanes, at, phase, target)
         self.phase[index] = phase[: len(index)]
         self._report()
+
+    @property
+    def _most_followed(self) -> int:
+        return min(self.size, _FOLLOWED_TOGETHER[self.device.platform != "cpu"])
 
     @abc.abstractmethod
     def _at_a_time(self, waiting: int) -> int:
@@ -333,8 +340,8 @@ class _TransientPool(_AbstractPool):
         if catalogue.enabled and not catalogue.minima:
             return LANE_MULTIPLE
         # The others together, as few lanes cost what a batch does.
-        goes_on = (self.phase == RUNNING).any() and waiting < _FOLLOWED_TOGETHER
-        return 0 if goes_on else _FOLLOWED_TOGETHER
+        goes_on = (self.phase == RUNNING).any() and waiting < self._most_followed
+        return 0 if goes_on else self._most_followed
 
     def _decide(self, index, some, phase, target):
         n = len(index)
@@ -342,7 +349,9 @@ class _TransientPool(_AbstractPool):
         on = jax.vmap(unpack)(points)
         spent = Spent(*(np.asarray(x[:n]) for x in some.spent))
         spent = spent._replace(time=spent.time.astype(float), since=spent.since.astype(float))
-        ends = _Pool(self.job, self.device, on, spent, lambda count: None).relax()
+        # One size for few and many, because each is a program.
+        most = self._most_followed
+        ends = _Pool(self.job, self.device, on, most, spent, lambda count: None).relax()
         if not self.job.stopped.is_set():
             self.followed.append((index, ends))
             phase[:n] = DONE
