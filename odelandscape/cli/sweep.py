@@ -89,8 +89,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--transient",
         choices=("float32", "float64"),
+        default="float64",
         help="precision until the rates of a start are small: float32 takes half the time; end states are "
-        "certified in float64 either way (default: float64, on a GPU float32 where it can be had)",
+        "certified in float64 either way (default float64)",
     )
     add = parser.add_mutually_exclusive_group().add_argument
     add("--workers", type=whole(1, 4096), metavar="N", help="relax in N processes, one core each")

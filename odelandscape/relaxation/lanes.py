@@ -105,7 +105,9 @@ def begin_lanes(
             evaluations_below_threshold=jnp.where(already, spent.evaluations_since, evaluations),
         )
 
-    solver = jax.vmap(lane)(weights, spent)
+    # Some devices multiply matrices in float32 with fewer digits unless told otherwise.
+    with jax.default_matmul_precision("highest"):
+        solver = jax.vmap(lane)(weights, spent)
     N = len(weights.W)
     phase = jnp.where(tolerances.status(solver).stopped, STOPPED, RUNNING)
     nothing = jnp.zeros(N)
@@ -147,7 +149,8 @@ def advance_lanes(
         made, lanes = jax.lax.while_loop(goes_on, integrate, carry)
         return made, _recognise_stopped(rules, some, inputs, lanes)
 
-    made, lanes = jax.lax.while_loop(unfinished, turn, (jnp.int32(0), lanes))
+    with jax.default_matmul_precision("highest"):  # as in `begin_lanes`
+        made, lanes = jax.lax.while_loop(unfinished, turn, (jnp.int32(0), lanes))
     return lanes, lanes.phase, made
 
 

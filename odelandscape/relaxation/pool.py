@@ -9,6 +9,7 @@ import abc
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import final
 
@@ -49,6 +50,7 @@ LANE_MULTIPLE = 64
 _MUCH_MEMORY = 2**22  # entries of a pool
 _CALL_SECONDS = 0.2  # that a call of the program takes: an interruption waits for it
 _MAX_ROUNDS = 10_000
+_FLOAT32_EVALUATIONS = 20_000  # of a lane, after which it goes on in float64 wherever it is
 _FOLLOWED_TOGETHER = 512, 4096  # lanes that go on in float64, on a processor and on another device
 
 
@@ -178,13 +180,14 @@ class _AbstractPool(abc.ABC):
         self.rules = Rules(
             job.batch, job.catalogue.enabled, job.catalogue.closed_form, self.transient
         )
-        exact = job.tolerances, job.flow, job.problem
-        own = exact, *jax.tree.map(partial(_padded, self.size), (starts, spent))
+        padded = jax.tree.map(partial(_padded, self.size), (starts, spent))
+        own = job.tolerances, job.flow, job.problem, *padded
         if self.transient:
-            own = in_float32(own)
-        zero = np.asarray(job.zero_loss.zero)
-        own, exact, zero = jax.device_put((own, exact[1:], zero), device)
-        (tolerances, flow, problem), padded, spent = own
+            most = jnp.minimum(job.tolerances.evaluations, _FLOAT32_EVALUATIONS)
+            own = in_float32((replace(job.tolerances, evaluations=most), *own[1:]))
+        exact, zero = (job.flow, job.problem), np.asarray(job.zero_loss.zero)
+        own, exact, zero = jax.device_put((own, exact, zero), device)
+        tolerances, flow, problem, padded, spent = own
         self.lanes: Lanes = self._call(
             begin_lanes, tolerances, flow, problem, padded, np.asarray(self.count), spent
         )
