@@ -142,7 +142,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _folder(args: argparse.Namespace) -> Path:
-    return output_folder(args, args.flow, eta=args.learning_rate, seed=unless(0, args.seed))
+    kind = args.flow if args.transient == "float64" else f"{args.flow}-{args.transient}"
+    return output_folder(args, kind, eta=args.learning_rate, seed=unless(0, args.seed))
 
 
 def _check_memory(args: argparse.Namespace, flow: ol.AbstractFlow) -> None:

@@ -126,7 +126,8 @@ def _folder(command: str) -> str:
         ),
         (
             "sweep",
-            "--activation=erf --slope=0 --slope=0.1 -d9 --seed=1 --flow=sgd --learning-rate=0.1",
+            "--activation=erf --slope=0 --slope=0.1 -d9 --seed=1 --flow=sgd --learning-rate=0.1 "
+            "--transient=float32",
         ),
         (
             "trajectory",

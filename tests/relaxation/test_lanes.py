@@ -14,6 +14,7 @@ from odelandscape.relaxation.lanes import (
     WAITING,
     Inputs,
     Rules,
+    Spent,
     advance_lanes,
     begin_lanes,
     read_waiting,
@@ -32,9 +33,12 @@ def pool(K, M, count=50, size=64):
     index = jnp.minimum(jnp.arange(size), count - 1)
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(index)
     starts = jax.vmap(lambda key: ol.random_weights(key, problem))(keys)
-    lanes = begin_lanes(TOLERANCES, flow, problem, starts, np.asarray(count))
-    inputs = Inputs(TOLERANCES, flow, problem, jnp.asarray(1e-13), KnownPoints.of([], K, M + 1))
-    return Rules(16, True, K > M), inputs, lanes
+    none = np.zeros(size, np.int32)
+    spent = Spent(np.zeros(size), none, np.full(size, np.inf), none)
+    lanes = begin_lanes(TOLERANCES, flow, problem, starts, np.asarray(count), spent)
+    known = KnownPoints.of([], K, M + 1)
+    inputs = Inputs(TOLERANCES, flow, problem, known, (flow, problem), jnp.asarray(1e-13))
+    return Rules(16, True, K > M, False), inputs, lanes
 
 
 @pytest.mark.parametrize(("K", "M"), [(3, 3), (4, 3)])
@@ -65,7 +69,7 @@ def test_lanes_are_done_or_wait_and_none_is_touched_beyond_the_starts():
     assert (np.asarray(lanes.minimum)[50:] < 0).all()
     # Their own points are minima in closed form: the loss is 0.
     for n in done[:3]:
-        y = lanes.solver.base[n]
+        y = lanes.kept[n]
         loss = ol.population_loss(ol.Problem(4, 3), ol.Weights(y[:, :-1], y[:, -1]))
         assert abs(float(loss)) < 1e-14
 
