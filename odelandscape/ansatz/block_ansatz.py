@@ -13,6 +13,7 @@ other blocks with the same weights in `padding` and `isotypic`, a point of it in
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -208,18 +209,25 @@ class BlockAnsatz(AbstractBlocks):
 
         Raises UserError, naming the argument, if the problem has other numbers of students or teachers.
         """
-        K, M = float(jnp.sum(self.student_sizes)), float(jnp.sum(self.sizes))
+        return self.replace(**self.numbers_of(problem, argument))
+
+    def numbers_of(self, problem: Problem, argument: str = "ansatz") -> dict[str, Any]:
+        """Return what `of` replaces, by name: `activation`, `correlation` and `teacher_readout`.
+
+        Raises UserError, naming the argument, if the problem has other numbers of students or teachers.
+        """
+        K, M = float(np.sum(self.student_sizes)), float(np.sum(self.sizes))
         if np.abs(np.subtract((K, M), (problem.students, problem.teachers))).max() > 1e-6:
             raise UserError(
                 f"{argument} must have the problem's K = {problem.students} students and M = "
                 f"{problem.teachers} teachers; got {K:g} and {M:g}"
             )
         sizes = tuple(np.asarray(self.sizes).tolist())
-        return self.replace(
-            activation=problem.activation,
-            correlation=_common_correlation(problem),
-            teacher_readout=_readout_of_blocks(problem, sizes),
-        )
+        return {
+            "activation": problem.activation,
+            "correlation": _common_correlation(problem),
+            "teacher_readout": _readout_of_blocks(problem, sizes),
+        }
 
     def replace(self, **numbers) -> "BlockAnsatz":
         """Return the ansatz with other numbers: `sizes`, `activation`, `correlation`, `readout` or

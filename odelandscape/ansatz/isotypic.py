@@ -172,6 +172,15 @@ def vectors(component: Component, matches: tuple[int, ...], blocks: int, free: i
     return np.stack(flat)
 
 
+@functools.lru_cache(maxsize=8)
+def _directions(
+    matches: tuple[int, ...], blocks: int, free: int
+) -> tuple[tuple[Component, ...], np.ndarray]:
+    """All components of blocks of this structure, and the vectors of all of them."""
+    found = components(matches, blocks, free)
+    return found, np.concatenate([vectors(one, matches, blocks, free) for one in found])
+
+
 @eqx.filter_jit
 def _quadratic_forms(
     blocks: AbstractBlocks, z: Float[Array, " P"], vectors: Float[Array, "n P5"]
@@ -221,8 +230,7 @@ def hessian_spectrum(
     padding = padded(ansatz)
     blocks, z = padding.blocks, padding.pad(z)
     shape = blocks.matched, len(blocks.sizes), blocks.free
-    found = components(*shape)
-    stack = np.concatenate([vectors(component, *shape) for component in found])
+    found, stack = _directions(*shape)
     H, G, C = (np.asarray(x) for x in _quadratic_forms(blocks, z, jnp.asarray(stack)))
     sizes = np.asarray(blocks.sizes)
     result, start = [], 0

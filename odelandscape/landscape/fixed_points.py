@@ -112,8 +112,10 @@ class FixedPoint(eqx.Module):
         """What the residual may be: RESIDUAL, and what parameters near 1 rounded to their last digit
         make of it (they are multiplied by curvatures of order K/4, √K at a time); times the scale of the
         readouts."""
-        K = float(jnp.sum(self.ansatz.student_sizes))
-        scale = float(in_unit_scale(formal(self.ansatz))[1].gradient)
+        K = float(np.sum(self.ansatz.student_sizes))
+        readouts = self.ansatz.teacher_readout, self.ansatz.readout
+        # That of `in_unit_scale`, without a program.
+        scale = math.prod(float(np.abs(v).max(initial=0)) or 1.0 for v in readouts)
         return (RESIDUAL + np.finfo(float).eps * K**1.5) * scale
 
     @property
@@ -141,27 +143,32 @@ def check_point(problem: Problem, point: AnsatzPoint, varied: str = "") -> None:
 
     Of traced numbers nothing is checked.
     """
-    target = point.ansatz.of(problem, "point")
-    here, there = (ansatz.replace(activation=_common(ansatz)) for ansatz in (point.ansatz, target))
+    there = point.ansatz.numbers_of(problem, "point")
+    here = {name: getattr(point.ansatz, name) for name in there}
+    activations = (here.pop("activation"), there.pop("activation"))
+    if varied != "slope" or None in (one.leak for one in activations):
+        here["activation"], there["activation"] = map(_common, activations)
     if varied == "correlation":
-        there = there.replace(correlation=here.correlation)
-    leaks = here.activation.leak, there.activation.leak
-    if varied == "slope" and None not in leaks:
-        there = there.replace(activation=here.activation)
-    pairs = list(zip(jax.tree.leaves(here), jax.tree.leaves(there), strict=False))
-    if any(isinstance(x, Tracer) for pair in pairs for x in pair):
+        del here["correlation"]
+        del there["correlation"]
+    (a, one), (b, other) = jax.tree.flatten(here), jax.tree.flatten(there)
+    if any(isinstance(x, Tracer) for x in (*a, *b)):
         return
-    same = jax.tree.structure(here) == jax.tree.structure(there)
-    if not same or not all(np.allclose(x, y, rtol=1e-12, atol=1e-12) for x, y in pairs):
+    if one != other or not all(map(_alike, a, b)):
         raise UserError(
             "point must be one of this problem, and not of another activation, teacher_overlaps or "
             "teacher_readout; ol.fixed_point(problem, point) follows it there"
         )
 
 
-def _common(ansatz: BlockAnsatz) -> AbstractActivation:
-    """Return an ansatz's activation, as a LeakyReLU if it can be one."""
-    return as_leaky_relu(ansatz.activation) or ansatz.activation
+def _common(activation: AbstractActivation) -> AbstractActivation:
+    """Return the activation, as a LeakyReLU if it can be one."""
+    return as_leaky_relu(activation) or activation
+
+
+def _alike(x, y) -> bool:
+    x, y = np.asarray(x), np.asarray(y)
+    return x.shape == y.shape and bool((np.abs(x - y) <= 1e-12 * (1 + np.abs(y))).all())
 
 
 def _short(count: int) -> str:
