@@ -120,7 +120,7 @@ def local_geometry(
     at = jnp.asarray(point)
     loss, J, movable = _local_geometry(flow, problem, at, kinked)
     J = np.asarray(J)
-    inactive = np.linalg.norm(point[:, :-1], axis=1) == 0
+    inactive = (point[:, :-1] == 0).all(axis=1)
     escape = -np.inf
     if kinked and inactive.any():
         escape = escape_rate(flow, problem, unpack(at), inactive)

@@ -58,6 +58,7 @@ class RKCState(NamedTuple):
     evaluations_below_threshold: Int[Array, "*lanes"]  # made until then
     converged: Bool[Array, "*lanes"]
     diverged: Bool[Array, "*lanes"]  # infinite or undefined numbers
+    stuck: Bool[Array, "*lanes"]  # steps have become too small to get anywhere, as at a kink
 
 
 class LaneStatus(NamedTuple):
@@ -90,7 +91,7 @@ class Tolerances(eqx.Module):
     def status(self, lane: RKCState) -> LaneStatus:
         """Return why the lane has stopped, if it has; also for lanes stacked along axes in front."""
         exhausted = (lane.time >= self.time_limit) | (lane.evaluations >= self.evaluations)
-        return LaneStatus(lane.converged, lane.diverged, exhausted)
+        return LaneStatus(lane.converged, lane.diverged, exhausted | lane.stuck)
 
 
 def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> RKCState:
@@ -118,6 +119,7 @@ def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> RKC
         evaluations_below_threshold=count + 1,
         converged=speed <= target,
         diverged=~(jnp.isfinite(speed) & jnp.isfinite(size)),
+        stuck=jnp.zeros_like(speed, bool),
     )
     lane = jax.lax.fori_loop(0, _FIRST_PROBES, lambda _, lane: probe(flow, problem, lane), lane)
     step, stages = plan(lane.step, lane.radius)
@@ -188,6 +190,8 @@ def advance(
     falls = end.accepted & below & ~jnp.isfinite(lane.time_below_threshold)
     rises = end.accepted & ~below
     since = lane.time_below_threshold
+    # At first steps may be as short as students that turn as fast as they are short.
+    tiny, finite = end.step < 1e-14 * jnp.minimum(time, 1), jnp.isfinite(speed)
     return RKCState(
         base=end.base,
         base_rate=end.base_rate,
@@ -206,8 +210,8 @@ def advance(
         converged=lane.converged | (end.accepted & (speed <= lane.target)),
         diverged=lane.diverged
         | ~jnp.isfinite(jnp.where(end.accepted, speed, 0))
-        # At first steps may be as short as students that turn as fast as they are short.
-        | (end.step < 1e-14 * jnp.minimum(time, 1)),
+        | (tiny & ~finite),
+        stuck=lane.stuck | (tiny & finite),
     )
 
 

@@ -62,6 +62,9 @@ def full_load(entries: int) -> int:
 
 
 FLOAT32, FLOAT64 = "float32", "float64"
+_WITHIN_FLOAT32 = (
+    1e12  # lengths and one over lengths of which single precision has squares and products
+)
 
 
 def checked_transient(
@@ -154,7 +157,8 @@ def relax(
     check_concrete("problem", problem)
     check_concrete("starts", starts)
     starts = check_starts(problem, starts)
-    lengths = np.linalg.norm(np.asarray(starts.W), axis=2)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(np.asarray(starts.W), axis=2)
     check_lengths("starts", problem, float(lengths[np.isfinite(lengths)].max(initial=0)))
     batch = check_whole_number("batch", batch, 1)
     for name, number in {"rtol": rtol, "time_limit": time_limit}.items():
@@ -164,26 +168,36 @@ def relax(
         check_instance("catalogue", catalogue, Catalogue, "a Catalogue(problem, flow) or None")
         catalogue.of(problem, flow, starts.W.shape[2])
     batch = LANE_MULTIPLE * -(-batch // LANE_MULTIPLE)
-    one_unit = readout_units(np.asarray(starts.v))
-    different = np.unique(one_unit)
     transient = checked_transient(transient, problem, flow, starts.W.shape[2])
+    one_unit = readout_units(np.asarray(starts.v))
+    single = np.zeros(len(one_unit), bool)
+    if transient == FLOAT32:
+        single = _within_float32(starts)
+    groups = sorted(set(zip(one_unit.tolist(), single.tolist(), strict=True)))
     ends, places = [], []
-    for readout in different:
-        index = np.flatnonzero(one_unit == readout)
-        some = starts if len(different) == 1 else jax.tree.map(lambda x, i=index: x[i], starts)
-        units = natural_units(problem, flow, float(readout))
+    for readout, in_float32 in groups:
+        index = np.flatnonzero((one_unit == readout) & (single == in_float32))
+        some = starts if len(groups) == 1 else jax.tree.map(lambda x, i=index: x[i], starts)
+        units = natural_units(problem, flow, readout)
         scaled = in_natural_units(problem, flow, some, units)
         tolerances = Tolerances(rtol, 0.1 * rtol, time_limit * units.rate)
         # In other units minima are other ones.
         known = catalogue if units.trivial or not (catalogue and catalogue.enabled) else None
-        relaxed = _relax_scaled(scaled, tolerances, batch, known, progress, transient == FLOAT32)
+        relaxed = _relax_scaled(scaled, tolerances, batch, known, progress, in_float32)
         ends.append(original_ends(relaxed, units))
         places.append(index)
     joined = _joined(ends)
-    if len(different) > 1:
+    if len(groups) > 1:
         place = np.argsort(np.concatenate(places))
         joined = EndStates(*(column[place] for column in joined))
     return _without_inaccurate(problem, joined)
+
+
+def _within_float32(starts: Weights) -> np.ndarray:
+    """Whether float32 has squares of the students' lengths and of readouts, for each start."""
+    largest = np.abs(np.asarray(starts.W)).max(axis=2)
+    sizes = np.concatenate([largest, np.abs(np.asarray(starts.v))], axis=1)
+    return ((sizes == 0) | ((sizes > 1 / _WITHIN_FLOAT32) & (sizes < _WITHIN_FLOAT32))).all(axis=1)
 
 
 def _without_inaccurate(problem: Problem, ends: EndStates) -> EndStates:

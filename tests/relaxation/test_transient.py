@@ -91,6 +91,15 @@ def test_a_start_that_leaves_all_bounds_has_failed_and_no_other():
     assert (ends.outcome[[0, 2, 4]] == "global_minimum").all()
 
 
+def test_lengths_that_float32_does_not_have_are_followed_in_float64():
+    """w = −1e-300 stays on its side of 0; its square, and itself, would be 0. Siblings: longer, positive."""
+    problem = ol.Problem(1, 1)
+    W = jnp.array([[[-1e-300]], [[-1e-20]], [[1e-300]], [[0.3]]])
+    some = jax.vmap(ol.Weights)(W, jnp.ones((4, 1)))
+    ends = ol.relax(problem, ol.GradientFlow(), some, transient="float32")
+    assert list(ends.outcome) == ["saddle", "saddle", "global_minimum", "global_minimum"]
+
+
 def test_the_time_that_is_left_is_what_float32_has_left():
     problem = ol.Problem(3, 3)
     ends = ol.relax(
