@@ -24,9 +24,9 @@ import numpy as np
 import odelandscape as ol
 from odelandscape.relaxation import pool
 from odelandscape.relaxation.batched_rkc import Tolerances
+from odelandscape.relaxation.catalogue import KnownPoints
 from odelandscape.relaxation.lanes import EVALUATIONS, Inputs, Rules, Spent, begin_lanes
 from odelandscape.relaxation.pool import in_float32
-from odelandscape.relaxation.recognition import KnownPoints
 from odelandscape.runtime.compiler import compiler_options
 
 from ._fates import starts

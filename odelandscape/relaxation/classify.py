@@ -27,7 +27,9 @@ from ..runtime.compiler import host_device
 from . import outcomes
 from .catalogue import (
     BASIN_FRACTION,
+    CLOSED_FORM,
     ISOLATED_EIGENVALUE,
+    NO_MINIMUM,
     Catalogue,
     KnownMinimum,
     merge_equal_entries,
@@ -39,7 +41,6 @@ from .newton import (
     newton_finish,
 )
 from .outcomes import TEACHER_DISTANCE, EndStates
-from .recognition import CLOSED_FORM, NO_MINIMUM
 
 _SHORT = 1e-3
 """Length below which a student that does not converge may be caught at the kink of the loss at 0."""
@@ -96,7 +97,7 @@ class EndStateClassifier:
     def enter_recognised(
         self, number: Int[np.ndarray, " N"], y: Float[np.ndarray, "N K D"], loss, speed
     ) -> None:
-        """Enter the minima that a program has recognised (`recognition`), at y in the order of each start,
+        """Enter the minima that a program has recognised (`catalogue`), at y in the order of each start,
         and count the anti-aligned students of all ends.
 
         `loss` and `speed` (N,) are those of minima in closed form; the others' are known.

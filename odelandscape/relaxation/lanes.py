@@ -19,7 +19,7 @@ from ..model.problem import Problem
 from ..model.state import Weights
 from ..runtime.compiler import program
 from .batched_rkc import RATE_THRESHOLD, RKCState, Tolerances, advance, begin, probe
-from .recognition import CLOSED_FORM, NO_MINIMUM, KnownPoints, reach_closed_form, recognise
+from .catalogue import CLOSED_FORM, NO_MINIMUM, KnownPoints, reach_closed_form, recognise
 
 RUNNING, STOPPED, WAITING, DONE = range(4)
 """The phases of a lane."""

@@ -23,7 +23,7 @@ from ..model.loss import zero_loss
 from ..model.problem import Problem
 from ..model.state import Weights, unpack
 from .batched_rkc import Tolerances
-from .catalogue import Catalogue
+from .catalogue import Catalogue, KnownPoints
 from .classify import EndStateClassifier
 from .lanes import (
     DONE,
@@ -43,7 +43,6 @@ from .lanes import (
 )
 from .newton import GRADIENT_TOLERANCE
 from .outcomes import NOT_CONVERGED, EndStates, blank
-from .recognition import KnownPoints
 
 # Lanes of a batch are a multiple of this: those left over by a vectorised loop would be computed otherwise.
 LANE_MULTIPLE = 64

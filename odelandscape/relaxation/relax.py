@@ -80,7 +80,12 @@ def checked_transient(
         )
     if transient != FLOAT32:
         return FLOAT64
-    if not flow.stochastic and stays_in_float32(problem, flow, dimension):
+    if flow.stochastic:
+        raise UserError(
+            f"transient must be {FLOAT64!r} for a flow with noise, which is followed start by start; got "
+            "'float32'"
+        )
+    if stays_in_float32(problem, flow, dimension):
         return FLOAT32
     raise UserError(
         f"transient must be {FLOAT64!r} for {shown(problem.activation)} and {shown(flow)}: some of their "

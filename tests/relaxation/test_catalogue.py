@@ -10,8 +10,14 @@ from systems import relu_gradient, relu_loss
 
 import odelandscape as ol
 from odelandscape.model.state import pack
-from odelandscape.relaxation.catalogue import BASIN_FRACTION, Catalogue, KnownMinimum
-from odelandscape.relaxation.recognition import KnownPoints, reach_closed_form, recognise
+from odelandscape.relaxation.catalogue import (
+    BASIN_FRACTION,
+    Catalogue,
+    KnownMinimum,
+    KnownPoints,
+    reach_closed_form,
+    recognise,
+)
 
 FLOW = ol.GradientFlow()
 

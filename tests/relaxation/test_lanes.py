@@ -7,6 +7,7 @@ import pytest
 
 import odelandscape as ol
 from odelandscape.relaxation.batched_rkc import Tolerances
+from odelandscape.relaxation.catalogue import CLOSED_FORM, KnownPoints
 from odelandscape.relaxation.lanes import (
     DONE,
     RUNNING,
@@ -21,7 +22,6 @@ from odelandscape.relaxation.lanes import (
     recognise_again,
     write_decided,
 )
-from odelandscape.relaxation.recognition import CLOSED_FORM, KnownPoints
 from odelandscape.runtime.compiler import compiler_options
 
 TOLERANCES = Tolerances(2e-4, 2e-5, 2e4)

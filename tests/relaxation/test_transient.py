@@ -115,6 +115,8 @@ def test_what_has_numbers_of_its_own_in_double_precision_is_refused_by_name():
     assert not stays_in_float32(problem, ol.GradientFlow(), 2)
     with pytest.raises(ol.UserError, match=r"transient must be 'float64' for Quadrature"):
         ol.relax(problem, ol.GradientFlow(), starts(problem, 1), transient="float32")
+    with pytest.raises(ol.UserError, match=r"transient must be 'float64' for a flow with noise"):
+        ol.sweep(problem, ol.OnlineSGD(0.1), 1, transient="float32")
     with pytest.raises(ol.UserError, match=r"transient must be .*got 'half'"):
         ol.sweep(problem, ol.GradientFlow(), 1, transient="half")
 
