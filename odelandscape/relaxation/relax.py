@@ -138,7 +138,7 @@ def relax(
     starts that end in one point, but for the order
     of students and teachers, one is certified for all (`catalogue`). Where students are more than teachers,
     the global minima within 0.02 are known in closed form, and their smallest eigenvalue is 0. A start that
-    has not converged, also for lack of evaluations or because its steps have become too small to get anywhere,
+    has not converged, also for lack of evaluations or because its steps have become too small,
     as at a kink of the loss, is reported where the flow has come to (`landscape.decay` has the rate at which
     the loss still falls there). A start
     whose numbers become infinite or undefined is `failed`: its loss, gradient norm and eigenvalue are inf and
