@@ -24,7 +24,7 @@ from ..model.title import in_words, title_of
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
 from ..relaxation.units import level_width
-from ..runtime.arguments import check_positive_number, check_whole_number
+from ..runtime.arguments import check_positive_number, check_whole_number, shown
 from ..runtime.errors import UserError
 from ..runtime.registry import load
 from .configuration import activation_values, code_values
@@ -157,7 +157,9 @@ class Sweep:
 
         Raises UserError for seeds that are not among those of the sweep.
         """
-        seeds = np.asarray(seeds)
+        given, seeds = seeds, np.asarray(seeds)
+        if seeds.ndim != 1 or (seeds.size and seeds.dtype.kind not in "iu"):
+            raise UserError(f"seeds must be an array (n,) of whole numbers; got {shown(given)}")
         unknown = ~np.isin(seeds, self.seeds)
         if unknown.any():
             raise UserError(f"seeds must be among those of the sweep; got {seeds[unknown][0]}")

@@ -100,6 +100,23 @@ def test_lengths_that_float32_does_not_have_are_followed_in_float64():
     assert list(ends.outcome) == ["saddle", "saddle", "global_minimum", "global_minimum"]
 
 
+def test_the_readout_is_the_one_that_is_given():
+    """0.3 is no float32 number, and in units of a teacher with readouts 1 and −2 neither is 1: end states
+    were certified with the readout rounded, whose loss has other digits. The truth: the loss in NumPy."""
+    for problem, v in (
+        (ol.Problem(3, 3), 0.3),
+        (ol.Problem(2, 2, teacher_readout=[1.0, -2.0]), 1.0),
+    ):
+        K = problem.students
+        some = starts(problem, 6)
+        some = jax.vmap(ol.Weights)(some.W, jnp.full((6, K), v).at[:, 0].multiply(1.1))
+        ends = ol.relax(problem, ol.GradientFlow(), some, transient="float32")
+        np.testing.assert_allclose(ends.readout, some.v, rtol=4e-16)
+        teacher = np.eye(K), np.asarray(problem.readout)
+        for W, readout, loss in zip(ends.weights, some.v, ends.loss, strict=True):
+            assert relu_loss(W, np.asarray(readout), *teacher) == pytest.approx(loss, abs=1e-14)
+
+
 def test_the_time_that_is_left_is_what_float32_has_left():
     problem = ol.Problem(3, 3)
     ends = ol.relax(

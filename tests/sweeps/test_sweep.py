@@ -150,6 +150,13 @@ def test_numbers_on_disk_are_read_when_they_are_used(tmp_path, straight, small):
             stored.weights_of(np.array([0, wrong]))
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("other", [0, [[0, 1]], [True, False], [0.5]])
+def test_seeds_of_another_form_are_refused(other, straight):
+    with pytest.raises(ol.UserError, match=r"seeds must be an array \(n,\) of whole numbers"):
+        straight.weights_of(other)
+
+
 def test_shares_make_up_a_sweep(tmp_path, monkeypatch, straight):
     monkeypatch.setattr(tasks, "_LEAST", 1)
     monkeypatch.setattr(tasks, "CHUNK", 8)
