@@ -47,11 +47,8 @@ READOUT_TOLERANCE = 1e-14
 _MAX_MINIMA = 256
 _DIGITS = 4  # of the point that a known minimum is solved from
 _ENTRY_TOLERANCE = 1e-10  # within which entries of a minimum are equal but for rounding
-
-
 NO_MINIMUM, CLOSED_FORM = -1, -2
 """In place of the number of a known minimum: none, and one in closed form."""
-_CAPACITY = 256
 _LARGEST = 2**21  # entries of all known minima together
 
 
@@ -216,7 +213,7 @@ class KnownPoints(NamedTuple):
     @classmethod
     def of(cls, minima: list[KnownMinimum], students: int, width: int) -> "KnownPoints":
         """Return the arrays, of a size that does not depend on how many minima are known."""
-        size = max(1, min(_CAPACITY, _LARGEST // (students * width)))
+        size = max(1, min(_MAX_MINIMA, _LARGEST // (students * width)))
         y, basin = np.zeros((size, students, width)), np.zeros(size)
         count = min(size, len(minima))
         for place, known in enumerate(minima[:count]):

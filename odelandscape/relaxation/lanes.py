@@ -33,8 +33,8 @@ _MAX_CACHED_BYTES = 2048  # of the weights of a lane: of more, 64 lanes leave a 
 
 
 class Rules(NamedTuple):
-    """What the program is compiled for: lanes of a batch, which minima are looked up, and whether lanes that
-    are not at one of them wait at once, to be followed on in other precision."""
+    """What the program is compiled for: lanes of a batch, which minima are looked up, and whether lanes are
+    in float32, so that those at none of these minima wait earlier."""
 
     batch: int
     known: bool
@@ -63,9 +63,8 @@ class Lanes(NamedTuple):
     minimum: Int[Array, " N"]  # number of the known minimum that it has ended in
     speed: Float[Array, " N"]  # at a minimum in closed form
     loss: Float[Array, " N"]
-    kept: Float[
-        Array, "N K D"
-    ]  # where a finish was due, had no known minimum been close; its minimum
+    # Where a finish was due, had no known minimum been close; at last the known minimum itself.
+    kept: Float[Array, "N K D"]
     has_deferred: Bool[Array, " N"]
 
 
@@ -105,7 +104,7 @@ def begin_lanes(
             evaluations_below_threshold=jnp.where(already, spent.evaluations_since, evaluations),
         )
 
-    # Some devices multiply matrices in float32 with fewer digits unless told otherwise.
+    # Some devices multiply matrices in float32 with fewer digits by default.
     with jax.default_matmul_precision("highest"):
         solver = jax.vmap(lane)(weights, spent)
     N = len(weights.W)

@@ -62,9 +62,8 @@ def full_load(entries: int) -> int:
 
 
 FLOAT32, FLOAT64 = "float32", "float64"
-_WITHIN_FLOAT32 = (
-    1e12  # lengths and one over lengths of which single precision has squares and products
-)
+# Lengths below this and above its inverse have squares and products in single precision.
+_WITHIN_FLOAT32 = 1e12
 
 
 def checked_transient(

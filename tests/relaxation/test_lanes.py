@@ -43,7 +43,7 @@ def pool(K, M, count=50, size=64):
 
 @pytest.mark.parametrize(("K", "M"), [(3, 3), (4, 3)])
 def test_no_loop_is_handed_to_a_kernel_library(K, M):
-    """XLA 0.11 and later do so unless told otherwise: three times slower, and a lane's last bits then depend
+    """XLA 0.11 and later do so by default: three times slower, and a lane's last bits then depend
     on its neighbours. Another release may find another way; its name would be beside this one."""
     rules, inputs, lanes = pool(K, M)
     # The function that `program` compiles, compiled with the same options.
