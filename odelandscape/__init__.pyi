@@ -7,6 +7,24 @@ from .ansatz.ansatz_point import AnsatzPoint as AnsatzPoint
 from .ansatz.block_ansatz import BlockAnsatz as BlockAnsatz
 from .ansatz.detection import describe as describe
 from .ansatz.overlap_ansatz import OverlapAnsatz as OverlapAnsatz
+from .branches.continuation import (
+    Branch as Branch,
+)
+from .branches.continuation import (
+    BranchPoint as BranchPoint,
+)
+from .branches.continuation import (
+    continue_family as continue_family,
+)
+from .branches.continuation import (
+    walk_branch as walk_branch,
+)
+from .branches.critical import (
+    critical_value as critical_value,
+)
+from .branches.critical import (
+    event_value as event_value,
+)
 from .dynamics.networks import train_network as train_network
 from .dynamics.runge_kutta_chebyshev import RungeKuttaChebyshev as RungeKuttaChebyshev
 from .dynamics.trajectory import Trajectory as Trajectory
@@ -19,15 +37,6 @@ from .flows.normalised import NormalisedFlow as NormalisedFlow
 from .flows.online_sgd import OnlineSGD as OnlineSGD
 from .flows.orthonormal import OrthonormalFlow as OrthonormalFlow
 from .flows.two_layer import TwoLayerFlow as TwoLayerFlow
-from .landscape.continuation import (
-    BranchPoint as BranchPoint,
-)
-from .landscape.continuation import (
-    continue_family as continue_family,
-)
-from .landscape.continuation import (
-    critical_value as critical_value,
-)
 from .landscape.fixed_points import FixedPoint as FixedPoint
 from .landscape.local_geometry import hessian as hessian
 from .landscape.named_families import block_structure as block_structure

@@ -216,18 +216,16 @@ class BlockAnsatz(AbstractBlocks):
 
         Raises UserError, naming the argument, if the problem has other numbers of students or teachers.
         """
-        K, M = float(np.sum(self.student_sizes)), float(np.sum(self.sizes))
+        # In NumPy, so that under `jit` too they are numbers: sizes are, where only the problem is traced.
+        sizes = np.asarray(self.sizes)
+        K, M = float(np.sum(sizes[list(self.matched)])) + self.free, float(np.sum(sizes))
         if np.abs(np.subtract((K, M), (problem.students, problem.teachers))).max() > 1e-6:
             raise UserError(
                 f"{argument} must have the problem's K = {problem.students} students and M = "
                 f"{problem.teachers} teachers; got {K:g} and {M:g}"
             )
-        sizes = tuple(np.asarray(self.sizes).tolist())
-        return {
-            "activation": problem.activation,
-            "correlation": _common_correlation(problem),
-            "teacher_readout": _readout_of_blocks(problem, sizes),
-        }
+        readout = _readout_of_blocks(problem, tuple(sizes.tolist()))
+        return {**size_free_numbers(problem), "teacher_readout": readout}
 
     def replace(self, **numbers) -> "BlockAnsatz":
         """Return the ansatz with other numbers: `sizes`, `activation`, `correlation`, `readout` or
@@ -235,6 +233,14 @@ class BlockAnsatz(AbstractBlocks):
         return eqx.tree_at(
             lambda ansatz: [getattr(ansatz, name) for name in numbers], self, [*numbers.values()]
         )
+
+
+def size_free_numbers(problem: Problem) -> dict[str, Any]:
+    """Return the numbers of a problem that blocks of any sizes have: `activation` and `correlation`.
+
+    Raises UserError for a T that is not (1 − c) I + c 11ᵀ.
+    """
+    return {"activation": problem.activation, "correlation": _common_correlation(problem)}
 
 
 def formal(ansatz: AbstractBlocks) -> FormalBlocks:

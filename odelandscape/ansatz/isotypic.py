@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .block_ansatz import AbstractBlocks, FormalBlocks
 from .block_matrix import BlockMatrix
@@ -184,7 +184,7 @@ def _directions(
 @eqx.filter_jit
 def _quadratic_forms(
     blocks: AbstractBlocks, z: Float[Array, " P"], vectors: Float[Array, "n P5"]
-) -> tuple[Float[Array, "n n"], ...]:
+) -> tuple[Float[Array, "n n"], Float[Array, "n n"], Float[Array, "n n"]]:
     """Return second derivatives of the loss, and scalar products in weight space and of the coefficients,
     between refined directions."""
     fine, at = refined(blocks), refine(blocks, z)
@@ -198,24 +198,87 @@ def _quadratic_forms(
     return vectors @ curved.T, vectors @ flat.T, vectors @ plain.T
 
 
-def _eigenvalues(H: np.ndarray, G: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Return the eigenvalues of H u = λ G u.
+def _orthonormal_directions(G: np.ndarray, coefficients: np.ndarray) -> Float[np.ndarray, "n r"]:
+    """Return the directions that a point has, as columns with UᵀGU = 1.
 
     What has no coefficients is left out, by their scalar products: in small blocks some copies coincide, and
     in blocks of one or none some have no coefficient (where there is one, its length is of order 1). In G
     lengths may be anything, of teachers that are nearly parallel.
     """
     present = np.diag(coefficients) > 1e-6
-    H, G, C = (X[np.ix_(present, present)] for X in (H, G, coefficients))
+    G, C = (X[np.ix_(present, present)] for X in (G, coefficients))
     scale = 1 / np.sqrt(np.diag(C))
     lengths, U = np.linalg.eigh(scale[:, None] * C * scale[None, :])
     U = scale[:, None] * U[:, lengths > 1e-10]
-    H, G = U.T @ H @ U, U.T @ G @ U
+    G = U.T @ G @ U
     scale = 1 / np.sqrt(np.diag(G))
-    squares, U = np.linalg.eigh(scale[:, None] * G * scale[None, :])
-    U = scale[:, None] * U / np.sqrt(np.maximum(squares, np.finfo(float).eps))[None, :]
+    squares, V = np.linalg.eigh(scale[:, None] * G * scale[None, :])
+    V = scale[:, None] * V / np.sqrt(np.maximum(squares, np.finfo(float).eps))[None, :]
+    directions = np.zeros((len(present), V.shape[1]))
+    directions[present] = U @ V
+    return directions
+
+
+def _symmetric(H: np.ndarray, U: np.ndarray) -> np.ndarray:
     H = U.T @ H @ U
-    return np.linalg.eigvalsh((H + H.T) / 2)
+    return (H + H.T) / 2
+
+
+Forms = tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]
+
+
+def hessian_forms(
+    ansatz: AbstractBlocks, z: Float[Array, " P"]
+) -> tuple[Float[Array, "n n"], Float[Array, "n n"], Float[Array, "n n"]]:
+    """Return what `spectrum_of` needs of a block point, compiled and vmapped with other code."""
+    _, stack = _directions(ansatz.matched, ansatz.sizes.shape[0], ansatz.free)
+    return _quadratic_forms(ansatz, z, jnp.asarray(stack))
+
+
+def spectrum_of(ansatz: AbstractBlocks, forms: Forms) -> list[tuple[float, float, str]]:
+    """Return `hessian_spectrum`, not sorted, from the `hessian_forms` of a point."""
+    found, _ = _directions(ansatz.matched, ansatz.sizes.shape[0], ansatz.free)
+    H, G, C = forms
+    sizes = np.asarray(ansatz.sizes)
+    result, start = [], 0
+    for component in found:
+        part = slice(start, start + len(component.patterns))
+        start = part.stop
+        dimension = float(component.dimension(sizes))
+        if dimension <= 1e-9:
+            continue
+        where = "".join(f" {b}" for b in component.blocks)
+        U = _orthonormal_directions(G[part, part], C[part, part])
+        for value in np.linalg.eigvalsh(_symmetric(H[part, part], U)):
+            result.append((float(value), dimension, component.name + where))
+    return result
+
+
+class Part(NamedTuple):
+    """The copies of one representation among the rows of `hessian_forms`: which rows, and orthonormal
+    directions in them."""
+
+    rows: Int[Array, " n"]
+    directions: Float[Array, "n r"]
+
+    def reduced(self, H: Float[Array, "N N"]) -> Float[Array, "r r"]:
+        """Return the Hessian between the directions."""
+        return self.directions.T @ H[jnp.ix_(self.rows, self.rows)] @ self.directions
+
+
+def critical_part(
+    ansatz: AbstractBlocks, representation: str, forms: Forms
+) -> tuple[Part, Float[np.ndarray, " r"]]:
+    """Return the part of a representation, by its name in `spectrum_of`, and the direction in it along which
+    the curvature is least."""
+    found, _ = _directions(ansatz.matched, ansatz.sizes.shape[0], ansatz.free)
+    names = ["".join([one.name, *(f" {b}" for b in one.blocks)]) for one in found]
+    index = names.index(representation)
+    start = sum(len(one.patterns) for one in found[:index])
+    rows = np.arange(start, start + len(found[index].patterns))
+    H, G, C = (form[np.ix_(rows, rows)] for form in forms)
+    U = _orthonormal_directions(G, C)
+    return Part(jnp.asarray(rows), jnp.asarray(U)), np.linalg.eigh(_symmetric(H, U))[1][:, 0]
 
 
 def hessian_spectrum(
@@ -229,20 +292,8 @@ def hessian_spectrum(
     """
     padding = padded(ansatz)
     blocks, z = padding.blocks, padding.pad(z)
-    shape = blocks.matched, len(blocks.sizes), blocks.free
-    found, stack = _directions(*shape)
-    H, G, C = (np.asarray(x) for x in _quadratic_forms(blocks, z, jnp.asarray(stack)))
-    sizes = np.asarray(blocks.sizes)
-    result, start = [], 0
-    for component in found:
-        part = slice(start, start + len(component.patterns))
-        start = part.stop
-        dimension = float(component.dimension(sizes))
-        if dimension <= 1e-9:
-            continue
-        where = "".join(f" {b}" for b in component.blocks)
-        for value in _eigenvalues(H[part, part], G[part, part], C[part, part]):
-            result.append((float(value), dimension, component.name + where))
+    H, G, C = (np.asarray(x) for x in hessian_forms(blocks, z))
+    result = spectrum_of(blocks, (H, G, C))
     if beyond:
         for value, count, name in _spectrum_of_X(blocks, z):
             result.append((value, count * beyond, f"beyond the teacher, {name}"))

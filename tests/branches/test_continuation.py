@@ -10,8 +10,9 @@ from systems import linear_loss, relu_gradient, relu_loss
 
 import odelandscape as ol
 from odelandscape.ansatz.block_ansatz import BlockAnsatz
-from odelandscape.landscape.continuation import continue_family, critical_value
-from odelandscape.landscape.corrector import SMALLEST_BLOCK
+from odelandscape.branches.continuation import continue_family
+from odelandscape.branches.critical import critical_value
+from odelandscape.branches.line import SMALLEST_BLOCK
 from odelandscape.landscape.fixed_points import solve
 
 # Leaky ReLU of slope 0 is ReLU, and serves the tests of all parameters with one program.
@@ -164,7 +165,7 @@ def test_the_branch_does_not_depend_on_the_step(folded, six, step):
 def test_one_program_serves_all_parameters_and_sizes(two, monkeypatch):
     last(TEN, two, "teachers", 10.1)
     # Which only the tracing of a program would call.
-    monkeypatch.delattr("odelandscape.landscape.corrector.gradient_norm")
+    monkeypatch.delattr("odelandscape.branches.corrector.gradient_norm")
     for parameter, stop in (("teachers", 1e3), ("anti_aligned", 2.5), ("correlation", 0.01)):
         assert last(TEN, two, parameter, stop).event == "end"
 
