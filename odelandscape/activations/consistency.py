@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..runtime.arguments import shown
 from ..runtime.code import forget_changed
 from ..runtime.errors import UserError
 from ..runtime.registry import is_from_this_package
@@ -28,7 +29,7 @@ def check_moments(activation: AbstractActivation) -> None:
         return
     forget_changed(activation)
     name = type(activation).__name__
-    wrong = regularity.wrong_field(activation)
+    wrong = regularity.wrong_field(activation) or _wrong_form(activation)
     if wrong is not None:
         raise UserError(f"activation {name} contradicts itself: {wrong}")
     values = partial(regularity.evaluate, activation)
@@ -63,6 +64,25 @@ def check_moments(activation: AbstractActivation) -> None:
         )
 
 
+def _wrong_form(activation: AbstractActivation) -> str | None:
+    """Say which moment has another form than solvers expect."""
+    one = jax.ShapeDtypeStruct((), float)
+    forms = {
+        "second_moment": ((one, one, one), 1),
+        "mixing_scalars": ((one, one, one), 2),
+        "I4": ((jax.ShapeDtypeStruct((4, 4), float),), 1),
+    }
+    for name, (arguments, count) in forms.items():
+        if not _overrides(activation, name):
+            continue
+        found = jax.eval_shape(getattr(activation, name), *arguments)
+        numbers = found if count > 1 and isinstance(found, tuple) else (found,)
+        if len(numbers) != count or not all(regularity.is_real_array(x, ()) for x in numbers):
+            wanted = "one real number" if count == 1 else "(p, s), two real numbers"
+            return f"{name} must return {wanted} for numbers; got {shown(found)}"
+    return None
+
+
 def _overrides(activation: AbstractActivation, name: str) -> bool:
     """Return whether a method is a user's: one of this package that is inherited follows from what is, too
     (`AbstractActivation.__init_subclass__`)."""
@@ -87,6 +107,7 @@ def _check_sums(activation: AbstractActivation) -> None:
         size = np.abs(wanted).max()
         if (
             given.shape != wanted.shape
+            or np.iscomplexobj(given)
             or not (np.abs(given - wanted) <= _TOLERANCE * (size + _TOLERANCE)).all()
         ):
             raise UserError(

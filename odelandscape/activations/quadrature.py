@@ -195,23 +195,27 @@ def _table(function: Callable) -> _Table:
     if not np.isfinite(value).all():
         bad = int(np.argmin(np.isfinite(value)))
         raise UserError(f"function must be finite; its value at {x[bad]:g} is {value[bad]}")
-    if np.ptp(value) == 0:
-        raise UserError(f"function must not be a constant: it is {value[0]:g} everywhere")
+    if np.ptp(both(_WIDE)[0]) == 0:
+        raise UserError(
+            f"function must not be a constant: it is {value[0]:g} for |x| up to {_WIDE[-1]:g}"
+        )
     return _Table(both)
 
 
 _CHUNK = 4096
+_WIDE = np.linspace(-24, 24, 961)
+"""12 standard deviations of the input of a unit of length 2."""
 
 
 def _check_growth(table: _Table) -> None:
     """Raise UserError for a function whose second moment is infinite, or lost in the tails, at length 2."""
-    z = np.linspace(-12, 12, 97)
     with np.errstate(over="ignore"):
-        density = table.values(2 * z) ** 2 * np.exp(-z * z / 2)
-    if not max(density[0], density[-1]) <= 1e-6 * np.max(density):
+        density = table.values(_WIDE) ** 2 * np.exp(-(_WIDE**2) / 8)
+    ends = max(density[0], density[-1])
+    if not (np.isfinite(density).all() and ends <= 1e-6 * np.max(density)):
         raise UserError(
-            "function must have a finite second moment for units of length 2: it must grow more slowly than "
-            "exp(x²/16)"
+            "function must have a second moment for units of length 2 that is finite and comes from |x| < "
+            f"{_WIDE[-1]:g}: it grows too fast (exp(x²/16) has none)"
         )
 
 

@@ -29,6 +29,14 @@ def is_concrete(tree: object) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def is_real_array(found: object, shape: tuple[int, ...]) -> bool:
+    """Return whether what a method returns is an array of real numbers of this shape."""
+    return getattr(found, "shape", None) == shape and any(
+        jnp.issubdtype(getattr(found, "dtype", object), kind)
+        for kind in (jnp.floating, jnp.integer)
+    )
+
+
 def wrong_field(module: eqx.Module) -> str | None:
     """Say which field of a user's class holds what compiled programs cannot take, or no number."""
     for leaf in jax.tree.leaves(module):

@@ -166,7 +166,10 @@ class _Shown(NamedTuple):
             found = _forms_along(self.line, points, jnp.asarray(count))
             ansatze, forms = jax.tree.map(np.asarray, found)
         else:
-            ansatze, forms = jax.tree.map(np.asarray, _ansatze_along(self.line, points.value)), None
+            ansatze, forms = (
+                jax.tree.map(np.asarray, _ansatze_along(self.line, points.X[:, -1])),
+                None,
+            )
         numbers = points.z, points.loss, points.residual, points.steps, points.loss_error
         rows = [
             jax.tree.map(lambda x, i=i: np.asarray(x[i]), (ansatze, numbers)) for i in range(count)
@@ -179,7 +182,8 @@ class _Shown(NamedTuple):
                 H, G, C = (form[i] for form in forms)
                 eigenvalue, _, component = min(spectrum_of(rows[i][0], (H, G, C)))
             event = EVENTS[events[i]]
-            shown.append(BranchPoint(float(points.value[i]), point, eigenvalue, component, event))
+            value = float(points.X[i, -1])
+            shown.append(BranchPoint(value, point, eigenvalue, component, event))
         return shown
 
 

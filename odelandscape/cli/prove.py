@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> None:
     folder = _folder(args)
     check_folder(folder)
     points = find_families(args, problem)
+    found = len(points)
     if not args.all:
         points = [p for p in points if is_reported(p, ol.spectrum(problem, p))]
     if not args.quiet:
@@ -107,6 +108,8 @@ def run(args: argparse.Namespace) -> None:
     rows = list(zip(certificate_names(points), certificates, strict=not interrupted))
     proved = sum(certificate.proved for certificate in certificates)
     title = f"{title_of(problem)}: {proved} of {len(points)} families proved"
+    if found > len(points):
+        title += f"; {found - len(points)} saddles left out (all with --all)"
     table = _table(title, rows)
     # Certificates state all numbers that they are about: sizes, readouts, slope.
     as_json = {name: certificate.as_json() for name, certificate in rows}

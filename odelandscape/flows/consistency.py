@@ -171,9 +171,9 @@ def _wrong_form(flow: AbstractFlow, problem: Problem) -> str | None:
     wanted = {"X": (K, K), "Y": (K, M), "dv": (K,), "noise": (K, K) if flow.stochastic else None}
     for name, shape in wanted.items():
         found = getattr(mixing, name)
-        if (None if found is None else found.shape) != shape:
+        if found is not None if shape is None else not regularity.is_real_array(found, shape):
             return (
-                f"{name} of its mixing must be {'None' if shape is None else f'of shape {shape}'} "
+                f"{name} of its mixing must be {'None' if shape is None else f'real, of shape {shape}'} "
                 f"where stochastic is {flow.stochastic}; got {shown(found)}"
             )
     if flow.stochastic:
@@ -181,13 +181,44 @@ def _wrong_form(flow: AbstractFlow, problem: Problem) -> str | None:
         for name in ("__call__", "retract"):
             if getattr(type(flow), name) is not getattr(AbstractFlow, name):
                 return f"{name} must not be overridden where stochastic is True, only its mixing"
+        return _wrong_weights("project_initial", flow.project_initial, weights)
+    return (
+        _wrong_weights("__call__", lambda w: flow(0.0, w, problem), weights)
+        or _wrong_weights("project_initial", flow.project_initial, weights)
+        or _wrong_weights("retract", flow.retract, weights)
+        or _wrong_weights(
+            "batched_rates", lambda w: flow.batched_rates(w, problem), _lanes(weights)
+        )
+        or _wrong_directions(flow, problem, weights)
+    )
+
+
+def _lanes(weights: Weights) -> Weights:
+    """Return two copies of a state as lanes, which `batched_rates` takes behind."""
+    return jax.tree.map(lambda x: jnp.stack([x, x], axis=-1), weights)
+
+
+def _wrong_weights(name: str, method: Callable, weights: Weights) -> str | None:
+    """Say so if a method does not return weights of the form that it is given."""
+    found = jax.eval_shape(method, weights)
+    if isinstance(found, Weights):
+        pairs = (found.W, weights.W), (found.v, weights.v)
+        if all(regularity.is_real_array(one, given.shape) for one, given in pairs):
+            return None
+    return f"{name} must return ol.Weights, real and of the shapes that it is given; got {shown(found)}"
+
+
+def _wrong_directions(flow: AbstractFlow, problem: Problem, weights: Weights) -> str | None:
+    """Say so if neutral directions are not vectors of all coordinates."""
+    try:
+        found = jax.eval_shape(lambda w: flow.neutral_directions(w, problem), weights)
+    except NotImplementedError:  # by a flow of which only paths are followed
         return None
-    rates = jax.eval_shape(lambda w: flow(0.0, w, problem), weights)
-    if not isinstance(rates, Weights) or jax.tree.map(jnp.shape, rates) != jax.tree.map(
-        jnp.shape, weights
-    ):
-        return f"its rates must be Weights of the shapes that it is given; got {shown(rates)}"
-    return None
+    K, d = weights.W.shape
+    n = found.shape[0] if getattr(found, "shape", ()) else 0
+    if regularity.is_real_array(found, (n, K, d + 1)):
+        return None
+    return f"neutral_directions must be real, of shape (n, {K}, {d + 1}); got {shown(found)}"
 
 
 def _contradiction(flow: AbstractFlow, problem: Problem, end_states: bool) -> str | None:

@@ -48,7 +48,9 @@ def _field_in_words(name: str, value: object) -> str:
     if isinstance(value, eqx.Module):
         return in_words(value)
     if callable(value):
-        return str(getattr(value, "__name__", type(value).__name__))
+        called = str(getattr(value, "__name__", type(value).__name__))
+        line = getattr(getattr(value, "__code__", None), "co_firstlineno", None)
+        return f"lambda of line {line}" if called == "<lambda>" and line else called
     try:
         numbers = np.asarray(value, dtype=float)
     except (TypeError, ValueError):

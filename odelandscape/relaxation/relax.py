@@ -131,7 +131,8 @@ def relax(
       that no known minimum is beside go on from there in double precision, in which all end states are
       certified. Starts whose readouts are not trained, and no float32 numbers in units of the problem, are
       followed in double precision. "float64" unless given. Of 4,096 starts all at K = M = 10 and 99.8 % at 17
-      end alike.
+      end alike. Starts with a symmetry, such as two equal students, may lose it by rounding in float32, and
+      then end elsewhere.
 
     An end state is converged if Newton brings the norm of the rates to 1e-10 without leaving the
     neighbourhood (0.02 in weights) of where the flow had stopped; the smallest eigenvalue of the
@@ -146,7 +147,8 @@ def relax(
     its weights 0, so that no NaN reaches a table.
 
     All these tolerances are in units of the problem's own (`units`), which are 1 for teachers of unit length
-    and readout: a problem and starts that are scaled together end alike.
+    and readout: a problem and starts that are scaled together end alike, given a
+    `time_limit` scaled as their rates are.
 
     A flow with noise (`OnlineSGD`) is followed start by start to its stationary states, with the columns that
     `stationary_states` describes; `batch`, `rtol` and `catalogue` are ignored.

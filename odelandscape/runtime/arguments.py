@@ -22,6 +22,8 @@ def shown(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and "Tracer" in type(value).__name__:
+        return f"a number traced by jit, vmap or grad, of shape {shape}"
     if isinstance(shape, tuple) and shape and dtype is not None:
         return f"an array of shape {shape} and type {dtype}"
     try:

@@ -35,6 +35,7 @@ from .store import Store
 from .summary import Summary, Unfinished, count_outcomes, summarise
 
 T = TypeVar("T")
+_ROUNDING = 1e-9  # of the time at which a start is stopped
 _MOST_NAMED = 32  # families whose branch is looked for, which takes a tenth of a second each
 
 
@@ -200,10 +201,10 @@ class Sweep:
 
     def _unfinished(self) -> Unfinished | None:
         there = self.outcome == outcomes.NOT_CONVERGED
-        decay = self.decay
-        return Unfinished.of(
-            self.loss[there], self.gradient_norm[there], decay.rate[there], decay.exponent[there]
-        )
+        decay, numbers = self.decay, (self.loss, self.gradient_norm)
+        early = self.time < self.time_limit * (1 - _ROUNDING)
+        columns = (*numbers, decay.rate, decay.exponent, early)
+        return Unfinished.of(*(column[there] for column in columns))
 
     def _branches(self, families: list[Family]) -> list[str]:
         """Return the name of the branch of each of the commonest families, from one end state each."""

@@ -69,18 +69,22 @@ def list_chunks(folder: Path) -> list[Chunk]:
     )
 
 
-def write_chunk(chunk: Chunk, sweep: str, ends: EndStates, time_limit: float) -> None:
-    """Write end states of the sweep with this hash, followed until this time. Raises OSError; then no file of
-    that name has come to be, or it is as it was."""
+def write_chunk(chunk: Chunk, sweep: str, ends: EndStates, time_limit: float) -> str:
+    """Write end states of the sweep with this hash, followed until this time. Returns their checksum.
+
+    Raises OSError; then no file of that name has come to be, or it is as it was.
+    """
     columns = ends._asdict()
+    checksum = _checksum(sweep, chunk.first, time_limit, columns)
     about = {
         "sweep": sweep,
         "time_limit": time_limit,
         "versions": library_versions(),
-        "sha256": _checksum(sweep, chunk.first, time_limit, columns),
+        "sha256": checksum,
     }
     seeds = np.arange(chunk.first, chunk.stop)
     write_whole(chunk.path, {"seed": seeds, **columns, "about": np.array(json.dumps(about))})
+    return checksum
 
 
 def _columns_of(content: bytes, names: tuple[str, ...]) -> list[np.ndarray]:
@@ -95,21 +99,29 @@ def _columns_of(content: bytes, names: tuple[str, ...]) -> list[np.ndarray]:
         return [arrays[name] for name in names]
 
 
-def read_columns(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
-    """Return columns of a chunk that has passed its checksum."""
+def read_columns(path: Path, names: tuple[str, ...], checksum: str) -> list[np.ndarray]:
+    """Return columns of a chunk that has passed its checksum. Raises StoreError if it has another now."""
     try:
-        return _columns_of(read_file(path), names)
+        *columns, about = _columns_of(read_file(path), (*names, "about"))
+        same = read_json(str(about))["sha256"] == checksum  # pyright: ignore[reportIndexIssue]
     except Exception as error:
         raise StoreError(
             f"{str(path)!r} was whole when it was opened and cannot be read now: {error}"
         ) from None
+    if not same:
+        raise StoreError(
+            f"{str(path)!r} has been written anew since the sweep was read, as with a larger time limit: "
+            "read it again (ol.read_sweep)"
+        )
+    return columns
 
 
 class Inspection(NamedTuple):
-    """In words why the numbers of a chunk cannot be used, None if they can; and their time limit."""
+    """In words why the numbers of a chunk cannot be used, None if they can; their time limit and checksum."""
 
     damage: str | None
     time_limit: float = FIRST_TIME_LIMIT
+    checksum: str = ""
 
 
 def inspect_chunk(chunk: Chunk, sweep: str) -> Inspection:
@@ -144,7 +156,7 @@ def inspect_chunk(chunk: Chunk, sweep: str) -> Inspection:
     shapes = [(column.ndim, *column.shape[:1]) for column in values]
     if shapes != [(len(v.dimensions), chunk.stop - chunk.first) for v in VARIABLES.values()]:
         return Inspection("it holds other seeds than its name says")
-    return Inspection(None, limit)
+    return Inspection(None, limit, checksum)
 
 
 def _checksum(sweep: str, first: int, time_limit: float, columns: dict[str, np.ndarray]) -> str:
@@ -213,7 +225,7 @@ class Store:
             begin, end = max(chunk.first, done), min(chunk.stop, stop)
             if begin < end and self._is_sound(chunk):
                 rows = slice(begin - chunk.first, end - chunk.first)
-                columns = read_columns(chunk.path, names)
+                columns = self._columns(chunk, names)
                 yield np.arange(begin, end), *(column[rows] for column in columns)
                 done = end
 
@@ -224,7 +236,7 @@ class Store:
             places = np.flatnonzero(missing & (seeds >= chunk.first) & (seeds < chunk.stop))
             if len(places) and self._is_sound(chunk):
                 missing[places] = False
-                columns = read_columns(chunk.path, names)
+                columns = self._columns(chunk, names)
                 yield places, *(column[seeds[places] - chunk.first] for column in columns)
 
     def listed(self) -> int:
@@ -240,18 +252,21 @@ class Store:
         for chunk in self._chunks:
             wants = chunk.first < len(wanted) and wanted[chunk.first]
             if wants and self._is_sound(chunk) and self._inspected[chunk.path].time_limit < limit:
-                ends = EndStates(*read_columns(chunk.path, EndStates._fields))
+                ends = EndStates(*self._columns(chunk, EndStates._fields))
                 if (ends.outcome == NOT_CONVERGED).any():
                     yield chunk, ends, self._inspected[chunk.path].time_limit
 
-    def add(self, chunk: Chunk, time_limit: float) -> None:
+    def add(self, chunk: Chunk, time_limit: float, checksum: str) -> None:
         """Enter a chunk that has just been written, and needs no check."""
-        self._inspected[chunk.path] = Inspection(None, time_limit)
+        self._inspected[chunk.path] = Inspection(None, time_limit, checksum)
         self._chunks = sorted({*self._chunks, chunk})
 
     def list_again(self) -> None:
         """Enter the chunks that other processes have added."""
         self._chunks = list_chunks(self.folder)
+
+    def _columns(self, chunk: Chunk, names: tuple[str, ...]) -> list[np.ndarray]:
+        return read_columns(chunk.path, names, self._inspected[chunk.path].checksum)
 
     def _known_damage(self, chunk: Chunk) -> str | None:
         return self._inspected.get(chunk.path, Inspection(None)).damage
@@ -353,8 +368,8 @@ class StoreWriter:
         """
         chunk = chunk_of(self.folder, first, first + len(ends.loss))
         with self._reporting():
-            write_chunk(chunk, self.store.hash, ends, self.time_limit)
-        self.store.add(chunk, self.time_limit)
+            checksum = write_chunk(chunk, self.store.hash, ends, self.time_limit)
+        self.store.add(chunk, self.time_limit, checksum)
 
     def have(self, wanted: np.ndarray) -> np.ndarray:
         """Return which of the `wanted` seeds, (N,) whether each is, are in files that pass their checksum."""

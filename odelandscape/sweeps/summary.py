@@ -88,6 +88,8 @@ Range = tuple[float, float]
 class Unfinished(NamedTuple):
     """Where starts are that have not converged, and how their losses fall; `str()` says it in words.
 
+    `early` of them were stopped before the time limit, after as many evaluations as are allowed or because
+    their steps had become too small.
     `rate` is −(dL/dt)/L; `exponent` is p of those `algebraic` ones whose loss falls like t^(−p), None without
     any.
     """
@@ -98,18 +100,25 @@ class Unfinished(NamedTuple):
     rate: Range
     algebraic: int
     exponent: Range | None
+    early: int
 
     @classmethod
     def of(
-        cls, loss: np.ndarray, gradient_norm: np.ndarray, rate: np.ndarray, exponent: np.ndarray
+        cls,
+        loss: np.ndarray,
+        gradient_norm: np.ndarray,
+        rate: np.ndarray,
+        exponent: np.ndarray,
+        early: np.ndarray,
     ) -> "Unfinished | None":
-        """Return the ranges of these numbers, each (n,); None if n is 0."""
+        """Return the ranges of these numbers, each (n,), and how many are `early` (n,); None if n is 0."""
         if not len(loss):
             return None
         falling = exponent[exponent > 0]
         loss_range, norm_range, rate_range = map(_range, (loss, gradient_norm, rate))
         p = _range(falling) if len(falling) else None
-        return cls(len(loss), loss_range, norm_range, rate_range, len(falling), p)
+        early_ones = int(np.count_nonzero(early))
+        return cls(len(loss), loss_range, norm_range, rate_range, len(falling), p, early_ones)
 
     def __str__(self) -> str:
         words = (
@@ -119,6 +128,8 @@ class Unfinished(NamedTuple):
         if self.exponent is not None:
             p = _in_words(self.exponent, ".2f")
             words += f"; {self.algebraic} with L ~ t^(−p), p = {p}"
+        if self.early:
+            words += f"; {self.early} stopped early (too many evaluations, or steps too small)"
         return words + ". A larger time limit on the same store continues them"
 
 

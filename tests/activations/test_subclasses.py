@@ -109,6 +109,36 @@ def test_moments_alone_count_as_another_function():
     assert not shares_minima(four, ol.GradientFlow())
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        (
+            "second_moment",
+            lambda moment: moment.astype(complex),
+            "second_moment must return one real number",
+        ),
+        ("second_moment", lambda moment: moment[None], "second_moment must .* of shape \\(1,\\)"),
+        ("second_moment", lambda moment: (moment,), "second_moment must return one real number"),
+        ("mixing_scalars", lambda pair: pair[0], r"mixing_scalars must return \(p, s\)"),
+        (
+            "mixing_scalars",
+            lambda pair: (pair[0], pair[1].astype(complex)),
+            "mixing_scalars must .* two real",
+        ),
+    ],
+)
+def test_moments_are_real_numbers(method, given, message):
+    """Of others solvers would raise whatever JAX does, or compute with them."""
+
+    def changed(self, *covariance):
+        return given(getattr(Square, method)(self, *covariance))
+
+    problem = ol.Problem(2, 2, type("Own", (Square,), {method: changed})())
+    with pytest.raises(ol.UserError, match=f"activation Own contradicts itself: {message}"):
+        ol.sweep(problem, ol.GradientFlow(), 2, progress=False)
+
+
 def test_a_subclass_that_overrides_nothing_keeps_everything():
     class Same(ol.LeakyReLU):
         name: str = "mine"

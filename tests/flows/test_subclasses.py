@@ -237,7 +237,7 @@ CONTRADICTIONS = {
     "noise of its mixing must be None": {
         "mixing": mixing_with(lambda m, p: m._replace(noise=jnp.eye(p.students)))
     },
-    "noise of its mixing must be of shape": {"stochastic": property(lambda self: True)},
+    "noise of its mixing must be real, of shape": {"stochastic": property(lambda self: True)},
     "trains_readout must be True": {
         "mixing": mixing_with(lambda m, p: m._replace(dv=jnp.ones(p.students)))
     },
@@ -256,7 +256,22 @@ CONTRADICTIONS = {
     },
     "retract must leave": {"retract": lambda self, weights: ol.Weights(weights.W / 2, weights.v)},
     "mixing must return ol.Mixing": {"mixing": mixing_with(lambda m, p: tuple(m))},
-    "X of its mixing must be of shape": {"mixing": mixing_with(lambda m, p: m._replace(X=m.Y[:1]))},
+    "X of its mixing must be real, of shape": {
+        "mixing": mixing_with(lambda m, p: m._replace(X=m.Y[:1]))
+    },
+    "Y of its mixing must be real, .* complex": {
+        "mixing": mixing_with(lambda m, p: m._replace(Y=m.Y.astype(complex)))
+    },
+    "retract must return ol.Weights": {"retract": lambda self, weights: None},
+    "project_initial must return ol.Weights": {"project_initial": lambda self, weights: weights.W},
+    "batched_rates must return ol.Weights, real": {
+        "batched_rates": lambda self, weights, problem: jax.tree.map(
+            lambda x: x.astype(complex), weights
+        )
+    },
+    "neutral_directions must be real, of shape": {
+        "neutral_directions": lambda self, weights, problem: jnp.ones((1, 3))
+    },
 }
 
 

@@ -56,11 +56,17 @@ def test_a_title_names_what_a_problem_is(problem, title):
     assert title_of(problem, "d = 9") == f"{title}, d = 9"
 
 
+LAMBDAS = (
+    lambda x: jnp.tanh(x / 2),
+    lambda x: jnp.tanh(x / 3),
+)
+
+
 def test_each_value_of_a_study_has_a_title_of_its_own():
     """Slopes, correlations, readouts, functions, scales: whatever a study varies."""
     studies = [
         [ol.Problem(3, 3, ol.LeakyReLU(s)) for s in (0.0, 0.1, 0.1 + 1e-9)],
-        [ol.Problem(3, 3, ol.Quadrature(f)) for f in (quartic, jnp.tanh, jnp.sin)],
+        [ol.Problem(3, 3, ol.Quadrature(f)) for f in (quartic, jnp.tanh, jnp.sin, *LAMBDAS)],
         [ol.Problem(3, 3, None, (1 - c) * np.eye(3) + c) for c in (0.0, 0.1, 0.99, 0.999999)],
         [ol.Problem(3, 3, None, s * np.eye(3)) for s in (1.0, 1e-6, 4.0)],
         [ol.Problem(3, 8, None, None, np.arange(8.0) ** n) for n in (0, 1, 2)],

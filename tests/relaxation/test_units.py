@@ -144,6 +144,18 @@ def test_short_starts_end_in_fixed_points(length, flow):
     assert (ends.gradient_norm <= 1e-10).all()
 
 
+@pytest.mark.parametrize("length", [1e160, 1e300])
+def test_students_of_any_length_are_put_on_the_sphere(length):
+    """Squares of the lengths would be infinite: a direction has none."""
+    problem = ol.Problem(3, 3)
+    long, one = starts(problem, 4, length), starts(problem, 4, 1.0)
+    for flow in (ol.NormalisedFlow(), ol.OrthonormalFlow()):
+        there, wanted = (jax.vmap(flow.project_initial)(w).W for w in (long, one))
+        np.testing.assert_allclose(there, wanted, atol=1e-12)
+        ends = ol.relax(problem, flow, long)
+        assert set(ends.outcome) == {"global_minimum"}
+
+
 @pytest.mark.parametrize("slope", [0.999999, 0.9999, 0.99999999])
 def test_the_linear_part_alone_is_not_the_teacher(slope):
     """Students that agree with a leaky teacher of slope near 1 in Σ w alone have not learned it."""

@@ -52,9 +52,9 @@ def test_a_dataset_is_read_where_it_is_indexed(tmp_path, monkeypatch):
     data, read = ol.open_sweep(tmp_path), []
     real = store.read_columns
 
-    def counted(path, names):
+    def counted(path, names, checksum):
         read.append((path.name, names))
-        return real(path, names)
+        return real(path, names, checksum)
 
     monkeypatch.setattr(store, "read_columns", counted)
     data.isel(seed=slice(5, 15))

@@ -27,14 +27,19 @@ def test_unfinished_starts_continue_where_the_limit_is_raised(tmp_path):
     assert (short.gradient_norm[waiting] > 1e-10).all()
     text = str(short.summary())
     assert f"not converged ({waiting.sum()})" in text
+    assert "stopped early" not in text
+    W, unread = short.weights.W, ol.read_sweep(tmp_path / "s")
     assert "t ≤ 100" in text
     resumed, whole = run(tmp_path / "s", 1e5), run(None, 1e5)
     np.testing.assert_array_equal(resumed.outcome, whole.outcome)
     np.testing.assert_allclose(resumed.loss, whole.loss, atol=1e-12)
     assert (resumed.time[waiting] >= short.time[waiting]).all()
+    # Rows are never those of another time limit than the title's.
+    with pytest.raises(ol.StoreError, match=r"written anew .* read it again"):
+        unread.summary()
     # Those that Newton's method has finished from where they were stopped agree to its tolerance.
     np.testing.assert_allclose(resumed.weights.W, whole.weights.W, atol=1e-6)
-    np.testing.assert_array_equal(resumed.weights.W[~waiting], short.weights.W[~waiting])
+    np.testing.assert_array_equal(resumed.weights.W[~waiting], W[~waiting])
     manifest = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert manifest["configuration"]["end"] == 1e5
     assert ol.open_sweep(tmp_path / "s").sizes["seed"] == 20
