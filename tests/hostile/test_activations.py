@@ -294,7 +294,7 @@ def test_a_function_without_a_second_moment_is_refused(rate, power):
         ol.Quadrature(lambda x: x**power * jnp.exp(rate * x * x))
 
 
-@pytest.mark.parametrize("at", [1.9, 2.0, 2.2])
+@pytest.mark.parametrize("at", [1.9, 2.0])
 def test_a_function_may_be_constant_between_minus_two_and_two(at):
     """The loss of σ = max(x − b, 0) with one student at 60°, by two nested integrals."""
     activation = ol.Quadrature(lambda x: jnp.maximum(x - at, 0.0), breaks=(at,))
