@@ -72,7 +72,7 @@ def correct(
 
     def unfinished(carry):
         _, _, _, size, _, steps = carry
-        return (steps < _MAX_CORRECTIONS) & (size > 1e-14)
+        return (steps < _MAX_CORRECTIONS) & (size > 1e-12)
 
     def body(carry):
         X, _, first, last, worst, steps = carry
