@@ -1,5 +1,6 @@
 """What every test runs under: float64, no silent promotion of types or ranks, checked shapes."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -25,13 +26,30 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def shared_programs(tmp_path_factory):
+    """The folder of compiled programs that the processes of one run of the tests share."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "programs"
+    folder.mkdir(exist_ok=True)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_logging_level", "CRITICAL")  # see `runtime.cache`
+    _keep_programs(folder)
+    return folder
+
+
+def _keep_programs(folder: Path) -> None:
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    compilation_cache.reset_cache()
+
+
 @pytest.fixture(autouse=True)
-def no_kept_programs():
+def no_other_programs(shared_programs):
     """A test that keeps compiled programs, as commands do, does so for itself alone."""
     yield
-    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
-        jax.config.update("jax_compilation_cache_dir", None)
-        compilation_cache.reset_cache()
+    if getattr(jax.config, "jax_compilation_cache_dir", None) != str(shared_programs):
+        _keep_programs(shared_programs)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -141,6 +141,7 @@ def test_relu_becomes_leaky_relu(two):
     assert one.loss == other.loss
 
 
+@pytest.mark.slow
 def test_the_loss_changes_with_the_slope_as_at_fixed_weights(two):
     middle = last(TEN, two, "slope", 0.1).point
     h = 1e-3

@@ -27,6 +27,7 @@ def change(two):
     return events(problem_of(10, 0.0), two, "teachers", 7.0)[0]
 
 
+@pytest.mark.slow
 def test_a_critical_width_changes_with_the_slope_as_its_differences_do(two, change):
     """7.5611905 at slope 0; found anew at slopes ± 1e-4."""
     assert change.event == "stability"
@@ -37,6 +38,7 @@ def test_a_critical_width_changes_with_the_slope_as_its_differences_do(two, chan
     assert float(slope) == pytest.approx((above - below) / (2 * h), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_critical_alpha_changes_with_the_correlation_as_its_differences_do(two):
     def problem(c):
         T = (1 - c) * jnp.eye(10) + c
@@ -69,5 +71,8 @@ def test_elsewhere_there_is_no_event(two, change):
         ol.UserError, match=r"branch_point must be a point of .*; got one with .* 'end'"
     ):
         ol.event_value(problem_of(10, 0.0), end)
+
+
+def test_a_fixed_point_is_no_event(two, unchecked):
     with pytest.raises(ol.UserError, match=r"branch_point must be a point of ol\.continue_family"):
         ol.event_value(problem_of(10, 0.0), two)

@@ -107,6 +107,7 @@ def test_what_is_many_branches_is_refused_where_one_is_meant(branches):
         branches.points()
 
 
+@pytest.mark.slow
 def test_the_loss_along_a_branch_changes_with_the_slope_as_at_fixed_weights(two):
     """At a fixed point only the loss itself depends on the slope: ∂L/∂a of a L_lin + (1 − a)² L_ReLU."""
     branch = ol.walk_branch(problem_of(0.0), two, "slope", 0.1, most=40)

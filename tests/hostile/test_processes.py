@@ -141,6 +141,7 @@ def test_an_interruption_while_workers_start_or_work_leaves_none(delay, tmp_path
     assert len(errors.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_says_what_it_keeps_and_keeps_it(tmp_path):
     """Of the process itself: Ctrl-C ends other commands at once."""
     arguments = "minima -K 2 -M 2 --starts 1000000 --out out"

@@ -35,6 +35,7 @@ def eigenvalues(W):
 # --- the experiment -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_flow_returns_to_a_minimum(point):
     result = perturb(PROBLEM, FLOW, point, [0.0, 1e-3, 1e-2], 5, KEY)
     assert result.gaps.shape == result.outcomes.shape == (3, 5)

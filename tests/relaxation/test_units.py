@@ -144,7 +144,7 @@ def test_short_starts_end_in_fixed_points(length, flow):
     assert (ends.gradient_norm <= 1e-10).all()
 
 
-@pytest.mark.parametrize("length", [1e160, 1e300])
+@pytest.mark.parametrize("length", [1e300])
 def test_students_of_any_length_are_put_on_the_sphere(length):
     """Squares of the lengths would be infinite: a direction has none."""
     problem = ol.Problem(3, 3)

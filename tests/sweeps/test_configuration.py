@@ -264,6 +264,7 @@ def test_code_is_known_where_its_values_do_not_show_it(module, tmp_path):
     assert configuration_hash(before) == configuration_hash(elsewhere)
 
 
+@pytest.mark.slow
 def test_a_constant_that_changes_in_this_process_changes_what_is_computed(module):
     """JAX's programs keep the constants that they were compiled with."""
     flow = module(
