@@ -81,7 +81,8 @@ def _event_value(
     size = jnp.max(jnp.abs(residual(known)))
     # The root is known; what is wanted are its derivatives.
     found = jax.lax.custom_root(residual, known, lambda _, y: y, _solve_dense)
-    return jnp.where(size < _SMALL, found[n - 1], jnp.nan)
+    # A factor and no choice, so that derivatives are nan too.
+    return found[n - 1] * jnp.where(size < _SMALL, 1.0, jnp.nan)
 
 
 def event_value(
@@ -97,7 +98,7 @@ def event_value(
     `jax.grad(lambda slope: ol.event_value(ol.Problem(K, M, ol.LeakyReLU(slope)), event))(0.0)`.
 
     Raises UserError for a point that is no such event at the problem's numbers, and where a representation
-    begins at a size and no eigenvalue is 0; where the numbers are traced, the value is nan.
+    begins at a size and no eigenvalue is 0; where the numbers are traced, value and derivatives are nan.
     """
     check_instance("problem", problem, Problem, "a Problem")
     kind = "a point of ol.continue_family with the event 'fold' or 'stability'"
@@ -119,7 +120,7 @@ def event_value(
     found = _event_value(line, part, X, jnp.asarray(phi))
     if not isinstance(found, Tracer) and not np.isfinite(float(found)):
         raise UserError(
-            "branch_point must be an event at the numbers of problem, at which an eigenvalue is 0 and not "
-            f"one at which a representation begins; got {branch_point}"
+            f"branch_point must be an event of a branch in {parameter!r} at the numbers of problem, at which "
+            f"an eigenvalue is 0 and not one at which a representation begins; got {branch_point}"
         )
     return found
