@@ -197,6 +197,7 @@ def _as_json(runs: ol.Sweep) -> dict:
         "seed": runs.seed,
         "dimension": runs.dimension,
         "time_limit": runs.time_limit,
+        "transient": runs.transient,
         "outcomes": summary.outcomes,
         "unfinished": summary.unfinished and summary.unfinished._asdict(),
         "families": [{name: getattr(row, name) for name in columns} for row in summary.families],

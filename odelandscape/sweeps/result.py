@@ -23,6 +23,7 @@ from ..model.state import Weights
 from ..model.title import in_words, title_of
 from ..relaxation import outcomes
 from ..relaxation.outcomes import EndStates, blank
+from ..relaxation.relax import FLOAT64
 from ..relaxation.units import level_width
 from ..runtime.arguments import check_positive_number, check_whole_number, shown
 from ..runtime.errors import UserError
@@ -72,7 +73,8 @@ class Sweep:
     `outcome` (N,) names; `loss`, `gradient_norm`, `smallest_eigenvalue` and `anti_aligned` (N,); `time` and
     `evaluations` (N,) until the norm of the rates fell below 1e-3 for good or, of starts that have not
     converged by `time_limit`, until they were stopped (of those that were continued since, no less). `seeds`
-    (N,) are their numbers in the sweep: 0 … N − 1, or what a folder holds. `seconds` is wall time, of which
+    (N,) are their numbers in the sweep: 0 … N − 1, or what a folder holds. `transient` is the precision on
+    the way to an end state, as in `relax`. `seconds` is wall time, of which
     `seconds_compiling` went to tracing and compiling programs in this process (workers compile theirs
     unseen); of a sweep that was read both are None.
 
@@ -85,6 +87,7 @@ class Sweep:
     seed: int
     dimension: int
     time_limit: float
+    transient: str
     seeds: np.ndarray | range
     seconds: float | None
     seconds_compiling: float | None
@@ -223,7 +226,10 @@ class Sweep:
     def title(self) -> str:
         """What was swept, in one line: the problem, the flow, the dimension and the seeds."""
         limit = f"t ≤ {self.time_limit:,g}"
-        problem = title_of(self.problem, in_words(self.flow), f"d = {self.dimension}", limit)
+        how = [in_words(self.flow), f"d = {self.dimension}", limit]
+        if self.transient != FLOAT64:
+            how.append(f"transients in {self.transient}")
+        problem = title_of(self.problem, *how)
         return f"{problem}: {len(self):,} seeds (sweep seed {self.seed})"
 
     def __repr__(self) -> str:
@@ -298,6 +304,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
         seed=seed,
         dimension=dimension,
         time_limit=time_limit,
+        transient=str(recorded.get("transient", FLOAT64)),
         seeds=store.seeds(),
         seconds=None,
         seconds_compiling=None,

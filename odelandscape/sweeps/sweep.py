@@ -182,6 +182,7 @@ def sweep(
         seed=task.seed,
         dimension=task.dimension,
         time_limit=task.time_limit,
+        transient=task.transient,
         seeds=range(task.stop),
         seconds=time.perf_counter() - began,
         seconds_compiling=compiling[0],

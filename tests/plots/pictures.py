@@ -39,6 +39,7 @@ def sweep_of(problem: ol.Problem, *families: tuple[str, int, float, int]) -> Swe
         seed=0,
         dimension=M,
         time_limit=20_000.0,
+        transient="float64",
         seeds=range(len(at)),
         seconds=12.3,
         seconds_compiling=1.2,

@@ -147,5 +147,8 @@ def test_a_sweep_records_its_precision_and_goes_on_in_it(tmp_path):
     with pytest.raises(ol.UserError, match=message):
         ol.sweep(problem, flow, 6, store=folder, progress=False, transient="float64")
     again = ol.sweep(problem, flow, 8, store=folder, progress=False, transient="float32")
+    for one in (again, ol.read_sweep(folder)):
+        assert one.transient == "float32"
+        assert "transients in float32" in one.title
     np.testing.assert_array_equal(again.loss[:6], runs.loss)
     np.testing.assert_array_equal(ol.read_sweep(folder).loss, again.loss)
