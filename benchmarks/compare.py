@@ -4,7 +4,7 @@
 
 OLD and NEW are each the folder of a checkout, the Python of an environment in which odelandscape is
 installed, or PYTHON:FOLDER for both. A process for each stays through the whole run: what a task compiles
-isn't counted, and then old and new take their turns, so that other programs on the machine disturb both alike.
+isn't counted, and then old and new take turns, so that other programs on the machine disturb both alike.
 Reported are the medians, the median of the ratios new / old and the least and the largest of them, and the
 largest difference of the numbers computed (relative to the largest; sorted, as the starts are the same).
 """
