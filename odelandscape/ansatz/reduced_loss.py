@@ -26,7 +26,7 @@ def block_overlaps(
 
 def reduced_loss(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, ""]:
     """Return the population loss of the students that z stands for."""
-    return blocks.activation.grouped_quadratic_form(_grouped_units(blocks, z)) / 2
+    return blocks.activation.grouped_quadratic_form(grouped_units(blocks, z)) / 2
 
 
 def loss_rounding(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, ""]:
@@ -112,7 +112,7 @@ def _times_inverse_overlaps(blocks: AbstractBlocks, g: Float[Array, " P"]) -> Bl
     return blocks.coefficients(g).times(inverse, blocks.sizes)
 
 
-def _grouped_units(blocks: AbstractBlocks, z: Float[Array, " P"]) -> GroupedUnits:
+def grouped_units(blocks: AbstractBlocks, z: Float[Array, " P"]) -> GroupedUnits:
     """Return all students and teachers by their overlaps."""
     own = blocks.own
     S, B = own.shape

@@ -30,9 +30,10 @@ class NormalisedFlow(AbstractFlow):
         return Mixing(X - jnp.diag(share), Y, dv)
 
     def project_initial(self, weights: Weights) -> Weights:
-        # Squares of lengths below 1e-154 would be 0, of those above 1e154 infinite.
+        # Squares of lengths below 1e-154 would be 0, of those above 1e154 infinite (in float64).
         largest = jnp.max(jnp.abs(weights.W), axis=1, keepdims=True)
-        extreme = (largest < 1e-140) | (largest > 1e140)
+        numbers = jnp.finfo(largest.dtype)
+        extreme = (largest < float(numbers.tiny) ** 0.45) | (largest > float(numbers.max) ** 0.45)
         W = weights.W / jnp.where((largest > 0) & extreme, largest, 1)
         n = jnp.linalg.norm(W, axis=1, keepdims=True)
         return Weights(W / jnp.where(n > 0, n, 1), weights.v)

@@ -28,6 +28,7 @@ from ..runtime.errors import UserError
 from ..runtime.tables import html_table, text_table, with_decimals
 from .fixed_points import FixedPoint, check_point, check_problem
 from .local_geometry import STABILITY_BAND, hessian
+from .rounding import ansatz_rounding, weights_rounding
 
 DENSE = 3000
 """The largest K·d whose Hessian is written out."""
@@ -47,7 +48,7 @@ class Spectrum:
     - `complete`: False if these are only the ends of the spectrum, by Lanczos.
     - `band`: eigenvalues this close to 0 decide nothing; nor do those within `error`, an upper estimate of
       what rounding makes of an eigenvalue: `rounding` times the largest one (which grows like K/4), more for
-      teachers that are nearly dependent.
+      teachers that are nearly dependent; and `of_angles`, where units lie nearly on one ray and σ has a kink.
     - `index`: how many eigenvalues are below both, with multiplicity.
     - `gradient_norm`: of ∂L/∂W at the point. Eigenvalues below `unsure` may have another sign at the fixed
       point next to it, if there is one; those of directions that the symmetry protects have no such bound.
@@ -64,6 +65,7 @@ class Spectrum:
     rounding: float = _ROUNDING
     gradient_norm: float = 0.0
     unsure: float = 0.0
+    of_angles: float = 0.0
 
     @property
     def smallest(self) -> float:
@@ -73,7 +75,7 @@ class Spectrum:
     @property
     def error(self) -> float:
         """An upper estimate of what rounding makes of an eigenvalue."""
-        return self.rounding * float(np.abs(self.eigenvalues).max())
+        return self.rounding * float(np.abs(self.eigenvalues).max()) + self.of_angles
 
     @property
     def index(self) -> int | float:
@@ -166,9 +168,8 @@ def spectrum(
         rounding = _ROUNDING / min(1 - c, 1 + (M - 1) * c)  # the smallest eigenvalue of T
         slope = _gradient_norm(point) if slope is None else slope
         unsure = _unsure(slope, ansatz.activation, np.ones(1), np.asarray(ansatz.teacher_readout))
-        return Spectrum(
-            np.array(values), np.array(counts), names, True, band, rounding, slope, unsure
-        )
+        numbers = band, rounding, slope, unsure, ansatz_rounding(point)
+        return Spectrum(np.array(values), np.array(counts), names, True, *numbers)
     check_shapes(problem, point, "point")
     K, d = point.W.shape
     full = d if dimension is None else check_dimension(problem, dimension)
@@ -179,7 +180,8 @@ def spectrum(
     slope = float(jnp.linalg.norm(GradientFlow()(0.0, weights, problem).W))
     lengths = np.sqrt(np.diagonal(np.asarray(problem.T)))
     unsure = _unsure(slope, problem.activation, lengths, np.asarray(problem.readout))
-    return replace(found, gradient_norm=slope, unsure=unsure)
+    angles = weights_rounding(problem, np.asarray(weights.W), np.asarray(weights.v))
+    return replace(found, gradient_norm=slope, unsure=unsure, of_angles=angles)
 
 
 def _gradient_norm(point: AnsatzPoint) -> float:

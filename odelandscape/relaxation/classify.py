@@ -20,6 +20,7 @@ from ..landscape.local_geometry import (
     has_kink_at_zero,
     local_geometry,
 )
+from ..landscape.rounding import weights_rounding
 from ..model.alignment import Order, count_anti_aligned
 from ..model.loss import ZeroLoss, reproduces_teacher
 from ..model.problem import Problem
@@ -209,19 +210,20 @@ class EndStateClassifier:
     def _outcome(self, end: LocalGeometry) -> str:
         """The name of a fixed point."""
         zero, rounding = self.zero_loss
+        W, v = end.point[:, :-1], end.point[:, -1]
         if self.zero_loss.resolved:
             learned = end.loss <= zero
         else:
-            W, v = end.point[:, :-1], end.point[:, -1]
             learned = reproduces_teacher(self.problem, W, v, TEACHER_DISTANCE)
         if learned:
             return outcomes.GLOBAL_MINIMUM
         smallest = end.smallest_eigenvalue if end.movable else np.inf
         if end.movable and not has_certain_curvature(self.flow, self.problem, end):
             return outcomes.MARGINAL
-        if smallest < -STABILITY_BAND or end.escape_rate > ESCAPE_RATE_TOLERANCE:
+        band = max(STABILITY_BAND, weights_rounding(self.problem, W, v))
+        if smallest < -band or end.escape_rate > ESCAPE_RATE_TOLERANCE:
             return outcomes.SADDLE
-        flat = smallest <= STABILITY_BAND or end.escape_rate >= -ESCAPE_RATE_TOLERANCE
+        flat = smallest <= band or end.escape_rate >= -ESCAPE_RATE_TOLERANCE
         unresolved = not self.zero_loss.resolved and end.loss <= rounding
         return outcomes.MARGINAL if flat or unresolved else outcomes.LOCAL_MINIMUM
 

@@ -339,3 +339,11 @@ def test_a_flow_is_a_term_for_diffrax_and_its_loss_never_rises(flow):
     loss = jax.jit(jax.vmap(population_loss, (None, 0)))(problem, solution.ys)
     assert loss[-1] < 0.9 * loss[0]
     assert np.diff(loss).max() < 1e-9
+
+
+@pytest.mark.filterwarnings("error")
+def test_students_are_normalised_in_single_precision_too():
+    """Limits of float64 are no numbers there."""
+    W = jnp.array([[3.0, 4.0], [1e-20, 0.0], [0.0, 1e20]], jnp.float32)
+    found = NormalisedFlow().project_initial(Weights(W, jnp.ones(3, jnp.float32)))
+    np.testing.assert_allclose(found.W, [[0.6, 0.8], [1, 0], [0, 1]], rtol=1e-6)

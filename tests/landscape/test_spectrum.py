@@ -229,3 +229,33 @@ def test_nearly_dependent_teachers_lose_no_eigenvalue(c):
     truth = np.repeat(dense.eigenvalues, dense.multiplicities.astype(int))
     np.testing.assert_allclose(values, truth, rtol=0, atol=max(found.error, 1e-9))
     assert found.verdict != "unstable"
+
+
+@pytest.mark.parametrize("part", [0.5, 0.05, 1e-3, 1e-5, 1e-7])
+def test_parts_of_teachers_have_no_negative_curvature(part):
+    """The loss is 0, so the Hessian is positive semidefinite; the angles of parallel units are rounded.
+
+    The kind: an error that is not a part of the largest eigenvalue. It grows like 1 / part.
+    """
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        B = rng.normal(size=(2, 2))
+        problem = ol.Problem(3, 2, teacher_overlaps=B @ B.T + 0.05 * np.eye(2))
+        teacher = np.asarray(problem.teacher_weights(2))
+        W = np.array([part * teacher[1], (1 - part) * teacher[1], teacher[0]])
+        for band in (1e-8, 0.0):
+            found = ol.spectrum(problem, ol.Weights(jnp.asarray(W), jnp.ones(3)), band=band)
+            assert (found.verdict, found.index) == ("marginal", 0)
+            assert -found.smallest <= found.error
+
+
+def test_coincident_students_in_blocks_have_the_error_that_they_have():
+    """Two students on one ray, of lengths 1 and 3: what one loses the other gains, and the loss stays."""
+    problem = ol.Problem(4, 2, ol.LeakyReLU(slope=-0.5))
+    ansatz = BlockAnsatz(problem, (1, 1), (), 4)
+    rows = jnp.array([[0.25, 0.0], [0.75, 0.0], [0.0, 0.1], [0.0, 0.9]])
+    found = spectrum(problem, AnsatzPoint(ansatz, rows.ravel()))
+    dense = np.asarray(found.eigenvalues)
+    assert (found.verdict, found.index) == ("marginal", 0)
+    assert dense.min() >= -found.error
+    assert found.error < 1e-6
