@@ -166,10 +166,8 @@ class _Shown(NamedTuple):
             found = _forms_along(self.line, points, jnp.asarray(count))
             ansatze, forms = jax.tree.map(np.asarray, found)
         else:
-            ansatze, forms = (
-                jax.tree.map(np.asarray, _ansatze_along(self.line, points.X[:, -1])),
-                None,
-            )
+            found = _ansatze_along(self.line, points.X[:, -1])
+            ansatze, forms = jax.tree.map(np.asarray, found), None
         numbers = points.z, points.loss, points.residual, points.steps, points.loss_error
         rows = [
             jax.tree.map(lambda x, i=i: np.asarray(x[i]), (ansatze, numbers)) for i in range(count)
@@ -354,7 +352,6 @@ def walk_branch(
     convergence are not checked. A branch that cannot be begun has one point, with the event `stuck`.
     Arguments and errors are those of `continue_family`.
     """
-    check_instance("problem", problem, Problem, "a Problem")
     _check(problem, point, parameter, step, most)
     line, values = parameter_line(point.ansatz, parameter)
     stop = _checked_stop(stop, parameter, values)

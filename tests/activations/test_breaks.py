@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import quad
 from scipy.stats import norm
 
 import odelandscape as ol
@@ -208,3 +209,23 @@ def test_derivatives_beside_a_short_unit_are_those_of_the_values(n1, n2, jump):
     steps = 1e-4 * jnp.diag(covariance)
     ends = [(scalars(covariance + h) - scalars(covariance - h)) / (2 * h.sum()) for h in steps]
     np.testing.assert_allclose(derivatives, jnp.stack(ends, axis=1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("at", [1.9, 2.0])
+def test_a_function_may_be_constant_between_minus_two_and_two(at):
+    """The loss of σ = max(x − b, 0) with one student at 60°, by two nested integrals."""
+    activation = ol.Quadrature(lambda x: jnp.maximum(x - at, 0.0), breaks=(at,))
+    problem = ol.Problem(1, 1, activation)
+    weights = ol.Weights(jnp.array([[0.5, np.sqrt(0.75)]]), jnp.ones(1))
+
+    def density(x):
+        return np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+    def product(x):
+        mean, left = x / 2, np.sqrt(0.75)
+        inner = quad(lambda z: (mean + left * z - at) * density(z), (at - mean) / left, 12)[0]
+        return (x - at) * inner * density(x)
+
+    square = quad(lambda x: (x - at) ** 2 * density(x), at, 12)[0]
+    loss = square - quad(product, at, 12, epsabs=1e-14)[0]
+    assert float(ol.population_loss(problem, weights)) == pytest.approx(loss, rel=1e-7)

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.integrate import quad
 
 import odelandscape as ol
 
@@ -292,26 +291,6 @@ def test_a_function_without_a_second_moment_is_refused(rate, power):
     """E[exp(2 r x²)] is infinite from r = 1/(4 n²) on, whether float64 holds the values or not."""
     with pytest.raises(ol.UserError, match=r"must have a second moment .* that is finite"):
         ol.Quadrature(lambda x: x**power * jnp.exp(rate * x * x))
-
-
-@pytest.mark.parametrize("at", [1.9, 2.0])
-def test_a_function_may_be_constant_between_minus_two_and_two(at):
-    """The loss of σ = max(x − b, 0) with one student at 60°, by two nested integrals."""
-    activation = ol.Quadrature(lambda x: jnp.maximum(x - at, 0.0), breaks=(at,))
-    problem = ol.Problem(1, 1, activation)
-    weights = ol.Weights(jnp.array([[0.5, np.sqrt(0.75)]]), jnp.ones(1))
-
-    def density(x):
-        return np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
-
-    def product(x):
-        mean, left = x / 2, np.sqrt(0.75)
-        inner = quad(lambda z: (mean + left * z - at) * density(z), (at - mean) / left, 12)[0]
-        return (x - at) * inner * density(x)
-
-    square = quad(lambda x: (x - at) ** 2 * density(x), at, 12)[0]
-    loss = square - quad(product, at, 12, epsabs=1e-14)[0]
-    assert float(ol.population_loss(problem, weights)) == pytest.approx(loss, rel=1e-7)
 
 
 class _Erf(ol.AbstractActivation):
