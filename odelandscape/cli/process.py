@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -117,15 +119,21 @@ def interruptible() -> Iterator[None]:
         yield
         return
 
-    def interrupt(*_: object) -> None:
+    watch = signal.set_wakeup_fd(-1)
+
+    def restore() -> None:
         signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(watch, warn_on_full_buffer=False)
+
+    def interrupt(*_: object) -> None:
+        restore()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 def end_when_interrupted(remark: str = "") -> None:
@@ -133,13 +141,28 @@ def end_when_interrupted(remark: str = "") -> None:
 
     For the process of a command, whatever it does: a store is whole at any moment, and workers end with their
     parent. A KeyboardInterrupt could come in the imports of libraries, or while Python cleans up, where it
-    becomes another error or is lost.
+    becomes another error or is lost. Nor does Python call a handler while a compiled program runs, of a
+    trajectory for hours: a thread waits for the signal, too.
     """
+    ending = threading.Lock()
 
     def end(*_: object) -> None:
-        with suppress(OSError):
-            os.write(2, f"\ninterrupted{remark}\n".encode())
-        os._exit(INTERRUPTED)
+        if ending.acquire(blocking=False):  # the handler's and the thread's is one line
+            with suppress(OSError):
+                os.write(2, f"\ninterrupted{remark}\n".encode())
+            os._exit(INTERRUPTED)
 
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as nohup has it
-        signal.signal(signal.SIGINT, end)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as nohup has it
+        return
+    signal.signal(signal.SIGINT, end)
+    waiting, woken = socket.socketpair()
+    woken.setblocking(False)
+    signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+
+    def wait() -> None:
+        with woken:  # open as long as signals are written there
+            while received := waiting.recv(1):
+                if received[0] == signal.SIGINT:
+                    end()
+
+    threading.Thread(target=wait, daemon=True).start()

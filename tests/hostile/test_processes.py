@@ -133,6 +133,15 @@ def test_an_interruption_at_any_time_is_one_line(delay, tmp_path):
     assert len(errors.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("more", [(), ("--quiet",)])
+def test_an_interruption_ends_one_long_program(more, tmp_path):
+    """Python's handlers are not called while a compiled program runs, here for some ten minutes."""
+    long = "trajectory -K 4 -M 4 --flow sgd --time 1e6 --out out"
+    errors = interrupted(tmp_path, 15, *long.split(), *more)
+    assert errors.endswith("\ninterrupted\n")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [1, 1.5, 2, 2.5, 3, 4, 6, 10])
 def test_an_interruption_while_workers_start_or_work_leaves_none(delay, tmp_path):
