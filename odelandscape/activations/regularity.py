@@ -1,16 +1,18 @@
 """What the values of σ show of it: whether it is even, odd, twice differentiable at 0, and its moments of two
-Gaussians by Mehler's series.
+Gaussians by Mehler's series; of two that coincide, by an integral.
 
 The answers are Python bools, of numbers computed when they are asked for, inside `jit` and `grad` too.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Float
 
 from ..runtime.arguments import shown
 from ..runtime.errors import UserError
@@ -159,15 +161,31 @@ def is_homogeneous(values: Values) -> bool:
 CASES = ((0.3, 0.5, 1.0), (1.0, -0.4, 0.7), (1.4, 0.3, 2.0), (2.0, 0.5, 2.0))
 """Two lengths with the cosine between them."""
 _DEGREES = 62  # 0.5 to this power is 2e-19
+_REACH = 12.0
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)  # of a panel
+
+
+class _Panels(NamedTuple):
+    """Nodes and weights of E[f(z)], a row for each panel, and half the panels' widths."""
+
+    z: Float[np.ndarray, "panels nodes"]
+    weights: Float[np.ndarray, "panels nodes"]
+    half: Float[np.ndarray, "panels 1"]
+
+
+def _panels(ends: list[float], width: float) -> _Panels:
+    """Return panels of at most this width, between some `ends`, too."""
+    within = [end for end in ends if abs(end) < _REACH]
+    grid = np.unique([*np.linspace(-_REACH, _REACH, 1 + int(np.ceil(2 * _REACH / width))), *within])
+    half = np.diff(grid)[:, None] / 2
+    z = grid[:-1, None] + half * (1 + _NODES)
+    weights = half * _NODE_WEIGHTS * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    return _Panels(z, weights, half)
 
 
 def _hermite_coefficients(values: Values, breaks: tuple[float, ...], n: float):
     """Return the coefficients of σ(n z) in normalised Hermite polynomials of z, and E[σ(n z)²]."""
-    x, weights = np.polynomial.legendre.leggauss(16)
-    ends = np.unique([*np.arange(-12, 12.1, 0.5), *(b / n for b in breaks if abs(b) < 12 * n)])
-    half = np.diff(ends)[:, None] / 2
-    z, weights = (ends[:-1, None] + half * (1 + x)).ravel(), (half * weights).ravel()
-    weights = weights * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    z, weights = (x.ravel() for x in _panels([b / n for b in breaks], 0.5)[:2])
     sigma = values(n * z)
     h, last, coefficients = np.ones_like(z), np.zeros_like(z), []
     for k in range(_DEGREES):
@@ -188,3 +206,29 @@ def mehler(values: Values, breaks: tuple[float, ...], n1: float, c: float, n2: f
         ]
     )
     return (c**k * terms).sum(axis=1), np.sqrt(aa * bb)
+
+
+def coincident(values: Values, breaks: tuple[float, ...], n: float, sign: float):
+    """Return I2, s n² and p n² of two units of length n with the cosine `sign`, ±1, and E[σ²].
+
+    From values of σ: derivatives are those of polynomials of degree 15 in panels between `breaks` and 0.
+    """
+    ends = [side * b / n for b in (0.0, *breaks) for side in (1, -1)]
+    z, weights, half = _panels(ends, 0.5 / np.clip(n, 1, _NARROWEST))
+    f, g = values(n * z), values(sign * n * z)
+    df, dg = (sigma @ _slopes().T / half for sigma in (f, g))
+    s = sign * np.sum(weights * df * dg)
+    stretch = np.sum(weights * df * z * g)
+    moments = np.array([np.sum(weights * f * g), s, stretch - sign * s])
+    return moments, np.sum(weights * f * f)
+
+
+_NARROWEST = 32.0
+
+
+def _slopes() -> Float[np.ndarray, "nodes nodes"]:
+    """Return the matrix that takes a polynomial's values at the nodes on [−1, 1] to its derivative's."""
+    legendre = np.polynomial.legendre
+    degrees = np.eye(len(_NODES))
+    derivatives = legendre.legval(_NODES, legendre.legder(degrees)).T
+    return derivatives @ np.linalg.inv(legendre.legvander(_NODES, len(_NODES) - 1))

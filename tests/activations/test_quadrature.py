@@ -1,0 +1,99 @@
+"""Quadrature at units that coincide, where its nodes are fewest for what varies."""
+
+import itertools
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import odelandscape as ol
+
+
+def _gauss(x):
+    return jnp.exp(-x * x)
+
+
+def _of_gauss(a, b, c):
+    """I2 of exp(−x²) in closed form: a Gaussian integral."""
+    return ((1 + 2 * a) * (1 + 2 * c) - 4 * b * b) ** -0.5
+
+
+def _line() -> tuple[np.ndarray, np.ndarray]:
+    """z and weights of E[f(z)], Gauss–Legendre in panels of 0.1."""
+    x, w = np.polynomial.legendre.leggauss(12)
+    z = np.linspace(-12, 12, 241)[:-1, None] + 0.05 * (1 + x)
+    return z.ravel(), (0.05 * w * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)).ravel()
+
+
+@eqx.filter_jit
+@partial(jax.vmap, in_axes=(None, 0, 0))
+def _moments(sigma, n, c):
+    """I2, and p and s times the squared length, of two units of length n."""
+    a = n * n
+    p, s = sigma.mixing_scalars(a, c * a, a)
+    return jnp.stack([sigma.second_moment(a, c * a, a), p * a, s * a])
+
+
+def test_moments_against_a_closed_form():
+    """The kind: an error estimated at one angle (60°) and said to hold at all. exp(−x²) varies within 0.7."""
+    sigma = ol.Quadrature(_gauss)
+    lengths, cosines = (0.5, 1.5, 2.0, 2.5), (1.0, 0.9999, 0.99, 0.5, -0.999, -1.0)
+    n, c = (jnp.asarray(x) for x in zip(*itertools.product(lengths, cosines), strict=True))
+    assert sigma.accurate_at(2.5)
+    a = n * n
+    of_unit, of_pair = (jax.vmap(jax.grad(_of_gauss, i))(a, c * a, a) for i in (0, 1))
+    wanted = jnp.stack([_of_gauss(a, c * a, a), 2 * of_unit * a, of_pair * a], axis=1)
+    error = jnp.abs(_moments(sigma, n, c) - wanted).max(axis=1) / _of_gauss(a, a, a)
+    assert error.max() <= sigma.tolerance
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (jnp.tanh, lambda x: 1 / np.cosh(x) ** 2),
+        (jax.nn.sigmoid, lambda x: 1 / (4 * np.cosh(x / 2) ** 2)),
+        (lambda x: jnp.cos(x), lambda x: -np.sin(x)),
+        (jax.nn.soft_sign, lambda x: 1 / (1 + np.abs(x)) ** 2),
+    ],
+)
+def test_what_is_accurate_is_so_where_units_coincide(function, slope):
+    """Siblings: other functions, lengths at which the estimate is and isn't within the tolerance."""
+    sigma = ol.Quadrature(function)
+    lengths = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0])
+    found = np.asarray(_moments(sigma, jnp.asarray(lengths), jnp.ones(len(lengths))))
+    wanted, (z, w) = [], _line()
+    for n in lengths:
+        value, derivative = np.asarray(function(jnp.asarray(n * z))), n * slope(n * z)
+        s = w @ derivative**2
+        wanted.append([w @ value**2, w @ (value * z * derivative) - s, s])
+    wanted = np.array(wanted)
+    errors = np.abs(found - wanted).max(axis=1) / wanted[:, 0]
+    accurate = np.array([sigma.accurate_at(float(n)) for n in lengths])
+    assert accurate[lengths <= 2].all()
+    assert np.all(errors[accurate] <= 2 * sigma.tolerance)
+    assert np.all(errors[~accurate] >= 0.5 * sigma.tolerance)
+
+
+def test_an_end_state_of_long_students_is_one_of_the_loss():
+    """Two tanh students of one teacher of length 2 and readout 1.5, all along one line: loss, gradient and
+    Hessian are integrals over it."""
+    problem = ol.Problem(2, 1, ol.Quadrature(jnp.tanh), [[4.0]], [1.5])
+    start = ol.Weights(jnp.array([[3.06], [0.40]]), jnp.ones(2))
+    end = ol.relax(problem, ol.GradientFlow(), jax.tree.map(lambda x: x[None], start))
+    assert end.outcome[0] == "local_minimum"
+    w = end.weights[0, :, 0]
+    x, weights = _line()
+    delta = np.tanh(np.outer(w, x)).sum(axis=0) - 1.5 * np.tanh(2 * x)
+    slope = 1 - np.tanh(np.outer(w, x)) ** 2
+    bend = -2 * np.tanh(np.outer(w, x)) * slope
+    gradient = (slope * x * delta) @ weights
+    hessian = (slope[:, None] * slope[None, :] * x**2) @ weights + np.diag(
+        (bend * x**2 * delta) @ weights
+    )
+    assert np.abs(gradient).max() < 1e-9
+    np.testing.assert_allclose(end.loss[0], (delta**2 @ weights) / 2, rtol=0, atol=1e-10)
+    smallest = np.linalg.eigvalsh(hessian)[0]
+    np.testing.assert_allclose(end.smallest_eigenvalue[0], smallest, rtol=0, atol=1e-7)
