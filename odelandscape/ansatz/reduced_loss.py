@@ -46,6 +46,7 @@ def loss_rounding(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array,
     return rounding / (2 * norm(jnp.sum(size))) if differences else rounding
 
 
+@jax.custom_jvp
 def reduced_rates(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, " P"]:
     """Return the rates of z under gradient flow: those of the lifted weights are their lift.
 
@@ -55,7 +56,22 @@ def reduced_rates(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array,
     n = blocks.multiplicity
     gradient = jax.grad(lambda z: reduced_loss(blocks, z))(z)
     gradient = jnp.where(n == 0, 0, gradient / jnp.where(n == 0, 1, n))
-    return -blocks.parameters_of(_times_inverse_overlaps(blocks, gradient))
+    rates = blocks.parameters_of(_times_inverse_overlaps(blocks, gradient))
+    return jnp.where(n == 0, 0, -rates)
+
+
+@reduced_rates.defjvp
+def _reduced_rates_jvp(primals, tangents):
+    # Derivatives of X and Y cost a tenth of the loss's second derivatives. Rates need the loss's last digits,
+    # Newton's matrix does not.
+    return reduced_rates(*primals), jax.jvp(_rates_by_matrices, primals, tangents)[1]
+
+
+def _rates_by_matrices(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, " P"]:
+    """Return `reduced_rates` from X and Y: fewer digits of them, as terms of order K cancel."""
+    X, Y = rate_matrices(blocks, *block_overlaps(blocks, z))
+    rates = X.times(blocks.coefficients(z), blocks.student_sizes).plus(Y)
+    return jnp.where(blocks.multiplicity == 0, 0, -blocks.parameters_of(rates))
 
 
 def gradient_norm(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Float[Array, ""]:

@@ -22,6 +22,7 @@ from odelandscape.ansatz.reduced_loss import (
     reduced_loss,
     reduced_rates,
 )
+from odelandscape.landscape.named_families import teacher_point
 
 # K, M, teacher blocks, matched, free: two blocks, K > M with free students, two students to a teacher,
 # a block without students (K < M), one block.
@@ -81,6 +82,33 @@ def test_loss_and_rates_are_those_of_the_lifted_weights(structure, sigma, c):
     lifted = lift(ansatz, reduced)
     np.testing.assert_allclose(lifted.W, rates.W, atol=1e-13)
     np.testing.assert_allclose(norm, jnp.linalg.norm(rates.W), rtol=1e-12)
+
+
+jacobian_of = eqx.filter_jit(jax.jacfwd(reduced_rates, argnums=1))
+
+
+@each_case
+def test_derivatives_of_rates_against_differences(structure, sigma, c):
+    """They have a rule of their own, from X and Y."""
+    _, ansatz, z = setting(structure, sigma, c)
+    step = 1e-5
+    columns = [
+        (loss_rates_and_norm(ansatz, z + e)[1] - loss_rates_and_norm(ansatz, z - e)[1]) / (2 * step)
+        for e in step * jnp.eye(len(z))
+    ]
+    np.testing.assert_allclose(jacobian_of(ansatz, z), jnp.stack(columns, axis=1), atol=2e-8)
+
+
+@pytest.mark.parametrize("more", [0, 1, 2])
+def test_derivatives_of_rates_where_units_coincide_are_those_of_the_loss(more):
+    """Students that are the teachers, K = M and K > M: −H divided by how many entries share a parameter."""
+    point = teacher_point(ol.Problem(6 + more, 6))
+    ansatz, z = point.ansatz, point.parameters
+    blocks = padded(ansatz).blocks
+    z = padded(ansatz).pad(z)
+    n = jnp.where(blocks.multiplicity > 0, blocks.multiplicity, 1)
+    wanted = -hessian_of(blocks, z) / n[:, None]
+    np.testing.assert_allclose(jacobian_of(blocks, z), wanted, atol=1e-7)
 
 
 @each_case
