@@ -21,7 +21,7 @@ from ..model.state import Weights
 from ..runtime.arguments import check_instance, check_positive_number
 from ..runtime.errors import UserError
 from .block_ansatz import BlockAnsatz
-from .lifting import lift, restrict, write_matrix
+from .lifting import block_means, write_matrix
 
 
 class BlockStructure(NamedTuple):
@@ -68,7 +68,6 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
     """
     check_positive_number("tolerance", tolerance)
     A, v = _coefficients(problem, weights, tolerance), np.asarray(weights.v)
-    basis = problem.teacher_weights(problem.teachers)
     blocks = _interchangeable(A, v, np.asarray(problem.readout), tolerance)
     while True:
         blocks = sorted(blocks, key=lambda block: _rank(A, block, tolerance))
@@ -85,15 +84,17 @@ def block_structure(problem: Problem, weights: Weights, tolerance: float = 1e-5)
             len(free),
             readout=[*(v[members].mean() for _, members in matched), *v[free]],
         )
+        # In NumPy: each matrix has another shape, for which JAX would compile each operation.
         given = A[np.ix_(students, teachers)]
-        z = restrict(ansatz, Weights(jnp.asarray(given) @ basis, jnp.asarray(v[students])))
-        lifted = np.asarray(write_matrix(ansatz, ansatz.coefficients(z)))
-        error = np.abs(
-            np.column_stack([lifted - given, np.asarray(lift(ansatz, z).v) - v[students]])
-        )
+        means = block_means(ansatz, given)
+        sizes = [*(len(members) for _, members in matched), *(1 for _ in free)]
+        missed = np.repeat(np.asarray(ansatz.readout), sizes) - v[students]
+        error = np.abs(np.column_stack([write_matrix(ansatz, means) - given, missed]))
         if error.max() <= tolerance:
+            diagonals = means.diagonal[np.arange(len(matched)), list(ansatz.matched)]
+            z = jnp.asarray(np.concatenate([diagonals, means.const.ravel()]))
             return BlockStructure(AnsatzPoint(ansatz, z), ordered, students, teachers)
-        home = np.repeat([*ansatz.matched, -1], [*(len(m) for _, m in matched), len(free)])
+        home = np.repeat([*ansatz.matched, -1], [*sizes[: len(matched)], len(free)])
         blocks = _without_one_teacher(blocks, home, error > tolerance)
 
 

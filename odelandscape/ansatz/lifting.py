@@ -3,11 +3,13 @@
 Students and teachers are in the order of their blocks.
 """
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Shaped
 
 from ..model.state import OrderParameters, Weights
 from ..runtime.errors import UserError
@@ -23,38 +25,40 @@ def lift(blocks: AbstractBlocks, z: Float[Array, " P"]) -> Weights:
 
     Raises UserError where sizes are not whole, or students and teachers too many to be written out.
     """
-    student = _labels(blocks)[0]
     W = write_matrix(blocks, blocks.coefficients(z))
     L = _teacher_weights(blocks)
-    return Weights(W @ L, blocks.readout[student])
+    return Weights(W @ L, blocks.readout[_labels(blocks).student])
 
 
 def restrict(blocks: AbstractBlocks, weights: Weights) -> Float[Array, " P"]:
     """Return the parameters of weights ordered like those of `lift`: the mean over the coefficients that
     share a parameter. Coordinates beyond the teachers are left out. Raises what `lift` raises."""
-    student, i, teacher, j = _labels(blocks)
-    M = len(teacher)
+    M = len(_labels(blocks).teacher)
     L = _teacher_weights(blocks)
     A = jax.scipy.linalg.solve_triangular(L.T, weights.W[:, :M].T, lower=False).T
+    return blocks.parameters_of(block_means(blocks, A))
+
+
+def block_means(blocks: AbstractBlocks, A: Shaped[Any, "K M"]) -> BlockMatrix:
+    """Return the matrix in blocks whose numbers are means over entries of A. Raises what `lift` raises."""
+    student, i, teacher, j = _labels(blocks)
     S, B = blocks.own.shape
     by_student, by_teacher = np.eye(S)[student], np.eye(B)[teacher]
     own = by_student @ blocks.own @ by_teacher.T > 0
     equal = own & (i[:, None] == j[None, :])
-    const = (by_student.T @ jnp.where(equal, 0, A) @ by_teacher) / np.maximum(
-        by_student.T @ ~equal @ by_teacher, 1
+    const, diagonal = (
+        (by_student.T @ (A * entries) @ by_teacher)
+        / np.maximum(by_student.T @ entries @ by_teacher, 1)
+        for entries in (1.0 - equal, 1.0 * equal)
     )
-    diagonal = (by_student.T @ jnp.where(equal, A, 0) @ by_teacher) / np.maximum(
-        by_student.T @ equal @ by_teacher, 1
-    )
-    same = jnp.asarray(blocks.own) * (diagonal - const)
-    return blocks.parameters_of(BlockMatrix(const, same))
+    return BlockMatrix(const, blocks.own * (diagonal - const))
 
 
-def write_matrix(blocks: AbstractBlocks, A: BlockMatrix) -> Float[Array, "K M"]:
+def write_matrix(blocks: AbstractBlocks, A: BlockMatrix) -> Shaped[Any, "K M"]:
     """Return a matrix of students by teachers written out. Raises what `lift` raises."""
     student, i, teacher, j = _labels(blocks)
     at = np.ix_(student, teacher)
-    return A.const[at] + jnp.where(i[:, None] == j[None, :], A.same[at], 0)
+    return A.const[at] + 1.0 * (i[:, None] == j[None, :]) * A.same[at]
 
 
 def write_overlaps(blocks: AbstractBlocks, Q: BlockMatrix, R: BlockMatrix) -> OrderParameters:
@@ -80,15 +84,23 @@ def whole_sizes(blocks: AbstractBlocks) -> tuple[int, ...]:
     return tuple(round(size) for size in sizes)
 
 
-def _labels(blocks: AbstractBlocks) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return block and index in its group of each student and each teacher."""
+class _Labels(NamedTuple):
+    """Block and index in its group of each student, and of each teacher."""
+
+    student: Int[np.ndarray, " K"]
+    i: Int[np.ndarray, " K"]
+    teacher: Int[np.ndarray, " M"]
+    j: Int[np.ndarray, " M"]
+
+
+def _labels(blocks: AbstractBlocks) -> _Labels:
     sizes = whole_sizes(blocks)
     of_students = [sizes[b] for b in blocks.matched] + [1] * blocks.free
     student = np.repeat(np.arange(len(of_students)), of_students)
     teacher = np.repeat(np.arange(len(sizes)), sizes)
     i = np.concatenate([np.arange(n) for n in of_students])
     j = np.concatenate([np.arange(n) for n in sizes])
-    return student, i, teacher, j
+    return _Labels(student, i, teacher, j)
 
 
 def _teacher_weights(blocks: AbstractBlocks) -> Float[Array, "M M"]:
