@@ -12,10 +12,8 @@ the flow to a hundredth of the rate before the next try. A start that stays near
 followed until it leaves or its budget is exhausted, and is classified by where it is then.
 """
 
-import os
 from bisect import bisect_left
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import jax
@@ -37,6 +35,7 @@ from ..runtime.arguments import (
 )
 from ..runtime.compiler import check_float64
 from ..runtime.errors import UserError
+from ..runtime.threads import cores, thread_pool
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
 from .outcomes import FAILED, NOT_CONVERGED, EndStates
@@ -97,9 +96,7 @@ def _pool_devices() -> list[jax.Device]:
     devices = jax.local_devices()
     if len(devices) > 1 or devices[0].platform != "cpu":
         return devices
-    if hasattr(os, "sched_getaffinity"):
-        return devices * len(os.sched_getaffinity(0))
-    return devices * (os.cpu_count() or 1)
+    return devices * cores()
 
 
 def relax(
@@ -266,7 +263,7 @@ def _relax_on(devices: list[jax.Device], job: Job, starts: Weights) -> EndStates
     ]
     # The matrices are small: LAPACK's own threads gain nothing, and where other programs compete for the
     # cores they wait for each other and cost a factor of ten.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(parts)) as threads:
+    with threadpool_limits(1, user_api="blas"), thread_pool(len(parts)) as threads:
         futures = [
             threads.submit(relax_pool, job, device, part)
             for device, part in zip(devices, parts, strict=True)

@@ -8,7 +8,6 @@ ODE, in (P, B, v) of `ProjectedState`, has no eigenvalue to the right.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, final
 
 import diffrax
@@ -26,6 +25,7 @@ from ..model.alignment import count_anti_aligned
 from ..model.loss import ZeroLoss, population_loss, reproduces_teacher, zero_loss
 from ..model.problem import Problem
 from ..model.state import Weights
+from ..runtime.threads import thread_pool
 from . import outcomes
 from .outcomes import TEACHER_DISTANCE, EndStates, blank
 
@@ -263,7 +263,7 @@ def stationary_states(
     ends = blank(N, problem.students, M + problem.students)
     relaxation = _Relaxation(problem, flow, starts, time_limit, progress, ends)
     relaxation.relax(0)  # compiles
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         list(pool.map(relaxation.relax, range(1, N)))
     W = ends.weights[:, :, :M] @ np.asarray(problem.teacher_weights(M)).T
     aligned = count_anti_aligned(problem, W, np.linalg.norm(ends.weights, axis=2), ends.readout)
