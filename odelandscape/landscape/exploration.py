@@ -5,9 +5,11 @@ with the damping of Levenberg and Marquardt: $\delta = -(J^\top J + \mu)^{-1} J^
 attract then as minima do. Where J is singular it may converge with g ≠ 0; such an end is dropped.
 """
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, combinations
+from itertools import chain, combinations, takewhile
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,9 +20,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, formal
 from ..ansatz.padding import in_unit_scale, padded
-from ..ansatz.reduced_loss import parameter_lengths, reduced_loss
+from ..ansatz.reduced_loss import block_overlaps, parameter_lengths, reduced_loss
 from ..model.problem import Problem
 from ..runtime.errors import NoSuchFamilyError, UserError
+from ..runtime.threads import cores, thread_pool
 from .homotopy import scaled_rates
 
 MOST_TEACHERS = {3: 24, 2: 100}
@@ -187,12 +190,14 @@ class Candidates(NamedTuple):
 
     - `z` (n, P): parameters.
     - `loss` (n,), and `correlations` (n, B): E[Δ σ(w*·x)] with a teacher of each block, which depend on the
-      network alone; both in units of the readouts (`in_unit_scale`).
+      network alone; `shortest` (n,): the squared length of the shortest student. All in units of the readouts
+      (`in_unit_scale`).
     """
 
     z: Float[np.ndarray, "n P"]
     loss: Float[np.ndarray, " n"]
     correlations: Float[np.ndarray, "n B"]
+    shortest: Float[np.ndarray, " n"]
 
 
 class _Lanes(NamedTuple):
@@ -223,7 +228,8 @@ def error_correlations(
 
 @eqx.filter_jit
 def _iterate(blocks: FormalBlocks, lanes: _Lanes):
-    """Make a round of iterations. Returns the lanes, |Jᵀg|, parameters, losses and correlations."""
+    """Make a round of iterations. Returns the lanes, |Jᵀg|, parameters, losses, correlations and the squared
+    lengths of the shortest students."""
     lengths = parameter_lengths(blocks)
     regular = jnp.diag((blocks.multiplicity == 0).astype(float))
 
@@ -247,7 +253,14 @@ def _iterate(blocks: FormalBlocks, lanes: _Lanes):
     lanes = jax.lax.fori_loop(0, _ITERATIONS, lambda _, lanes: jax.vmap(step)(lanes), lanes)
     flat = jnp.linalg.norm(jnp.einsum("nij,ni->nj", lanes.jacobian, lanes.gradient), axis=1)
     z = lanes.x / lengths[None, :]
-    return lanes, flat, z, *jax.vmap(lambda z: error_correlations(blocks, z))(z)
+
+    def measured(z):
+        squares = jnp.diagonal(block_overlaps(blocks, z)[0].diagonal)
+        return *error_correlations(blocks, z), jnp.min(
+            squares, where=blocks.student_sizes > 0, initial=jnp.inf
+        )
+
+    return lanes, flat, z, *jax.vmap(measured)(z)
 
 
 def _fresh(lengths: np.ndarray, starts: np.ndarray) -> _Lanes:
@@ -274,17 +287,19 @@ def critical_points(ansatz: BlockAnsatz, starts: Float[np.ndarray, "n P"]) -> It
     lanes = _fresh(lengths, np.concatenate([here, np.repeat(here[:1], _LANES - len(here), axis=0)]))
     rounds = np.zeros(_LANES, int)
     while running.any():
-        *changed, z, loss, correlations = _iterate(padding.blocks, lanes)
+        *changed, z, loss, correlations, shortest = _iterate(padding.blocks, lanes)
         lanes, flat = _Lanes(*(np.array(x) for x in changed[0])), np.asarray(changed[1])
         rounds += 1
         norm = np.sqrt(lanes.square)
         converged = norm <= _CONVERGED
         hopeless = (rounds >= _MOST_ROUNDS) | (flat <= _NOWHERE * norm) | ~np.isfinite(norm)
+        hopeless |= lanes.damping >= _MOST_DAMPING
         found = running & converged & np.isfinite(np.asarray(loss))
         yield Candidates(
             np.asarray(padding.strip(jnp.asarray(z)))[found] * float(scale.weights),
             np.asarray(loss)[found],
             np.asarray(correlations)[found, : ansatz.sizes.shape[0]],
+            np.asarray(shortest)[found],
         )
         ended = np.flatnonzero(running & (converged | hopeless))
         refilled = ended[: len(pending)]
@@ -293,3 +308,33 @@ def critical_points(ansatz: BlockAnsatz, starts: Float[np.ndarray, "n P"]) -> It
         pending = pending[len(refilled) :]
         rounds[ended] = 0
         running[ended[len(refilled) :]] = False
+
+
+def critical_points_of_all(
+    ansatze: list[BlockAnsatz], key: PRNGKeyArray, starts: int
+) -> Generator[list[Candidates], None, None]:
+    """Yield the `critical_points` of each ansatz, from random starts of its own, in order.
+
+    Those of the next ones are looked for at the same time, by a thread for each core.
+    """
+    stopped = threading.Event()
+
+    def search(index: int) -> list[Candidates]:
+        ansatz = ansatze[index]
+        of_ansatz = random_starts(ansatz, jax.random.fold_in(key, index), starts)
+        found = critical_points(ansatz, of_ansatz)
+        return list(takewhile(lambda _: not stopped.is_set(), found))
+
+    ahead = min(cores(), len(ansatze)) or 1
+    with thread_pool(ahead) as threads:
+        try:
+            running = deque(
+                threads.submit(search, index) for index in range(min(ahead, len(ansatze)))
+            )
+            for index in range(len(ansatze)):
+                found = running.popleft().result()
+                if index + ahead < len(ansatze):
+                    running.append(threads.submit(search, index + ahead))
+                yield found
+        finally:
+            stopped.set()  # for the others, where one has failed or the user interrupts

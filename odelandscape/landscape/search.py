@@ -1,6 +1,8 @@
 """Families of fixed points found from many starts in block ansätze."""
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 import equinox as eqx
@@ -21,8 +23,10 @@ from ..runtime.arguments import check_callback, check_instance, check_key, check
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .exploration import (
     MOST_TEACHERS,
+    Candidates,
     check_surplus,
     critical_points,
+    critical_points_of_all,
     error_correlations,
     random_starts,
     structures_up_to,
@@ -118,14 +122,22 @@ class _Collection:
 
     def __init__(self):
         self.points: list[FixedPoint] = []
-        self._networks: list[_Network] = []
+        self._networks: list[_Network] = []  # lowest loss first
+        self._has_zero_loss = False
 
     def is_new(self, network: _Network) -> bool:
-        return not any(network.equals(one) for one in self._networks)
+        if network.is_zero():
+            return not self._has_zero_loss
+        low, high = (
+            bisect(self._networks, network.loss + side * _EQUAL_LOSSES, key=lambda one: one.loss)
+            for bisect, side in ((bisect_left, -1), (bisect_right, 1))
+        )
+        return not any(network.equals(one) for one in self._networks[low:high])
 
     def add(self, network: _Network, point: FixedPoint) -> None:
         """Add a point of a network that is new."""
-        self._networks.append(network)
+        insort(self._networks, network, key=lambda one: one.loss)
+        self._has_zero_loss |= network.is_zero()
         self.points.append(point)
 
     def add_all(self, points: Iterable[FixedPoint]) -> None:
@@ -151,23 +163,23 @@ def distinct(points: Iterable[FixedPoint]) -> list[FixedPoint]:
     return collection.sorted()
 
 
-def _explore(
+def _add_new(
     problem: Problem,
     ansatz: BlockAnsatz,
-    key: PRNGKeyArray,
-    starts: int,
+    candidates: Iterable[Candidates],
     known: _Collection,
     shapes: set[_Shape],
 ) -> None:
-    """Add the critical points that starts in an ansatz lead to, in coarser blocks where these have one of the
-    `shapes`."""
+    """Add the critical points of an ansatz, in coarser blocks where these have one of the `shapes`."""
     scale = in_unit_scale(formal(ansatz))[1]
     sizes, zero = np.asarray(ansatz.sizes), _zero_loss(ansatz)
-    for found in critical_points(ansatz, random_starts(ansatz, key, starts)):
-        for z, loss, correlations in zip(*found, strict=True):
+    for found in candidates:
+        for z, loss, correlations, shortest in zip(*found, strict=True):
+            if not ansatz.activation.smooth_at_zero and shortest <= INACTIVE_NORM**2:
+                continue  # the loss has a kink and no Hessian
             near = AnsatzPoint(ansatz, jnp.asarray(z), describe(ansatz))
             network = _Network(float(loss), correlations, sizes, near, zero)
-            if not known.is_new(network) or not _has_hessian(near, float(scale.weights)):
+            if not known.is_new(network):
                 continue
             for blocks in (_coarser(problem, network, float(scale.weights), shapes), near):
                 point = solve(blocks.ansatz, blocks.parameters, blocks.name)
@@ -201,14 +213,6 @@ def _coarser(problem: Problem, network: _Network, scale: float, shapes: set[_Sha
     return AnsatzPoint(found.ansatz, found.parameters, describe(found))
 
 
-def _has_hessian(point: AnsatzPoint, scale: float) -> bool:
-    """Whether no student has length 0 where σ, and so the loss, has a kink."""
-    if point.ansatz.activation.smooth_at_zero:
-        return True
-    Q, _ = point.block_overlaps
-    return bool(np.diagonal(np.asarray(Q.diagonal)).min() > (INACTIVE_NORM * scale) ** 2)
-
-
 def explore(
     problem: Problem,
     ansatz: BlockAnsatz | AnsatzPoint,
@@ -236,7 +240,8 @@ def explore(
     blocks = ansatz_of(ansatz).of(problem)
     free = max(problem.students - problem.teachers, 0)
     shapes = {_shape(blocks), *((tuple(range(n)), free, n) for n in (2, 3))}
-    _explore(problem, blocks, key, starts, known, shapes)
+    found = critical_points(blocks, random_starts(blocks, key, starts))
+    _add_new(problem, blocks, found, known, shapes)
     return [point for point in known.sorted() if not _Network.of(point.ansatz_point).is_zero()]
 
 
@@ -274,10 +279,10 @@ def search(
 
     yield so_far(0)
     shapes = {_shape(ansatz) for ansatz in candidates}
-    for index, ansatz in enumerate(candidates):
-        key = jax.random.fold_in(jax.random.key(seed), index)
-        _explore(problem, ansatz, key, starts, known, shapes)
-        yield so_far(index + 1)
+    with closing(critical_points_of_all(candidates, jax.random.key(seed), starts)) as points:
+        for index, (ansatz, found) in enumerate(zip(candidates, points, strict=True)):
+            _add_new(problem, ansatz, found, known, shapes)
+            yield so_far(index + 1)
     if anti_aligned is not None and not so_far(0).points:
         raise NoSuchFamilyError(
             _none_found(problem, anti_aligned, known.points, reasons, bool(candidates))
