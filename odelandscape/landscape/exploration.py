@@ -22,8 +22,8 @@ from ..ansatz.block_ansatz import BlockAnsatz, FormalBlocks, formal
 from ..ansatz.padding import in_unit_scale, padded
 from ..ansatz.reduced_loss import block_overlaps, parameter_lengths, reduced_loss
 from ..model.problem import Problem
+from ..runtime.compiler import cores, thread_pool
 from ..runtime.errors import NoSuchFamilyError, UserError
-from ..runtime.threads import cores, thread_pool
 from .homotopy import scaled_rates
 
 MOST_TEACHERS = {3: 24, 2: 100}

@@ -33,9 +33,8 @@ from ..runtime.arguments import (
     check_whole_number,
     shown,
 )
-from ..runtime.compiler import check_float64
+from ..runtime.compiler import check_float64, cores, thread_pool
 from ..runtime.errors import UserError
-from ..runtime.threads import cores, thread_pool
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
 from .outcomes import FAILED, NOT_CONVERGED, EndStates

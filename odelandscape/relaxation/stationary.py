@@ -25,7 +25,7 @@ from ..model.alignment import count_anti_aligned
 from ..model.loss import ZeroLoss, population_loss, reproduces_teacher, zero_loss
 from ..model.problem import Problem
 from ..model.state import Weights
-from ..runtime.threads import thread_pool
+from ..runtime.compiler import thread_pool
 from . import outcomes
 from .outcomes import TEACHER_DISTANCE, EndStates, blank
 

@@ -51,16 +51,16 @@ def test_fewer_students_than_teachers_have_families_too():
 def test_an_interrupted_search_keeps_what_it_has_found(tmp_path, monkeypatch):
     from odelandscape.landscape import search
 
-    begun = search._explore
+    begun = search._add_new
 
     def once(*arguments):
-        monkeypatch.setattr(search, "_explore", interrupt)
+        monkeypatch.setattr(search, "_add_new", interrupt)
         return begun(*arguments)
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "_explore", once)
+    monkeypatch.setattr(search, "_add_new", once)
     found = answer("minima", *"-K 2 -M 2 --all --starts 4 --quiet --out out".split())
     assert found.code == 130
     report = json.loads((tmp_path / "out" / "minima.json").read_text())

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from odelandscape.runtime.threads import cores, thread_pool
+from odelandscape.runtime.compiler import cores, thread_pool
 
 
 @pytest.mark.parametrize("wide", [False, True])
