@@ -36,6 +36,8 @@ from .flows.learning_rate import largest_learning_rate as largest_learning_rate
 from .flows.normalised import NormalisedFlow as NormalisedFlow
 from .flows.online_sgd import OnlineSGD as OnlineSGD
 from .flows.orthonormal import OrthonormalFlow as OrthonormalFlow
+from .flows.speed import RatesSpeed as RatesSpeed
+from .flows.speed import check_speed as check_speed
 from .flows.two_layer import TwoLayerFlow as TwoLayerFlow
 from .landscape.fixed_points import FixedPoint as FixedPoint
 from .landscape.local_geometry import hessian as hessian
