@@ -190,10 +190,12 @@ def _second_moment_jvp(sigma, primals, tangents):
     return second_moment(sigma, c11, c12, c22), p * d11 / 2 + s * d12 + q * d22 / 2
 
 
-# E[f(z)] of four normal numbers by the trapezoidal rule in each: beyond 7, e^{-z²/2} < 3e-11.
-_STEP = 0.4
-_GRID = np.arange(-7, 7 + _STEP / 2, _STEP)
-_GRID_WEIGHTS = np.exp(-(_GRID**2) / 2) * _STEP / np.sqrt(2 * np.pi)
+# E[f(z)] of four normal numbers by the trapezoidal rule in each: beyond 7, e^{-z²/2} < 3e-11. The grid is
+# turned, so that a function of one number, as of units that coincide, or of two has nodes twice as close; and
+# half a step off along the first axis, so that kinks at 0 lie between them.
+_STEP = 0.5
+_FIRST, _OTHERS = _STEP * (np.arange(-14, 14) + 0.5), _STEP * np.arange(-14, 15.0)
+_TURN = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
 
 
 def _cholesky(C):
@@ -210,22 +212,27 @@ def _cholesky(C):
     return jnp.stack(rows, axis=1)
 
 
+def _weights(z: np.ndarray) -> np.ndarray:
+    return np.exp(-z * z / 2) * _STEP / np.sqrt(2 * np.pi)
+
+
 def _product_of_four(functions: tuple[Callable, ...], C):
-    """Return E[f(u) g(v) h(s) k(t)]: nested sums over one normal number after the other."""
-    f, g, h, k = (jnp.vectorize(function) for function in functions)
-    L = _cholesky(C)
-    z = _GRID
-    w = _GRID_WEIGHTS
+    """Return E[f(u) g(v) h(s) k(t)]: a sum over a grid, one layer across its first axis after the other."""
+    L = _cholesky(C) @ _TURN
+    others = np.stack(np.meshgrid(_OTHERS, _OTHERS, _OTHERS, indexing="ij"))
+    within = jnp.tensordot(L[:, 1:], others, 1)
+    weights = np.prod(_weights(others), axis=0)
 
-    def slab(total, first):
-        z1, w1 = first
-        v = g(L[1, 0] * z1 + L[1, 1] * z) * w
-        s = h(L[2, 0] * z1 + L[2, 1] * z[:, None] + L[2, 2] * z[None, :]) * w[None, :]
-        field = L[3, 0] * z1 + L[3, 1] * z[:, None, None] + L[3, 2] * z[None, :, None]
-        t = k(field + L[3, 3] * z[None, None, :]) @ w
-        return total + w1 * f(L[0, 0] * z1) * (v @ jnp.sum(s * t, axis=1)), None
+    def layer(total, first):
+        z, weight = first
+        units = within + (L[:, 0] * z)[:, None, None, None]
+        product = weights
+        for function, unit in zip(functions, units, strict=True):
+            product = product * jnp.vectorize(function)(unit)
+        return total + weight * jnp.sum(product), None
 
-    return jax.lax.scan(slab, jnp.zeros((), C.dtype), (z, w))[0]
+    first = _FIRST, _weights(_FIRST)
+    return jax.lax.scan(layer, jnp.zeros((), C.dtype), first)[0]
 
 
 def _fourth_by_nodes(sigma: Callable, C):

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows.base import AbstractFlow
-from ..flows.consistency import check_flow
+from ..flows.consistency import check_flow, check_noise
 from ..model.loss import population_loss
-from ..model.problem import Problem
+from ..model.problem import Problem, is_concrete
 from ..model.state import (
     OrderParameters,
     State,
@@ -156,14 +156,18 @@ def trajectory(
     Derivatives pass through it in reverse mode (`jax.grad`, `jax.jacrev`) alone.
 
     Raises UserError for a state of another shape than the problem's or with infinite numbers, for order
-    parameters that no weights have, for students too long for the activation, for times that are traced or
-    out of order, for an `rtol` below what the dtype allows, and for a user's flow that contradicts itself.
+    parameters that no weights have, for units too long for the activation or the noise, for times that are
+    traced or out of order, for an `rtol` below what the dtype allows, and for a user's flow that contradicts
+    itself.
     """
     check_flow(problem, flow)
     if isinstance(state, OrderParameters):
         state = weights_of(problem, state)
     state, ts = check_weights(problem, state), check_times(times)
     check_numbers(problem, state, "state")
+    if is_concrete(state):
+        longest = float(jnp.max(jnp.linalg.norm(state.W, axis=1)))
+        check_noise(problem, flow, "state", longest)
     dtype = state.W.dtype
     _check_tolerances(rtol, atol, max_steps, dtype)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))

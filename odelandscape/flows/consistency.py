@@ -28,6 +28,7 @@ from .base import AbstractFlow, Mixing
 _STATES = 6
 _LATER = (0.3, 1.0, 2.9, 31.7, 1009.3, 20_000.0)  # a time for each state
 _STATES_WITH_NOISE = 2  # whose fourth moments may take seconds
+_NOISE = 0.01  # of the noise: the error that is allowed
 
 
 class FlowValues(NamedTuple):
@@ -120,6 +121,29 @@ def check_flow(problem: Problem, flow: AbstractFlow, end_states: bool = False) -
     if end_states and not flow.stochastic:
         _check_judged(flow, problem)
     return flow
+
+
+def noise_is_accurate(problem: Problem, flow: AbstractFlow, length: float) -> bool:
+    """Return whether a flow has no noise, or fourth moments of units of this length are accurate to a
+    hundredth."""
+    return not flow.stochastic or problem.activation.I4_error(length) <= _NOISE
+
+
+def check_noise(problem: Problem, flow: AbstractFlow, name: str, longest: float) -> None:
+    """Raise UserError, naming the argument, if a flow has noise and units of this length or the teacher's are
+    too long for it (`noise_is_accurate`)."""
+    if not flow.stochastic or not is_concrete(problem):
+        return
+    teachers = float(np.sqrt(np.diagonal(np.asarray(problem.T)).max()))
+    for what, length in {"teacher_overlaps": teachers, name: longest}.items():
+        if noise_is_accurate(problem, flow, length):
+            continue
+        error = problem.activation.I4_error(length)
+        raise UserError(
+            f"{what} must have shorter units for a flow with noise: at the length {length:.3g} the error of "
+            f"fourth moments is {100 * error:.2g} %, and {100 * _NOISE:g} % is allowed; got "
+            f"{shown(problem.activation)} (an activation of your own may have I4 in closed form)"
+        )
 
 
 def _check_judged(flow: AbstractFlow, problem: Problem) -> None:

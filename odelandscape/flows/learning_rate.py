@@ -12,6 +12,7 @@ from ..model.problem import PROBLEM, Problem, check_concrete
 from ..model.state import OrderParameters, Weights, check_weights, overlaps
 from ..runtime.arguments import check_instance
 from ..runtime.errors import UserError
+from .consistency import check_noise
 from .gradient import gradient_mixing
 from .online_sgd import OnlineSGD
 
@@ -70,6 +71,7 @@ def _checked(problem: Problem, weights: Weights | None) -> Weights:
             )
         weights = Weights(problem.teacher_weights(M), problem.readout)
     weights = check_weights(problem, weights, "weights")
+    check_noise(problem, OnlineSGD(), "weights", float(jnp.max(jnp.linalg.norm(weights.W, axis=1))))
     loss, scale = (
         float(population_loss(problem, Weights(weights.W * size, weights.v))) for size in (1, 0)
     )

@@ -339,8 +339,7 @@ def name_of(problem: Problem, point: AnsatzPoint, loss: float) -> str:
             near = family(problem, alpha, branch)
         except NoSuchFamilyError:
             continue
-        named = solve(near.ansatz, near.parameters, branch)
-        if coefficients_differ_by(point, named.ansatz_point) < _SAME_POINT:
+        if coefficients_differ_by(point, near) < _SAME_POINT:
             return branch
     return describe(point.ansatz)
 

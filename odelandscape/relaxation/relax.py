@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from ..activations.base import check_continuous
 from ..flows.base import AbstractFlow
-from ..flows.consistency import check_flow
+from ..flows.consistency import check_flow, check_noise, noise_is_accurate
 from ..model.problem import Problem, check_concrete, check_lengths
 from ..model.state import Weights, check_starts
 from ..runtime.arguments import (
@@ -164,7 +164,9 @@ def relax(
     starts = check_starts(problem, starts)
     with np.errstate(over="ignore"):
         lengths = np.linalg.norm(np.asarray(starts.W), axis=2)
-    check_lengths("starts", problem, float(lengths[np.isfinite(lengths)].max(initial=0)))
+    longest = float(lengths[np.isfinite(lengths)].max(initial=0))
+    check_lengths("starts", problem, longest)
+    check_noise(problem, flow, "starts", longest)
     batch = check_whole_number("batch", batch, 1)
     for name, number in {"rtol": rtol, "time_limit": time_limit}.items():
         check_positive_number(name, number)
@@ -199,7 +201,7 @@ def relax(
     if len(ends) > 1:
         place = np.argsort(np.concatenate(places))
         joined = EndStates(*(column[place] for column in joined))
-    return _without_inaccurate(problem, joined)
+    return _without_inaccurate(problem, flow, joined)
 
 
 def _within_float32(flow: AbstractFlow, starts: Weights) -> np.ndarray:
@@ -213,11 +215,14 @@ def _within_float32(flow: AbstractFlow, starts: Weights) -> np.ndarray:
     return within.all(axis=1) & (flow.trains_readout | exact.all(axis=1))
 
 
-def _without_inaccurate(problem: Problem, ends: EndStates) -> EndStates:
+def _without_inaccurate(problem: Problem, flow: AbstractFlow, ends: EndStates) -> EndStates:
     """Return the end states, `not_converged` where students have become too long for the activation."""
     longest = np.linalg.norm(ends.weights, axis=2).max(axis=1)
     lengths = np.unique(longest)
-    accurate_at = problem.activation.accurate_at
+
+    def accurate_at(length: float) -> bool:
+        return problem.activation.accurate_at(length) and noise_is_accurate(problem, flow, length)
+
     if accurate_at(lengths[-1]):
         return ends
     exact = bisect_left(lengths, True, key=lambda length: not accurate_at(length))

@@ -97,3 +97,60 @@ def test_an_end_state_of_long_students_is_one_of_the_loss():
     np.testing.assert_allclose(end.loss[0], (delta**2 @ weights) / 2, rtol=0, atol=1e-10)
     smallest = np.linalg.eigvalsh(hessian)[0]
     np.testing.assert_allclose(end.smallest_eigenvalue[0], smallest, rtol=0, atol=1e-7)
+
+
+def _along_a_line(function, slope, n):
+    """E[σ'² σ²], and E[σ'²] E[σ²], of a unit of length n."""
+    z, w = _line()
+    value, derivative = np.asarray(function(jnp.asarray(n * z))), slope(n * z)
+    return w @ (value**2 * derivative**2), (w @ derivative**2) * (w @ value**2)
+
+
+COINCIDENT = np.ones((4, 4))
+PAIRS = np.kron(np.eye(2), np.ones((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("function", "slope", "errors"),
+    [
+        (jnp.tanh, lambda x: 1 / np.cosh(x) ** 2, {0.5: 1e-11, 1.0: 1e-9, 2.0: 1e-3, 3.0: 2e-2}),
+        (jax.nn.softplus, lambda x: 1 / (1 + np.exp(-x)), {0.5: 1e-9, 1.0: 1e-9, 3.0: 1e-8}),
+        (_gauss, lambda x: -2 * x * np.exp(-x * x), {0.5: 1e-11, 1.0: 1e-9, 1.5: 1e-4}),
+        (lambda x: x**3, lambda x: 3 * x**2, {0.5: 1e-6, 1.0: 1e-6, 3.0: 1e-6}),
+        (jax.nn.relu, lambda x: 1.0 * (x > 0), {1.0: 1e-3, 3.0: 1e-3}),
+    ],
+)
+def test_fourth_moments_where_units_coincide(function, slope, errors):
+    """The kind: an accuracy said of all lengths. The noise of one student is E[σ'² Δ²], of σ'(u)² σ(u)²; the
+    estimate is that of the same two, from values alone."""
+    sigma = ol.Quadrature(function)
+    I4 = jax.jit(jax.vmap(sigma.I4))
+    for n, allowed in errors.items():
+        whole, product = _along_a_line(function, slope, n)
+        found = np.asarray(I4(n * n * jnp.asarray([COINCIDENT, PAIRS])))
+        error = np.abs(found - [whole, product]).max() / product
+        assert error <= allowed
+        assert abs(sigma.I4_error(n) - error) <= 1e-9 + 0.1 * error
+
+
+def test_noise_that_is_not_accurate_is_refused_by_name():
+    clip = ol.Quadrature(lambda x: jnp.clip(x, -1, 1), breaks=(-1, 1))
+    step = ol.Quadrature(jnp.sign)
+    flow = ol.OnlineSGD(0.1)
+    start = ol.Weights(jnp.full((1, 1), 0.5), jnp.ones(1))
+    state = ol.overlaps(ol.Problem(1, 1), start)
+    for problem, one, what in (
+        (ol.Problem(1, 1, clip, [[4.0]]), state, "teacher_overlaps"),
+        (ol.Problem(1, 1, step), state, "teacher_overlaps"),
+        (
+            ol.Problem(1, 1, ol.Quadrature(jnp.tanh)),
+            ol.OrderParameters(jnp.full((1, 1), 14.0), jnp.zeros((1, 1)), jnp.ones(1)),
+            "state",
+        ),
+    ):
+        with pytest.raises(ol.UserError, match=f"{what} must have shorter units for a flow with"):
+            ol.trajectory(problem, flow, one, [0.0, 1.0])
+        ol.trajectory(problem, ol.GradientFlow(), one, [0.0, 1e-3])
+    with pytest.raises(ol.UserError, match="teacher_overlaps must have shorter units"):
+        ol.largest_learning_rate(ol.Problem(1, 1, clip, [[4.0]], [1.0]))
+    assert ol.Erf().I4_error(1e3) == ol.ReLU().I4_error(1e3) == 0
