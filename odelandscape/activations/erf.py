@@ -46,7 +46,7 @@ class Erf(AbstractActivation):
         """Return I4 in closed form (Saad and Solla 1995): σ'(u) σ'(v) is a Gaussian in (u, v), a weight that
         only replaces C by another covariance."""
         (a, b, c, d), (e, f, g), (h, i), k = C[0], C[1, 1:], C[2, 2:], C[3, 3]
-        given = (1 + a) * (1 + e) - b * b
+        given = 1 + a + e + (a * e - b * b)  # as above
 
         # The covariance under that Gaussian weight is C less a matrix of rank two, here times `given`.
         def correction(x1, x2, y1, y2):

@@ -34,7 +34,8 @@ class Quadrature(AbstractActivation):
 
     It grows with the lengths: of tanh to 3e-9 at 4 and 1e-6 at 8. `accurate_at(length)` tells whether it is
     still within `tolerance`: longer teachers and starts are refused, and end states of longer students are
-    `not_converged`. Curvatures, of a derivative more, have some tens of times the error.
+    `not_converged`. So are teachers that are too short to reach beyond where σ is 0. Curvatures, of a
+    derivative more, have some tens of times the error.
 
     It costs 7,040 evaluations of σ per pair of units, thousands of times a closed form: for trying an
     activation out on small networks, and the truth that closed forms are tested against. With b breaks other
@@ -42,8 +43,9 @@ class Quadrature(AbstractActivation):
 
     Derivatives in the weights are those of the integrals, at coincident units and units of length 0 too, and
     of any order for a smooth σ. Where a kink leaves them undefined they are the mean of both sides, as for
-    ReLU. A jump adds a density to s that is infinite at coincident units: there this part counts as 0. Of a
-    loss with such cones no end state can be certified (`AbstractActivation.continuous`).
+    ReLU. A jump adds a density to s that is infinite at coincident units: there p and s mean nothing on their
+    own, only p c11 + s c12 does, which the rates are made of; `error` is that of I2 alone. Of a loss with
+    such cones no end state can be certified (`AbstractActivation.continuous`).
 
     I4 is that of `AbstractActivation`: 2.7 million evaluations, 10 to 30 ms, and less accurate (`I4_error`):
     flows with noise are refused for units at whose length its error is above a hundredth.
@@ -111,7 +113,7 @@ class Quadrature(AbstractActivation):
 
     def accurate_at(self, length: float) -> bool:
         """Return whether the estimated error is at most `tolerance` for units of this length, too."""
-        if length <= _LENGTH:
+        if _SHORTEST <= length <= _LENGTH or length == 0:
             return True
         with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             return _largest_error(_table(self.function), self._sigma, length) <= self.tolerance
@@ -232,8 +234,8 @@ def _checked_breaks(breaks: object) -> tuple[float, ...]:
     return tuple(np.unique(points).tolist())
 
 
-_LENGTH = 2.0
-"""The length up to which `error` is that of any two units."""
+_SHORTEST, _LENGTH = 0.3, 2.0
+"""The lengths between which `error` is that of any two units."""
 
 
 def _largest_error(table: _Table, sigma: quadrature_rules.Sigma, length: float) -> float:
@@ -264,10 +266,16 @@ def _estimate_error(table: _Table, sigma: quadrature_rules.Sigma, n1, c, n2) -> 
         [np.sum(weights * value * value_w), s, n1 * np.sum(weights * slope * z * value_w) - c * s]
     )
     differences = np.abs(rule - series)[: 1 if sigma.jumps else 3]
-    return float(np.max(differences) / scale)
+    # Of a σ that float64 takes for 0 where such units have their input, nothing is known.
+    return float(np.max(differences) / scale) if scale > 0 else np.inf
 
 
 def _too_large(error: float, tolerance: float) -> str:
+    if np.isinf(error):
+        return (
+            f"function must not be 0 where units of length {_SHORTEST:g} to {_LENGTH:g} have their input: "
+            "in float64 some of its second moments are 0 or infinite there (those of σ(10x) may not be)"
+        )
     return (
         f"function must be integrable with a relative error of tolerance={tolerance:g}: the estimated one is "
         f"{error:.1e}; give the points where it jumps or has kinks, such as breaks=(-1, 1), or a larger "

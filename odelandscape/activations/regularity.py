@@ -205,7 +205,7 @@ def mehler(values: Values, breaks: tuple[float, ...], n1: float, c: float, n2: f
             np.sqrt((k + 1) * (k + 2)) * a[2:] * b[:-2],
         ]
     )
-    return (c**k * terms).sum(axis=1), np.sqrt(aa * bb)
+    return (c**k * terms).sum(axis=1), np.sqrt(aa) * np.sqrt(bb)
 
 
 def coincident(values: Values, breaks: tuple[float, ...], n: float, sign: float):

@@ -325,16 +325,16 @@ def critical_points_of_all(
         found = critical_points(ansatz, of_ansatz)
         return list(takewhile(lambda _: not stopped.is_set(), found))
 
-    ahead = min(cores(), len(ansatze)) or 1
-    with thread_pool(ahead) as threads:
-        try:
-            running = deque(
-                threads.submit(search, index) for index in range(min(ahead, len(ansatze)))
-            )
-            for index in range(len(ansatze)):
-                found = running.popleft().result()
-                if index + ahead < len(ansatze):
-                    running.append(threads.submit(search, index + ahead))
-                yield found
-        finally:
-            stopped.set()  # for the others, where one has failed or the user interrupts
+    ahead = min(cores(), len(ansatze))
+    threads = thread_pool(ahead or 1)
+    try:
+        running = deque(threads.submit(search, index) for index in range(ahead))
+        for index in range(len(ansatze)):
+            found = running.popleft().result()
+            if index + ahead < len(ansatze):
+                running.append(threads.submit(search, index + ahead))
+            yield found
+    finally:
+        # Where one has failed or the user interrupts, the others end after a round; nobody waits for them.
+        stopped.set()
+        threads.shutdown(wait=False, cancel_futures=True)

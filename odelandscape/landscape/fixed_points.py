@@ -194,7 +194,8 @@ def _root(blocks: FormalBlocks, z: Float[Array, " P"]):
         adjoint=optx.ImplicitAdjoint(linear_solver=linear_solver),
     )
     z = x.value / lengths
-    numbers = reduced_loss(blocks, z), gradient_norm(blocks, z), x.stats["num_steps"]
+    loss = jnp.maximum(reduced_loss(blocks, z), 0)  # rounding makes a little less of 0
+    numbers = loss, gradient_norm(blocks, z), x.stats["num_steps"]
     return z, (*numbers, loss_rounding(blocks, z))
 
 

@@ -105,8 +105,8 @@ class Problem(eqx.Module):
         self.teacher_overlaps = None if T is None else _checked_overlaps(T, M)
         self.teacher_readout = None if v is None else _checked_readout(v, M)
         if self.teacher_overlaps is not None and is_concrete((T, self.activation)):
-            longest = float(np.sqrt(np.diagonal(np.asarray(self.teacher_overlaps)).max()))
-            check_lengths("teacher_overlaps", self, longest)
+            lengths = np.sqrt(np.diagonal(np.asarray(self.teacher_overlaps)))
+            check_lengths("teacher_overlaps", self, float(lengths.max()), float(lengths.min()))
 
     @property
     def T(self) -> Float[Array, "M M"]:
@@ -128,13 +128,15 @@ class Problem(eqx.Module):
         return jnp.pad(L, ((0, 0), (0, dimension - self.teachers)))
 
 
-def check_lengths(name: str, problem: Problem, longest: float) -> None:
-    """Raise UserError, naming the argument, if the activation's moments are not accurate at this length."""
-    if not problem.activation.accurate_at(longest):
-        raise UserError(
-            f"{name} must have shorter units: at the length {longest:.3g} the error of the activation's "
-            "integrals is above its tolerance; a larger one may be given (ol.Quadrature(…, tolerance=1e-4))"
-        )
+def check_lengths(name: str, problem: Problem, *lengths: float) -> None:
+    """Raise UserError, naming the argument, if the activation's moments are not accurate at these lengths."""
+    for length in lengths:
+        if not problem.activation.accurate_at(length):
+            raise UserError(
+                f"{name} must have {'shorter' if length > 1 else 'longer'} units: at the length {length:.3g} "
+                "the error of the activation's integrals is above its tolerance; a larger one may be given "
+                "(ol.Quadrature(…, tolerance=1e-4))"
+            )
 
 
 def check_dimension(problem: Problem, dimension: int | None) -> int:

@@ -350,7 +350,7 @@ def prove_claims(claimed: Certificate, name: str) -> Certificate:
         alone = claimed.index is None or certificate.index is not None
         wrong = _unproved(claimed, narrow if alone else certificate)
     if wrong:
-        raise UserError(f"{name!r} claims what isn't proved: {'; '.join(wrong)}")
+        raise UserError(f"{name!r} claims other than what is proved: {'; '.join(wrong)}")
     return certificate
 
 

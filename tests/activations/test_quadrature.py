@@ -99,6 +99,21 @@ def test_an_end_state_of_long_students_is_one_of_the_loss():
     np.testing.assert_allclose(end.smallest_eigenvalue[0], smallest, rtol=0, atol=1e-7)
 
 
+def test_what_is_zero_where_units_have_their_input_is_refused():
+    """0/0 in the estimate, and moments 0 that are 1e-26: a student of length 0.3 was a teacher of 0.4."""
+    with pytest.raises(
+        ol.UserError, match=r"function must not be 0 where units of length 0\.3 to 2"
+    ):
+        ol.Quadrature(lambda x: jnp.maximum(x - 4, 0), breaks=(4,))
+    shifted = ol.Quadrature(lambda x: jnp.maximum(x - 2, 0), breaks=(2,), tolerance=1e-6)
+    assert shifted.accurate_at(0.3)
+    assert not shifted.accurate_at(0.1)
+    with pytest.raises(ol.UserError, match="teacher_overlaps must have longer units"):
+        ol.Problem(1, 2, shifted, np.diag([1.0, 0.01]))
+    tanh = ol.Quadrature(jnp.tanh)
+    assert all(tanh.accurate_at(length) for length in (0.0, 1e-100, 1e-8, 0.1))
+
+
 def _along_a_line(function, slope, n):
     """E[σ'² σ²], and E[σ'²] E[σ²], of a unit of length n."""
     z, w = _line()

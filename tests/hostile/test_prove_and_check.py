@@ -192,7 +192,7 @@ def test_of_several_files_each_has_its_line(tmp_path):
     first, second = found.err.splitlines()
     assert "cannot read 'nope.json'" in first
     assert (
-        "'false.json' claims what isn't proved: local minimum of index 4; proved is saddle"
+        "'false.json' claims other than what is proved: local minimum of index 4; proved is saddle"
         in second
     )
     assert answer("check", "good.json", "good.json").code == 0

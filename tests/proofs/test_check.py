@@ -47,7 +47,7 @@ def test_a_global_minimum_with_surplus_students_is_proved_to_be_one(parts, tmp_p
     record = json.loads((tmp_path / "one.json").read_text())
     record["statement"]["centre"][-1] = to_dyadic(arb(0.5) + arb(2) ** -40)
     (tmp_path / "other.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="claims what isn't proved"):
+    with pytest.raises(ValueError, match="claims other than what is proved"):
         ol.check_certificate(tmp_path / "other.json")
 
 
@@ -114,7 +114,7 @@ def test_a_certificate_that_claims_too_much_is_refused(file, change):
     record = json.loads(file.read_text(encoding="utf-8"))
     change(record)
     file.write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(ValueError, match="claims what isn't proved"):
+    with pytest.raises(ValueError, match="claims other than what is proved"):
         ol.check_certificate(file)
 
 
@@ -166,4 +166,4 @@ def test_the_commands_prove_and_check(tmp_path, capsys):
     _verdict(record)
     file.write_text(json.dumps(record), encoding="utf-8")
     assert main(["check", str(file)]) == 2
-    assert "claims what isn't proved" in capsys.readouterr().err
+    assert "claims other than what is proved" in capsys.readouterr().err
