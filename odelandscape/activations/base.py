@@ -57,6 +57,24 @@ def check_continuous(activation: "AbstractActivation") -> None:
         )
 
 
+def fourth_moment_error(
+    activation: "AbstractActivation", length: float, breaks: tuple[float, ...]
+) -> float:
+    """Return the estimate of `AbstractActivation.I4_error`, of a σ that is smooth but at 0 and at `breaks`; 0
+    of one with traced numbers."""
+    if not regularity.is_concrete(activation):
+        return 0.0
+    if not activation.continuous:
+        return np.inf
+    with jax.ensure_compile_time_eval():
+        pairs = np.kron(np.eye(2), np.ones((2, 2)))
+        covariances = length**2 * jnp.asarray([np.ones((4, 4)), pairs], float)
+        found = np.array([activation.I4(C) for C in covariances])
+    values = partial(regularity.evaluate, activation)
+    wanted = np.array(regularity.fourth_moments(values, breaks, length))
+    return float(np.max(np.abs(found - wanted)) / wanted[1])
+
+
 class GroupedUnits(NamedTuple):
     """Units (students and teachers) in groups whose members are interchangeable, by their overlaps.
 
@@ -220,17 +238,7 @@ class AbstractActivation(eqx.Module):
         The larger of two: four units that coincide, and two pairs that do and are independent, against
         integrals along lines of values of σ. 0 for closed forms, infinite where σ jumps, and so E[σ'²] is.
         """
-        if not regularity.is_concrete(self):
-            return 0.0
-        if not self.continuous:
-            return np.inf
-        values = partial(regularity.evaluate, self)
-        with jax.ensure_compile_time_eval():
-            pairs = np.kron(np.eye(2), np.ones((2, 2)))
-            covariances = length**2 * jnp.asarray([np.ones((4, 4)), pairs], float)
-            found = np.array([self.I4(C) for C in covariances])
-        wanted = np.array(regularity.fourth_moments(values, length))
-        return float(np.max(np.abs(found - wanted)) / wanted[1])
+        return fourth_moment_error(self, length, ())
 
     def slope_products(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from ..runtime.arguments import check_positive_number
 from ..runtime.errors import UserError
 from . import quadrature_rules, regularity
-from .base import AbstractActivation
+from .base import AbstractActivation, fourth_moment_error
 from .plane_nodes import plane_nodes
 
 
@@ -149,6 +149,9 @@ class Quadrature(AbstractActivation):
     def mixing_scalars(self, c11, c12, c22):
         rule = partial(quadrature_rules.mixing_scalars, self._sigma)
         return jnp.vectorize(rule, signature="(),(),()->(),()")(c11, c12, c22)
+
+    def I4_error(self, length):
+        return fourth_moment_error(self, length, self.breaks)
 
     def I4(self, C):
         return quadrature_rules.fourth_moment(self.function, C)

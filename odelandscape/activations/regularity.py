@@ -223,12 +223,9 @@ def coincident(values: Values, breaks: tuple[float, ...], n: float, sign: float)
     return moments, np.sum(weights * f * f)
 
 
-def fourth_moments(values: Values, n: float) -> tuple[float, float]:
-    """Return E[σ'(u)² σ(u)²] and E[σ'(u)²] E[σ(u)²] of a unit of length n, from values of σ.
-
-    Derivatives as in `coincident`; a kink anywhere but at 0 is in a panel, and leaves an error.
-    """
-    z, weights, half = _panels([0.0], 0.5 / np.clip(n, 1, _NARROWEST))
+def fourth_moments(values: Values, breaks: tuple[float, ...], n: float) -> tuple[float, float]:
+    """Return E[σ'(u)² σ(u)²] and E[σ'(u)²] E[σ(u)²] of a unit of length n, as in `coincident`."""
+    z, weights, half = _panels([b / n for b in (0.0, *breaks)], 0.5 / np.clip(n, 1, _NARROWEST))
     squares = values(n * z) ** 2
     slopes = (values(n * z) @ _slopes().T / (n * half)) ** 2
     whole = float(np.sum(weights * slopes * squares))

@@ -1,6 +1,7 @@
 """Quadrature at units that coincide, where its nodes are fewest for what varies."""
 
 import itertools
+import math
 from functools import partial
 
 import equinox as eqx
@@ -146,6 +147,19 @@ def test_fourth_moments_where_units_coincide(function, slope, errors):
         error = np.abs(found - [whole, product]).max() / product
         assert error <= allowed
         assert abs(sigma.I4_error(n) - error) <= 1e-9 + 0.1 * error
+
+
+def test_fourth_moments_of_a_kink_and_their_estimate():
+    """clip: σ' is 1 within ±1, so that E[σ'² σ²] = E[u²; |u| < 1] and E[σ'²] = P(|u| < 1)."""
+    clip = ol.Quadrature(lambda x: jnp.clip(x, -1, 1), breaks=(-1, 1))
+    for n in (0.4, 0.7, 1.1, 1.6):
+        inside = math.erf(1 / n / math.sqrt(2))
+        density = math.exp(-0.5 / n**2) / math.sqrt(2 * math.pi)
+        within = n * n * (inside - 2 / n * density)
+        product = inside * (within + 1 - inside)
+        found = [float(clip.I4(n * n * jnp.asarray(C))) for C in (COINCIDENT, PAIRS)]
+        error = np.abs(np.subtract(found, [within, product])).max() / product
+        np.testing.assert_allclose(clip.I4_error(n), error, rtol=1e-6, atol=1e-9)
 
 
 def test_noise_that_is_not_accurate_is_refused_by_name():

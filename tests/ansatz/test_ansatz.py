@@ -87,7 +87,11 @@ def test_loss_and_rates_are_those_of_the_lifted_weights(structure, sigma, c):
 jacobian_of = eqx.filter_jit(jax.jacfwd(reduced_rates, argnums=1))
 
 
-@each_case
+@pytest.mark.parametrize(
+    ("structure", "sigma", "c"),
+    [(STRUCTURES[1], LEAKY, 0.0), (STRUCTURES[2], RELU, 0.3), (STRUCTURES[3], ERF, -0.05)],
+    ids=lambda x: getattr(x, "name", str(x)),
+)
 def test_derivatives_of_rates_against_differences(structure, sigma, c):
     """They have a rule of their own, from X and Y."""
     _, ansatz, z = setting(structure, sigma, c)
@@ -99,7 +103,7 @@ def test_derivatives_of_rates_against_differences(structure, sigma, c):
     np.testing.assert_allclose(jacobian_of(ansatz, z), jnp.stack(columns, axis=1), atol=2e-8)
 
 
-@pytest.mark.parametrize("more", [0, 1, 2])
+@pytest.mark.parametrize("more", [0, 2])
 def test_derivatives_of_rates_where_units_coincide_are_those_of_the_loss(more):
     """Students that are the teachers, K = M and K > M: −H divided by how many entries share a parameter."""
     point = teacher_point(ol.Problem(6 + more, 6))

@@ -157,6 +157,7 @@ def test_a_shell_s_redirections_give_status_1_and_no_traceback(arguments, where,
         assert len(text.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device /dev/full")
 def test_show_on_a_full_device(tmp_path):
     folder = stored(tmp_path / "out")

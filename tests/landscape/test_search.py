@@ -82,6 +82,7 @@ def test_one_student_averages_all_teachers(M):
     assert point.anti_aligned == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("blocks", "loss", "smallest"),
     [

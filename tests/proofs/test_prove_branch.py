@@ -23,5 +23,6 @@ def test_a_critical_width_is_enclosed():
         ol.prove_between(ends[0], family(9, 1))
 
 
+@pytest.mark.slow
 def test_different_families_are_not_connected():
     assert not ol.prove_between(family(8, 2), family(8, 3, "hidden"))

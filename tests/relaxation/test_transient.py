@@ -91,6 +91,7 @@ def test_a_start_that_leaves_all_bounds_has_failed_and_no_other():
     assert (ends.outcome[[0, 2, 4]] == "global_minimum").all()
 
 
+@pytest.mark.slow
 def test_lengths_that_float32_does_not_have_are_followed_in_float64():
     """w = −1e-300 stays on its side of 0; its square, and itself, would be 0. Siblings: longer, positive."""
     problem = ol.Problem(1, 1)

@@ -209,6 +209,7 @@ def _capped(limit: float) -> ol.AbstractFlow:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_worker_tells_flows_of_one_name_apart():
     """At the states where flows are tried, none of whose students is so long, these two are alike."""
     problem = ol.Problem(1, 1, ol.Erf(), [[25.0]])
