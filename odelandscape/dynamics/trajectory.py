@@ -165,9 +165,8 @@ def trajectory(
         state = weights_of(problem, state)
     state, ts = check_weights(problem, state), check_times(times)
     check_numbers(problem, state, "state")
-    if is_concrete(state):
-        longest = float(jnp.max(jnp.linalg.norm(state.W, axis=1)))
-        check_noise(problem, flow, "state", longest)
+    longest = np.linalg.norm(np.asarray(state.W), axis=1).max() if is_concrete(state) else 0
+    check_noise(problem, flow, "state", float(longest))
     dtype = state.W.dtype
     _check_tolerances(rtol, atol, max_steps, dtype)
     problem, flow = jax.tree.map(jnp.asarray, (problem, flow))

@@ -126,7 +126,7 @@ def check_flow(problem: Problem, flow: AbstractFlow, end_states: bool = False) -
 def noise_is_accurate(problem: Problem, flow: AbstractFlow, length: float) -> bool:
     """Return whether a flow has no noise, or fourth moments of units of this length are accurate to a
     hundredth."""
-    return not flow.stochastic or problem.activation.I4_error(length) <= _NOISE
+    return not (flow.stochastic and length) or problem.activation.I4_error(length) <= _NOISE
 
 
 def check_noise(problem: Problem, flow: AbstractFlow, name: str, longest: float) -> None:
@@ -134,7 +134,9 @@ def check_noise(problem: Problem, flow: AbstractFlow, name: str, longest: float)
     too long for it (`noise_is_accurate`)."""
     if not flow.stochastic or not is_concrete(problem):
         return
-    teachers = float(np.sqrt(np.diagonal(np.asarray(problem.T)).max()))
+    # In NumPy: under `jit` what JAX computes has no number.
+    T = problem.teacher_overlaps
+    teachers = 1.0 if T is None else float(np.sqrt(np.diagonal(np.asarray(T)).max()))
     for what, length in {"teacher_overlaps": teachers, name: longest}.items():
         if noise_is_accurate(problem, flow, length):
             continue

@@ -71,7 +71,8 @@ def _checked(problem: Problem, weights: Weights | None) -> Weights:
             )
         weights = Weights(problem.teacher_weights(M), problem.readout)
     weights = check_weights(problem, weights, "weights")
-    check_noise(problem, OnlineSGD(), "weights", float(jnp.max(jnp.linalg.norm(weights.W, axis=1))))
+    longest = np.linalg.norm(np.asarray(weights.W), axis=1).max()
+    check_noise(problem, OnlineSGD(), "weights", float(longest))
     loss, scale = (
         float(population_loss(problem, Weights(weights.W * size, weights.v))) for size in (1, 0)
     )

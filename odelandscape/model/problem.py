@@ -105,7 +105,7 @@ class Problem(eqx.Module):
         self.teacher_overlaps = None if T is None else _checked_overlaps(T, M)
         self.teacher_readout = None if v is None else _checked_readout(v, M)
         if self.teacher_overlaps is not None and is_concrete((T, self.activation)):
-            lengths = np.sqrt(np.diagonal(np.asarray(self.teacher_overlaps)))
+            lengths = np.sqrt(np.diagonal(np.asarray(T, float)))  # numbers under `jit`, too
             check_lengths("teacher_overlaps", self, float(lengths.max()), float(lengths.min()))
 
     @property

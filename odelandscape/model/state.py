@@ -107,7 +107,8 @@ def _check_realisable(problem: Problem, state: OrderParameters) -> None:
     Q = np.asarray(state.Q)
     scale = float(np.max(np.abs(Q), initial=1e-30))
     tolerance = np.sqrt(np.finfo(Q.dtype).eps) * scale
-    least = float(realisability(problem, state))
+    with jax.ensure_compile_time_eval():  # a number under `jit`, too
+        least = float(realisability(problem, state))
     if not np.isfinite(least):
         raise UserError("state must have finite order parameters; got some that are not")
     if np.abs(Q - Q.T).max() > tolerance:

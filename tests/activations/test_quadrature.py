@@ -180,6 +180,13 @@ def test_noise_that_is_not_accurate_is_refused_by_name():
         with pytest.raises(ol.UserError, match=f"{what} must have shorter units for a flow with"):
             ol.trajectory(problem, flow, one, [0.0, 1.0])
         ol.trajectory(problem, ol.GradientFlow(), one, [0.0, 1e-3])
+    # Where the flow alone is traced, lengths are numbers.
+    tanh = ol.Problem(1, 1, ol.Quadrature(jnp.tanh))
+    losses = jax.jit(lambda rate: ol.trajectory(tanh, ol.OnlineSGD(rate), state, [0.0, 0.1]).loss)
+    assert np.isfinite(losses(0.1)).all()
+    long = ol.Problem(1, 1, clip, [[4.0]])
+    with pytest.raises(ol.UserError, match="teacher_overlaps must have shorter units"):
+        jax.jit(lambda rate: ol.trajectory(long, ol.OnlineSGD(rate), state, [0.0, 0.1]).loss)(0.1)
     with pytest.raises(ol.UserError, match="teacher_overlaps must have shorter units"):
         ol.largest_learning_rate(ol.Problem(1, 1, clip, [[4.0]], [1.0]))
     assert ol.Erf().I4_error(1e3) == ol.ReLU().I4_error(1e3) == 0
