@@ -124,7 +124,8 @@ def _descend(problem: Problem, flow: AbstractFlow, start: Weights, counts, step)
 
     def one(number, weights: Weights) -> Weights:
         rates = flow(number.astype(weights.W.dtype) * step, weights, problem)
-        return flow.retract(jax.tree.map(lambda w, rate: w + step * rate, weights, rates))
+        # A step is no small error of one, which is all that `retract` undoes.
+        return flow.project_initial(jax.tree.map(lambda w, rate: w + step * rate, weights, rates))
 
     def until(carry, count):
         weights, done = carry
@@ -173,8 +174,8 @@ def train_network(
     - `weights` (K, d): the initial weights, in the problem's basis (teacher W* = [L 0], T = L Lᵀ).
     - `key`: of the inputs, for the first two kinds. Many runs at once: `jax.vmap` over keys, weights or both.
     - `train_readout`: whether an optimiser trains the readout v too; a flow has `trains_readout` instead.
-    - `progress`: called, some 200 times, with the number of inputs since the last call, for the first two
-      kinds.
+    - `progress`: called, some 200 times, with the number of inputs since the last call, in whole blocks of 64,
+      for the first two kinds.
 
     Derivatives pass through it in forward mode (`jax.jvp`, `jax.jacfwd`) alone.
 
@@ -196,6 +197,8 @@ def train_network(
     samples = isinstance(flow, optax.GradientTransformation) or flow.stochastic
     length = step_length(flow, weights.W.shape[1], step)
     check_cost(times[-1], length, weights.W.shape[1] if samples else 1)
+    if isinstance(flow, optax.GradientTransformation):
+        _check_optimiser(flow, weights)
     if samples and key is None:
         raise UserError("key must be given where inputs are drawn from it; got None")
     if key is not None:
@@ -211,6 +214,18 @@ def train_network(
         flow = jax.tree.map(jnp.asarray, flow)
     states, loss = _train(problem, flow, weights, counts, key, step, train_readout, progress)
     return Trajectory(counts.astype(float) * length, states, loss, diffrax.RESULTS.successful)
+
+
+def _check_optimiser(optimiser: optax.GradientTransformation, weights: Weights) -> None:
+    """Raise UserError for an optimiser that needs more than gradients, such as the loss at other weights."""
+    try:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            jax.eval_shape(lambda W: optimiser.update((W,), optimiser.init((W,)), (W,)), weights.W)
+    except TypeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"flow must be an optimiser that needs gradients alone; this one raises TypeError: {reason}"
+        ) from None
 
 
 def step_length(
@@ -239,6 +254,6 @@ def check_cost(
     if not steps <= allowed:
         raise UserError(
             f"{name} must end by {allowed * float(length):.3g}, after {allowed:.1e} steps of "
-            f"{float(length):.3g}: networks of {dimension} inputs take hours for these; got {end:.6g}, "
-            f"{steps:.1e} steps. Larger steps (a larger learning rate, or a smaller dimension) go further"
+            f"{float(length):.3g}, which take hours; got {end:.6g}, {steps:.1e} steps. Larger steps go further: a "
+            "larger learning rate or step, or inputs of a smaller dimension"
         )

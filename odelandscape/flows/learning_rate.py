@@ -28,8 +28,7 @@ def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> f
     the noise increases B faster than the gradient decreases it. (To six digits. In the span of the teacher
     the noise is of second order.) `inf` if there is no such η.
 
-    Raises UserError for weights whose loss isn't 0, and without weights if K ≠ M or if readouts have
-    different signs than the students', 1.
+    Raises UserError for weights whose loss isn't 0, and without weights if K ≠ M.
     """
     weights = _checked(problem, weights)
     K, M = problem.students, problem.teachers

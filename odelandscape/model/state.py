@@ -55,10 +55,17 @@ def overlaps(problem: Problem, weights: Weights) -> OrderParameters:
 
 
 def realisability(problem: Problem, state: OrderParameters) -> Float[Array, ""]:
-    """Return the smallest eigenvalue of Q − R T⁻¹ Rᵀ: weights with these overlaps exist iff it is ≥ 0."""
+    """Return the smallest eigenvalue of Q − R T⁻¹ Rᵀ: weights with these overlaps exist iff it is ≥ 0.
+
+    NaN if a number of Q or R is. Raises UserError, outside `jit`, for a Q that is not symmetric.
+    """
     state = check_order_parameters(problem, state)
+    if is_concrete(state):
+        _check_symmetric(np.asarray(state.Q))
     span = state.R @ jnp.linalg.solve(problem.T, state.R.T)
-    return jnp.linalg.eigvalsh((state.Q - span + (state.Q - span).T) / 2)[0]
+    rest = state.Q - span
+    least = jnp.linalg.eigvalsh((rest + rest.T) / 2)[0]
+    return jnp.where(jnp.all(jnp.isfinite(rest)), least, jnp.nan)
 
 
 def weights_of(problem: Problem, state: OrderParameters) -> Weights:
@@ -93,7 +100,8 @@ def check_order_parameters(problem: Problem, state: OrderParameters) -> OrderPar
     """Return order parameters with arrays of floats. Raises UserError, naming `state`, for anything else, and
     for other shapes than the problem's."""
     check_instance("problem", problem, Problem, PROBLEM)
-    check_instance("state", state, OrderParameters, "OrderParameters or Weights")
+    allowed = "OrderParameters, such as ol.overlaps(problem, weights)"
+    check_instance("state", state, OrderParameters, allowed)
     K, M = problem.students, problem.teachers
     Q, R, v = float_arrays("state", state)
     if (Q.shape, R.shape, v.shape) != ((K, K), (K, M), (K,)):
@@ -103,17 +111,21 @@ def check_order_parameters(problem: Problem, state: OrderParameters) -> OrderPar
     return OrderParameters(Q, R, v)
 
 
+def _tolerance(Q: np.ndarray) -> float:
+    return float(np.sqrt(np.finfo(Q.dtype).eps) * np.max(np.abs(Q), initial=1e-30))
+
+
+def _check_symmetric(Q: np.ndarray) -> None:
+    if np.abs(Q - Q.T).max() > _tolerance(Q):
+        raise UserError(f"state must have a symmetric Q; got {shown(Q.tolist())}")
+
+
 def _check_realisable(problem: Problem, state: OrderParameters) -> None:
-    Q = np.asarray(state.Q)
-    scale = float(np.max(np.abs(Q), initial=1e-30))
-    tolerance = np.sqrt(np.finfo(Q.dtype).eps) * scale
     with jax.ensure_compile_time_eval():  # a number under `jit`, too
         least = float(realisability(problem, state))
     if not np.isfinite(least):
         raise UserError("state must have finite order parameters; got some that are not")
-    if np.abs(Q - Q.T).max() > tolerance:
-        raise UserError(f"state must have a symmetric Q; got {shown(Q.tolist())}")
-    if not least >= -tolerance:
+    if not least >= -_tolerance(np.asarray(state.Q)):
         raise UserError(
             "state must be realisable, Q − R T⁻¹ Rᵀ positive semidefinite; its smallest eigenvalue is "
             f"{least:.3g}, so that no weights have these order parameters"

@@ -32,7 +32,7 @@ class EndStates(NamedTuple):
     gradient_norm: np.ndarray  # (N,) Frobenius norm of the flow's rates
     smallest_eigenvalue: np.ndarray  # (N,) of the Hessian on the directions that count
     anti_aligned: np.ndarray  # (N,) students that point away from their teacher; −1: not defined
-    time: np.ndarray  # (N,) at which the rates fell below 1e-3 for good, or at which it was stopped
+    time: np.ndarray  # (N,) at which the rates fell below 1e-3 for good; with noise, of its end
     evaluations: np.ndarray  # (N,) of the rates until then
     weights: np.ndarray  # (N, K, d)
     readout: np.ndarray  # (N, K)

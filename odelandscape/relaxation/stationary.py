@@ -237,6 +237,9 @@ class _Relaxation:
             if end.speed <= _NEWTON_RATE:
                 near = _newton(problem, flow, state)
                 end = near if near.speed < end.speed else end
+                if end.loss < float(self._enough):
+                    outcome, smallest = outcomes.GLOBAL_MINIMUM, 0.0
+                    break
             outcome, smallest = _classify(problem, flow, self.zero_loss, end)
             if outcome != outcomes.SADDLE:
                 break

@@ -34,14 +34,23 @@ VARIABLES = {
     "outcome": Variable(_SEED, "", "what the start ended as, by name"),
     "loss": Variable(_SEED, "1", "population loss ½E[(student − teacher)²], inputs from N(0, I)"),
     "gradient_norm": Variable(_SEED, "1", "Frobenius norm of the flow's rates at the end state"),
-    "smallest_eigenvalue": Variable(_SEED, "1", "of the Hessian of the population loss there"),
+    "smallest_eigenvalue": Variable(
+        _SEED,
+        "1",
+        "of the Hessian of the population loss there; of online SGD the least real part of the eigenvalues "
+        "of minus the Jacobian of its rates, 0 where it was not computed: at a global minimum",
+    ),
     "anti_aligned": Variable(
         _SEED,
         "students",
         "students that point away from their teacher, by the sign of their overlap R (of v v* R where the "
         "activation is odd); -1 where it is even and α is not defined",
     ),
-    "time": Variable(_SEED, "flow time", "when the norm of the rates fell below 1e-3 for good"),
+    "time": Variable(
+        _SEED,
+        "flow time",
+        "when the norm of the rates fell below 1e-3 for good; of online SGD, the end of its integration",
+    ),
     "evaluations": Variable(_SEED, "evaluations", "of the flow's field until then"),
     "weights": Variable(
         ("seed", "student", "coordinate"),
