@@ -174,8 +174,8 @@ def train_network(
     - `weights` (K, d): the initial weights, in the problem's basis (teacher W* = [L 0], T = L Lᵀ).
     - `key`: of the inputs, for the first two kinds. Many runs at once: `jax.vmap` over keys, weights or both.
     - `train_readout`: whether an optimiser trains the readout v too; a flow has `trains_readout` instead.
-    - `progress`: called, some 200 times, with the number of inputs since the last call, in whole blocks of 64,
-      for the first two kinds.
+    - `progress`: called, some 200 times, with the number of inputs since the last call, in blocks of 64, for
+      the first two kinds.
 
     Derivatives pass through it in forward mode (`jax.jvp`, `jax.jacfwd`) alone.
 
@@ -254,6 +254,6 @@ def check_cost(
     if not steps <= allowed:
         raise UserError(
             f"{name} must end by {allowed * float(length):.3g}, after {allowed:.1e} steps of "
-            f"{float(length):.3g}, which take hours; got {end:.6g}, {steps:.1e} steps. Larger steps go further: a "
-            "larger learning rate or step, or inputs of a smaller dimension"
+            f"{float(length):.3g}, which take hours; got {end:.6g}, {steps:.1e} steps. Larger steps go "
+            "further: a larger learning rate or step, or a smaller dimension"
         )

@@ -116,7 +116,9 @@ def _tolerance(Q: np.ndarray) -> float:
 
 
 def _check_symmetric(Q: np.ndarray) -> None:
-    if np.abs(Q - Q.T).max() > _tolerance(Q):
+    with np.errstate(invalid="ignore"):  # what is no number is not asymmetric
+        asymmetric = np.abs(Q - Q.T).max() > _tolerance(Q)
+    if asymmetric:
         raise UserError(f"state must have a symmetric Q; got {shown(Q.tolist())}")
 
 

@@ -127,8 +127,8 @@ class Sweep:
 
     @cached_property
     def time(self) -> np.ndarray:
-        """Return the flow time (N,) at which the rates' norm fell below 1e-3 for good; of online SGD, at which
-        its integration ended."""
+        """Return the flow time (N,) at which the rates' norm fell below 1e-3 for good; of online SGD, at
+        which its integration ended."""
         return self._column("time")
 
     @cached_property

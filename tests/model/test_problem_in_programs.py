@@ -31,7 +31,7 @@ def test_order_parameters_that_are_known_are_checked_inside_a_program():
     np.testing.assert_allclose(found(0.1), same, rtol=1e-10)
 
 
-def test_realisability_of_what_is_no_number_or_not_symmetric():
+def test_realisability_of_what_is_no_number_or_not_symmetric(unchecked):
     problem = ol.Problem(2, 2, teacher_overlaps=[[1.0, 0.4], [0.4, 2.0]])
     for broken in ([[jnp.nan, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, jnp.inf]]):
         state = ol.OrderParameters(jnp.array(broken), jnp.eye(2), jnp.ones(2))
