@@ -121,11 +121,13 @@ def _train_on_samples(
 
 def _descend(problem: Problem, flow: AbstractFlow, start: Weights, counts, step) -> Weights:
     """Return the weights after each number of steps of gradient descent on the population loss."""
+    # `retract` undoes a small error, and a step may be long. `project_initial` of a flow that keeps no norms
+    # may choose a start, and not only restore a constraint.
+    restored = flow.project_initial if flow.preserves_norms else flow.retract
 
     def one(number, weights: Weights) -> Weights:
         rates = flow(number.astype(weights.W.dtype) * step, weights, problem)
-        # A step is no small error of one, which is all that `retract` undoes.
-        return flow.project_initial(jax.tree.map(lambda w, rate: w + step * rate, weights, rates))
+        return restored(jax.tree.map(lambda w, rate: w + step * rate, weights, rates))
 
     def until(carry, count):
         weights, done = carry
@@ -197,8 +199,6 @@ def train_network(
     samples = isinstance(flow, optax.GradientTransformation) or flow.stochastic
     length = step_length(flow, weights.W.shape[1], step)
     check_cost(times[-1], length, weights.W.shape[1] if samples else 1)
-    if isinstance(flow, optax.GradientTransformation):
-        _check_optimiser(flow, weights)
     if samples and key is None:
         raise UserError("key must be given where inputs are drawn from it; got None")
     if key is not None:
@@ -208,6 +208,8 @@ def train_network(
         raise UserError(
             f"train_readout must be False with {type(flow).__name__}, whose readout is fixed; got True"
         )
+    if isinstance(flow, optax.GradientTransformation):
+        _check_optimiser(flow, (weights.W, weights.v) if train_readout else (weights.W,))
     counts = jnp.round(jnp.asarray(times) / length).astype(int)
     problem = jax.tree.map(jnp.asarray, problem)
     if isinstance(flow, AbstractFlow):
@@ -216,11 +218,11 @@ def train_network(
     return Trajectory(counts.astype(float) * length, states, loss, diffrax.RESULTS.successful)
 
 
-def _check_optimiser(optimiser: optax.GradientTransformation, weights: Weights) -> None:
+def _check_optimiser(optimiser: optax.GradientTransformation, trained: tuple[Array, ...]) -> None:
     """Raise UserError for an optimiser that needs more than gradients, such as the loss at other weights."""
     try:
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            jax.eval_shape(lambda W: optimiser.update((W,), optimiser.init((W,)), (W,)), weights.W)
+            jax.eval_shape(lambda x: optimiser.update(x, optimiser.init(x), x), trained)
     except TypeError as error:
         reason = str(error).splitlines()[0]
         raise UserError(

@@ -1,8 +1,10 @@
 """Orthonormalised gradient flow (onGD)."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ..model.problem import Problem
 from ..model.state import OrderParameters, Weights
@@ -10,6 +12,25 @@ from ..runtime.arguments import shown
 from ..runtime.errors import UserError
 from .base import AbstractFlow, Mixing
 from .gradient import gradient_mixing
+
+
+@jax.custom_jvp
+def _polar_factor(W: Float[Array, "K d"]) -> Float[Array, "K d"]:
+    """Return the matrix with orthonormal rows nearest to W: U of W = P U, P = (W Wᵀ)^½."""
+    left, _, right = jnp.linalg.svd(W, full_matrices=False)
+    return left @ right
+
+
+@_polar_factor.defjvp
+def _polar_factor_jvp(primals, tangents):
+    # That of the singular vectors is infinite where singular values are equal, as on the constraint they all
+    # are. With dU = Ω U within the rows, dW Uᵀ − U dWᵀ = P Ω + Ω P; beyond them dU = P⁻¹ dW.
+    (W,), (dW,) = primals, tangents
+    left, s, right = jnp.linalg.svd(W, full_matrices=False)
+    within = left.T @ dW @ right.T
+    turned = left @ ((within - within.T) / (s[:, None] + s[None, :])) @ right
+    beyond = left @ ((left.T @ dW - within @ right) / s[:, None])
+    return left @ right, turned + beyond
 
 
 class OrthonormalFlow(AbstractFlow):
@@ -48,8 +69,7 @@ class OrthonormalFlow(AbstractFlow):
             raise UserError(
                 f"weights of OrthonormalFlow must have K ≤ d; got students K = {K} and dimension d = {d}"
             )
-        U, _, Vt = jnp.linalg.svd(weights.W, full_matrices=False)
-        return Weights(U @ Vt, weights.v)
+        return Weights(_polar_factor(weights.W), weights.v)
 
     def retract(self, weights: Weights) -> Weights:
         # One Newton–Schulz step towards the polar factor: the error in WWᵀ is squared.

@@ -230,10 +230,50 @@ def test_descent_along_the_orthonormal_flow_stays_orthonormal():
         np.testing.assert_allclose(path.loss[1], ol.population_loss(problem, moved), rtol=1e-10)
 
 
+class UnitStart(ol.GradientFlow):
+    """Gradient flow from students of length 1, whose lengths change then."""
+
+    def project_initial(self, weights):
+        W = weights.W
+        return ol.Weights(W / jnp.linalg.norm(W, axis=1, keepdims=True), weights.v)
+
+
+def test_a_flow_that_chooses_its_start_does_so_once():
+    problem = ol.Problem(2, 2)
+    start = ol.Weights(jnp.array([[2.0, 1.0], [0.3, -0.8]]), jnp.ones(2))
+    same = UnitStart().project_initial(start)
+    found = ol.train_network(problem, UnitStart(), start, [0.0, 1.0], step=0.1)
+    wanted = ol.train_network(problem, ol.GradientFlow(), same, [0.0, 1.0], step=0.1)
+    np.testing.assert_allclose(found.states.Q, wanted.states.Q, rtol=1e-12)
+    assert abs(found.states.Q[1, 0, 0] - 1) > 0.01
+
+
+@pytest.mark.parametrize("d", [2, 5])
+@pytest.mark.parametrize("at", [0.0, 0.2])
+def test_derivatives_along_the_orthonormal_flow_against_differences(d, at):
+    """On the constraint, where singular values are equal, and beside it; K = d and K < d."""
+    problem = ol.Problem(2, 2, teacher_overlaps=[[1.0, 0.4], [0.4, 2.0]])
+    flow = ol.OrthonormalFlow()
+    start = flow.project_initial(ol.random_weights(jax.random.key(3), problem, d))
+    direction = jax.random.normal(jax.random.key(4), (2, d))
+
+    @jax.jit
+    def loss(s):
+        weights = ol.Weights(start.W + s * direction, start.v)
+        return ol.train_network(problem, flow, weights, [0.0, 1.0], step=0.1).loss[1]
+
+    slope = jax.jit(jax.jacfwd(loss))(at)
+    h = 1e-5
+    np.testing.assert_allclose(slope, (loss(at + h) - loss(at - h)) / (2 * h), rtol=1e-6)
+
+
 def test_an_optimiser_that_needs_more_than_gradients_is_refused_by_name():
     problem = ol.Problem(2, 2)
     start, key = ol.random_weights(jax.random.key(0), problem), jax.random.key(1)
     for optimiser in (optax.lbfgs(), optax.polyak_sgd()):
         with pytest.raises(ol.UserError, match="flow must be an optimiser that needs gradients"):
             ol.train_network(problem, optimiser, start, [0.0, 1.0], key=key)
-    ol.train_network(problem, optax.adam(1e-3), start, [0.0, 1.0], key=key)
+    # Of those that know what they train by its place, both layers.
+    each = optax.multi_transform({"W": optax.sgd(0.1), "v": optax.adam(0.1)}, ("W", "v"))
+    path = ol.train_network(problem, each, start, [0.0, 1.0], key=key, train_readout=True)
+    assert np.isfinite(path.loss).all()
