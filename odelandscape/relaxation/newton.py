@@ -82,14 +82,16 @@ def newton_finish(flow: AbstractFlow, problem: Problem, y: _PackedWeights) -> Ne
 def has_certain_curvature(flow: AbstractFlow, problem: Problem, end: LocalGeometry) -> bool:
     r"""Return whether the smallest eigenvalue $\lambda$ at an end state is also that of the fixed point.
 
-    That is some $|u\cdot f|/|\lambda|$ away along the eigenvector u. Where the curvature vanishes at the
-    fixed point itself (of $x^3$ or $x^4$ in some direction) it changes by as much as itself on the way.
+    That is a Newton step away, $\sum u\,(u\cdot f)/\lambda$ over all eigenpairs. Where the curvature vanishes
+    at the fixed point itself (of $x^3$ or $x^4$ in some direction) it changes by as much as itself on the way.
     """
     smallest = end.smallest_eigenvalue
     if abs(smallest) <= STABILITY_BAND or smallest**2 > _CERTAIN * end.speed:
         return True
-    u = eigenpairs(end.hessian)[1][:, 0]
-    step = 2 * (u @ end.rates.ravel()) / smallest * u.reshape(end.point.shape)
+    values, vectors = eigenpairs(end.hessian)
+    curved = np.abs(values) > STABILITY_BAND
+    u = vectors[:, curved]
+    step = 2 * (u @ ((u.T @ end.rates.ravel()) / values[curved])).reshape(end.point.shape)
     beside = (local_geometry(flow, problem, end.point + sign * step) for sign in (-1, 1))
     return all(
         one.finite and (one.smallest_eigenvalue - smallest / 2) * smallest > 0 for one in beside
