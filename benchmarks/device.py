@@ -82,7 +82,7 @@ def time_round(problem: ol.Problem, single: bool) -> float:
     lanes = lanes._replace(target=jnp.zeros_like(lanes.target))  # none stops
     known = jax.tree.map(jnp.asarray, KnownPoints.of([], K, K + 1))
     inputs = Inputs(tolerances, flow, problem, known, (flow, problem), jnp.asarray(0.0))
-    rules = Rules(n, False, False, single)
+    rules = Rules(n, False, False)
 
     def rounds():
         nonlocal lanes

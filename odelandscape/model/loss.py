@@ -72,10 +72,9 @@ def zero_loss(problem: Problem) -> ZeroLoss:
     alone shows a student that is turned round.
     """
     power = float(teacher_power(problem))
-    q = jnp.diagonal(problem.T)
-    outputs = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
-    lengths = np.sqrt(np.asarray(q))
-    shares = _shares(problem.activation, lengths, np.asarray(problem.readout))
+    q = np.diagonal(problem.T)
+    outputs = np.sqrt(unit_powers(problem.activation, q))
+    shares = _shares(problem.activation, np.sqrt(q), np.asarray(problem.readout))
     # Of a linear network there is but one function to learn, by units that need not be the teacher's.
     lesson = _last_lesson(problem, shares.weakest) if shares.nonlinear > 0 else np.inf
     zero = min(ZERO_LOSS * power * (shares.nonlinear or 1.0), _LAST_LESSON * lesson)
@@ -89,7 +88,7 @@ def _last_lesson(problem: Problem, share: float) -> float:
     """
     T, v, sigma = np.asarray(problem.T), np.asarray(problem.readout), problem.activation
     q = np.diagonal(T)
-    alone = share * v**2 * np.asarray(sigma.second_moment(*map(jnp.asarray, (q, q, q)))) / 2
+    alone = share * v**2 * unit_powers(sigma, q) / 2
     lessons = alone[alone > 0].tolist()
     if problem.teacher_overlaps is None and problem.teacher_readout is None:
         return min(lessons, default=np.inf)
@@ -114,6 +113,18 @@ def _last_lesson(problem: Problem, share: float) -> float:
 @eqx.filter_jit
 def _power(activation, a, covariance):
     return activation.quadratic_form(jnp.asarray(a), jnp.asarray(covariance)) / 2
+
+
+def unit_powers(activation: AbstractActivation, q: np.ndarray) -> np.ndarray:
+    """Return E[σ(u)²] of units of these squared lengths: of equal lengths the same number."""
+    lengths, places = np.unique(q, return_inverse=True)
+    return np.asarray(_second_moments(activation, lengths))[places]
+
+
+@eqx.filter_jit
+def _second_moments(activation, q):
+    q = jnp.asarray(q)
+    return activation.second_moment(q, q, q)
 
 
 class _Shares(NamedTuple):

@@ -95,26 +95,30 @@ class Tolerances(eqx.Module):
 
 
 def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> RKCState:
-    """Return a lane at its start, before the first stage of its first step is evaluated."""
+    """Return a lane at its start, before the first stage of its first step is evaluated; or many, with lanes
+    as the last axis of `weights`."""
     y = pack(weights)
     f = packed_rates(flow, problem, y)
     speed, size = _norm(f), _norm(y)
     # Any direction will do for a power iteration, as long as it isn't a symmetric one.
-    direction = jnp.asarray(np.cos(np.arange(1, y.size + 1) ** 2).reshape(y.shape), y.dtype)
-    count = jnp.asarray(0, jnp.int32)
+    K, D = y.shape[:2]
+    direction = np.cos(np.arange(1, K * D + 1) ** 2)
+    direction = jnp.asarray(direction / np.linalg.norm(direction), y.dtype)
+    direction = direction.reshape(K, D, *(1,) * speed.ndim)
+    count = jnp.zeros_like(speed, jnp.int32)
     lane = RKCState(
         base=y,
         base_rate=f,
         older=y,
         newer=y,
-        direction=direction / jnp.linalg.norm(direction),
+        direction=jnp.broadcast_to(direction, y.shape),
         time=jnp.zeros_like(speed),
         step=jnp.minimum(0.01 * (1 + size) / jnp.maximum(speed, 1e-30), 1.0),
         radius=jnp.zeros_like(speed),
         stage=count + 1,
         stages=count + 2,
         evaluations=count + 1,
-        target=jnp.asarray(target, y.dtype),
+        target=jnp.full_like(speed, target),
         time_below_threshold=jnp.where(speed <= RATE_THRESHOLD, 0.0, jnp.inf).astype(y.dtype),
         evaluations_below_threshold=count + 1,
         converged=speed <= target,
@@ -123,7 +127,7 @@ def begin(flow: AbstractFlow, problem: Problem, weights: Weights, target) -> RKC
     )
     lane = jax.lax.fori_loop(0, _FIRST_PROBES, lambda _, lane: probe(flow, problem, lane), lane)
     step, stages = plan(lane.step, lane.radius)
-    first = y + step * coefficients(stages, lane.stage, y.dtype)[2] * f
+    first = y + _expand(step * coefficients(stages, lane.stage, y.dtype)[2]) * f
     return lane._replace(step=step, stages=stages, newer=first)
 
 

@@ -1,9 +1,9 @@
 """Many starts in one compiled program: integrated, recognised and kept account of on their device.
 
-A lane is one start. It is `RUNNING` until its rates are as small as its target, then `STOPPED` until it is
-known what it is: `DONE` at a minimum that is known already, `RUNNING` to a smaller target, or `WAITING` for a
-Newton finish, which the host makes. The program is left when nothing but that is to be done, or when the
-host is to have a look.
+A lane is one start. It is `RUNNING` until its rates are as small as its target. At the end of a round in
+which it has got there, or is near a fixed point, it is `STOPPED` until it is known what it is: `DONE` at a
+minimum that is known already, `RUNNING` on, or `WAITING` for a Newton finish, which the host makes. The
+program is left when nothing but that is to be done, or when the host is to have a look.
 """
 
 from functools import partial
@@ -18,28 +18,28 @@ from ..flows.base import AbstractFlow
 from ..model.problem import Problem
 from ..model.state import Weights
 from ..runtime.compiler import program
-from .batched_rkc import RATE_THRESHOLD, RKCState, Tolerances, advance, begin, probe
+from .batched_rkc import RKCState, Tolerances, advance, begin, probe
 from .catalogue import CLOSED_FORM, NO_MINIMUM, KnownPoints, reach_closed_form, recognise
 
 RUNNING, STOPPED, WAITING, DONE = range(4)
 """The phases of a lane."""
-# Of the norms of the rates at which a lane stops, RATE_THRESHOLD is the first: it may be recognised there.
+# Norms of the rates at which a lane stops.
 _NEWTON_TARGET = 1e-5  # where the first Newton finish is tried
-_FLOAT32_TARGET = 1e-4  # well above the rounding of rates in float32
 _CLOSE_TARGET = 1e-7  # and where, if a known minimum is close
+_FLOAT32_TARGET = 1e-4  # well above the rounding of rates in float32: where lanes in float32 wait
 EVALUATIONS = 64
 """Of the rates, that a lane makes in a round."""
+LANE_MULTIPLE = 64
+"""Of the lanes of a batch: those left over by a vectorised loop would be computed otherwise."""
 _MAX_CACHED_BYTES = 2048  # of the weights of a lane: of more, 64 lanes leave a core's first cache
 
 
 class Rules(NamedTuple):
-    """What the program is compiled for: lanes of a batch, which minima are looked up, and whether lanes are
-    in float32, so that those at none of these minima wait earlier."""
+    """What the program is compiled for: lanes of a batch, and which minima are looked up."""
 
     batch: int
     known: bool
     closed_form: bool
-    transient: bool
 
 
 class Inputs(NamedTuple):
@@ -90,29 +90,34 @@ def begin_lanes(
 
     - `spent`: by each lane, before it begins.
     """
+    N, (K, d) = len(weights.W), weights.W.shape[1:]
+    one_batch = jax.default_backend() != "cpu" or N % LANE_MULTIPLE != 0
+    width = block_width(K * (d + 1) * weights.W.dtype.itemsize, N if one_batch else LANE_MULTIPLE)
+    target = _FLOAT32_TARGET if weights.W.dtype == jnp.float32 else _NEWTON_TARGET
 
-    def lane(weights, spent):
-        fresh = begin(flow, problem, flow.project_initial(weights), RATE_THRESHOLD)
-        below = jnp.isfinite(fresh.time_below_threshold)
-        already = below & jnp.isfinite(spent.since)
-        since = jnp.where(below, jnp.where(already, spent.since, spent.time), jnp.inf)
-        evaluations = spent.evaluations + fresh.evaluations_below_threshold
-        return fresh._replace(
-            time=spent.time,
-            evaluations=spent.evaluations + fresh.evaluations,
-            time_below_threshold=since,
-            evaluations_below_threshold=jnp.where(already, spent.evaluations_since, evaluations),
-        )
+    def block(some):
+        return _lanes_first(begin(flow, problem, _lanes_last(some), target))
 
     # Some devices multiply matrices in float32 with fewer digits by default.
     with jax.default_matmul_precision("highest"):
-        solver = jax.vmap(lane)(weights, spent)
-    N = len(weights.W)
+        projected = jax.vmap(flow.project_initial)(weights)
+        blocks = jax.tree.map(lambda x: x.reshape(-1, width, *x.shape[1:]), projected)
+        solver = jax.lax.map(block, blocks)
+    solver = jax.tree.map(lambda x: x.reshape(N, *x.shape[2:]), solver)
+    below = jnp.isfinite(solver.time_below_threshold)
+    already = below & jnp.isfinite(spent.since)
+    evaluations = spent.evaluations + solver.evaluations_below_threshold
+    solver = solver._replace(
+        time=spent.time,
+        evaluations=spent.evaluations + solver.evaluations,
+        time_below_threshold=jnp.where(below, jnp.where(already, spent.since, spent.time), jnp.inf),
+        evaluations_below_threshold=jnp.where(already, spent.evaluations_since, evaluations),
+    )
     phase = jnp.where(tolerances.status(solver).stopped, STOPPED, RUNNING)
     nothing = jnp.zeros(N)
     return Lanes(
         solver=solver,
-        target=jnp.full(N, RATE_THRESHOLD, solver.base.dtype),
+        target=solver.target,
         phase=jnp.where(jnp.arange(N) < count, phase, DONE).astype(jnp.int8),
         minimum=jnp.full(N, NO_MINIMUM, jnp.int32),
         speed=nothing,
@@ -137,7 +142,7 @@ def advance_lanes(
 
     def integrate(carry):
         made, lanes = carry
-        return made + 1, _round(some, inputs, lanes)
+        return made + 1, _round(rules, some, inputs, lanes)
 
     def unfinished(carry):
         made, lanes = carry
@@ -151,6 +156,14 @@ def advance_lanes(
     with jax.default_matmul_precision("highest"):  # as in `begin_lanes`
         made, lanes = jax.lax.while_loop(unfinished, turn, (jnp.int32(0), lanes))
     return lanes, lanes.phase, made
+
+
+def _lanes_last(tree):
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), tree)
+
+
+def _lanes_first(tree):
+    return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), tree)
 
 
 def _first(count: int, which: Bool[Array, " N"]) -> Int[Array, " {count}"]:
@@ -168,7 +181,7 @@ def block_width(size: int, lanes: int) -> int:
     return 8 if large and lanes % 8 == 0 else lanes
 
 
-def _round(count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
+def _round(rules: Rules, count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
     """Make evaluations in the first running lanes, block after block."""
     running = lanes.phase == RUNNING
     chosen = _first(count, running)
@@ -177,19 +190,16 @@ def _round(count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
     blocks = (jnp.minimum(jnp.sum(running), count) + width - 1) // width
 
     def block(i, lanes):
-        return _evaluate(inputs, lanes, jax.lax.dynamic_slice_in_dim(chosen, i * width, width))
+        some = jax.lax.dynamic_slice_in_dim(chosen, i * width, width)
+        return _evaluate(rules, inputs, lanes, some)
 
     return jax.lax.fori_loop(0, blocks, block, lanes)
 
 
-def _evaluate(inputs: Inputs, lanes: Lanes, chosen: Int[Array, " n"]) -> Lanes:
+def _evaluate(rules: Rules, inputs: Inputs, lanes: Lanes, chosen: Int[Array, " n"]) -> Lanes:
     """Make evaluations in the chosen lanes, which then lie side by side."""
     tolerances, flow, problem = inputs[:3]
-
-    def side_by_side(x):
-        return jnp.moveaxis(x[chosen], 0, -1)
-
-    some = jax.tree.map(side_by_side, lanes.solver)
+    some = _lanes_last(jax.tree.map(lambda x: x[chosen], lanes.solver))
     some = some._replace(target=lanes.target[chosen], converged=jnp.zeros_like(some.converged))
     some = probe(flow, problem, some)
 
@@ -198,8 +208,12 @@ def _evaluate(inputs: Inputs, lanes: Lanes, chosen: Int[Array, " n"]) -> Lanes:
 
     # Two by two: the latest stages then change places without being copied.
     some = jax.lax.fori_loop(0, EVALUATIONS, evaluation, some, unroll=2)
-    some = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), some)
-    phase = jnp.where(tolerances.status(some).stopped, STOPPED, RUNNING)
+    some = _lanes_first(some)
+    stops = tolerances.status(some).stopped
+    if rules.known or rules.closed_form:
+        # Near a fixed point, which may be known: a lane that is at another one loses no evaluations.
+        stops = stops | jnp.isfinite(some.time_below_threshold)
+    phase = jnp.where(stops, STOPPED, RUNNING)
     return lanes._replace(
         solver=jax.tree.map(partial(_put, chosen), lanes.solver, some),
         phase=_put(chosen, lanes.phase, phase),
@@ -222,13 +236,12 @@ def _recognise_stopped(rules: Rules, count: int, inputs: Inputs, lanes: Lanes) -
         minimum, end = jnp.where(number >= 0, number, minimum), jnp.where(number >= 0, at, end)
     status = inputs.tolerances.status(jax.tree.map(lambda x: x[chosen], solver))
     known = minimum != NO_MINIMUM
-    goes_on = ~known & ~status.diverged & ~status.budget_exhausted
-    next_target = _FLOAT32_TARGET if rules.transient else _NEWTON_TARGET
-    early = goes_on & (target > 1.01 * next_target)
     # To still smaller rates if a known minimum is close.
-    defers = goes_on & (target == _NEWTON_TARGET) & close
-    phase = jnp.where(known, DONE, jnp.where(early | defers, RUNNING, WAITING))
-    target = jnp.where(early, next_target, jnp.where(defers, _CLOSE_TARGET, target))
+    at_target = status.converged & ~status.diverged & ~status.budget_exhausted
+    defers = ~known & at_target & (target == _NEWTON_TARGET) & close
+    goes_on = defers | ~status.stopped
+    phase = jnp.where(known, DONE, jnp.where(goes_on, RUNNING, WAITING))
+    target = jnp.where(defers, _CLOSE_TARGET, target)
     keeps = known | defers
     kept = jnp.where(keeps[:, None, None], jnp.moveaxis(end, -1, 0), lanes.kept[chosen])
     return Lanes(

@@ -27,6 +27,7 @@ from .catalogue import Catalogue, KnownPoints
 from .classify import EndStateClassifier
 from .lanes import (
     DONE,
+    LANE_MULTIPLE,
     RUNNING,
     STOPPED,
     WAITING,
@@ -44,8 +45,6 @@ from .lanes import (
 from .newton import GRADIENT_TOLERANCE
 from .outcomes import NOT_CONVERGED, EndStates, blank
 
-# Lanes of a batch are a multiple of this: those left over by a vectorised loop would be computed otherwise.
-LANE_MULTIPLE = 64
 _MUCH_MEMORY = 2**22  # entries of a pool
 _CALL_SECONDS = 0.2  # that a call of the program takes: an interruption waits for it
 _MAX_ROUNDS = 10_000
@@ -176,9 +175,7 @@ class _AbstractPool(abc.ABC):
         self.classifier = EndStateClassifier(
             job.problem, job.flow, job.zero_loss, job.catalogue, blank(self.count, K, d)
         )
-        self.rules = Rules(
-            job.batch, job.catalogue.enabled, job.catalogue.closed_form, self.transient
-        )
+        self.rules = Rules(job.batch, job.catalogue.enabled, job.catalogue.closed_form)
         padded = jax.tree.map(partial(_padded, self.size), (starts, spent))
         own = job.tolerances, job.flow, job.problem, *padded
         if self.transient:

@@ -37,8 +37,9 @@ from ..runtime.compiler import check_float64, cores, thread_pool
 from ..runtime.errors import UserError
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
+from .lanes import LANE_MULTIPLE
 from .outcomes import FAILED, NOT_CONVERGED, EndStates
-from .pool import LANE_MULTIPLE, Job, relax_pool, stays_in_float32
+from .pool import Job, relax_pool, stays_in_float32
 from .stationary import stationary_states
 from .units import in_natural_units, natural_units, original_ends, readout_units
 

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from ..activations.base import AbstractActivation
 from ..flows.base import AbstractFlow, Mixing
+from ..model.loss import unit_powers
 from ..model.problem import Problem
 from ..model.state import OrderParameters, State, Weights
 from .batched_rkc import SHORTEST
@@ -97,12 +98,10 @@ def level_width(problem: Problem) -> float:
 
 def _output(problem: Problem) -> float:
     """Root mean square of the teachers' readouts, each times the size of σ at its length over that at 1."""
-    q = jnp.append(jnp.diagonal(problem.T), 1.0)
-    *sizes, unit = np.sqrt(np.asarray(problem.activation.second_moment(q, q, q)))
+    q = np.append(np.diagonal(problem.T), 1.0)
     with np.errstate(all="ignore"):
-        output = float(
-            np.sqrt(np.mean((np.asarray(problem.readout) * np.array(sizes) / unit) ** 2))
-        )
+        *sizes, unit = np.sqrt(unit_powers(problem.activation, q))
+        output = float(np.sqrt(np.mean((np.asarray(problem.readout) * sizes / unit) ** 2)))
     return output if np.isfinite(output) and output > 0 else 1.0
 
 

@@ -38,7 +38,7 @@ def pool(K, M, count=50, size=64):
     lanes = begin_lanes(TOLERANCES, flow, problem, starts, np.asarray(count), spent)
     known = KnownPoints.of([], K, M + 1)
     inputs = Inputs(TOLERANCES, flow, problem, known, (flow, problem), jnp.asarray(1e-13))
-    return Rules(16, True, K > M, False), inputs, lanes
+    return Rules(16, True, K > M), inputs, lanes
 
 
 @pytest.mark.parametrize(("K", "M"), [(3, 3), (4, 3)])
@@ -93,7 +93,7 @@ def test_what_the_host_decides_is_entered_and_nothing_else():
     lanes = write_decided(lanes, at, phase, target)
     now = np.asarray(lanes.phase)
     assert now[:3].tolist() == [WAITING, DONE, RUNNING]
-    assert np.asarray(lanes.target)[:3].tolist() == [1e-7, 1e-9, 1e-3]
+    assert np.asarray(lanes.target)[:3].tolist() == [1e-7, 1e-9, 1e-5]
     waiting = read_waiting(TOLERANCES, lanes, at)
     np.testing.assert_array_equal(waiting.points[:2], y)
     assert not np.asarray(waiting.diverged).any()
