@@ -83,7 +83,8 @@ def has_certain_curvature(flow: AbstractFlow, problem: Problem, end: LocalGeomet
     r"""Return whether the smallest eigenvalue $\lambda$ at an end state is also that of the fixed point.
 
     That is a Newton step away, $\sum u\,(u\cdot f)/\lambda$ over all eigenpairs. Where the curvature vanishes
-    at the fixed point itself (of $x^3$ or $x^4$ in some direction) it changes by as much as itself on the way.
+    at the fixed point itself (of $x^3$ or $x^4$ in some direction) it changes by as much as itself on the
+    way.
     """
     smallest = end.smallest_eigenvalue
     if abs(smallest) <= STABILITY_BAND or smallest**2 > _CERTAIN * end.speed:

@@ -241,10 +241,10 @@ def test_an_inflection_is_no_minimum_from_whichever_side(power, w):
 @pytest.mark.parametrize("activation", [lambda x: x**3, lambda x: x - jnp.sin(x)])
 def test_a_flat_point_is_no_minimum_from_aside(activation):
     """One student, two teachers: from w < 0 the flow ends at w = 0, where the loss falls like −w³ towards
-    the teachers. The eigenvector of the smallest eigenvalue is across the way there, with no rate along it."""
+    the teachers. The eigenvector of the smallest eigenvalue is across the way, and has no rate along it."""
     problem = ol.Problem(1, 2, ol.Quadrature(activation))
     starts = jnp.array([[[-0.3, -0.2]], [[-0.5, -0.9]]])
-    ends = ol.relax(problem, G, ol.Weights(starts, jnp.ones((2, 1))))
+    ends = ol.relax(problem, G, jax.vmap(ol.Weights)(starts, jnp.ones((2, 1))))
     assert np.abs(ends.weights).max() < 1e-2
     assert list(ends.outcome) == ["marginal"] * 2
     ahead = ol.Weights(jnp.full((1, 2), 0.05), jnp.ones(1))
