@@ -91,7 +91,7 @@ def time_field(width: int) -> dict:
     """Microseconds per evaluation of the rates in a compiled loop, laid out as `relax` does it."""
     _one_core()
     problem, flow = jax.tree.map(jnp.asarray, (ol.Problem(width, width), ol.GradientFlow()))
-    side_by_side = lanes.block_width(width * (width + 1), LANES)
+    side_by_side = lanes.block_width(8 * width * (width + 1), LANES)
     W = starts(problem, LANES).W.reshape(-1, side_by_side, width, width)
     W, v = jnp.moveaxis(W, 1, -1), jnp.ones((LANES // side_by_side, width, side_by_side))
 

@@ -119,6 +119,11 @@ class Quadrature(AbstractActivation):
             return _largest_error(_table(self.function), self._sigma, length) <= self.tolerance
 
     @property
+    def nodes(self) -> int:
+        unit = jax.ShapeDtypeStruct((), jnp.float64)
+        return jax.eval_shape(partial(plane_nodes, self.breaks), unit, unit, unit).weights.size
+
+    @property
     def positively_homogeneous(self) -> bool:
         return self.homogeneous
 

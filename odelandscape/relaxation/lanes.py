@@ -92,7 +92,8 @@ def begin_lanes(
     """
     N, (K, d) = len(weights.W), weights.W.shape[1:]
     one_batch = jax.default_backend() != "cpu" or N % LANE_MULTIPLE != 0
-    width = block_width(K * (d + 1) * weights.W.dtype.itemsize, N if one_batch else LANE_MULTIPLE)
+    size = weights.W.dtype.itemsize * K * (d + 1) * problem.activation.nodes
+    width = block_width(size, N if one_batch else LANE_MULTIPLE)
     target = _FLOAT32_TARGET if weights.W.dtype == jnp.float32 else _NEWTON_TARGET
 
     def block(some):
@@ -172,10 +173,10 @@ def _first(count: int, which: Bool[Array, " N"]) -> Int[Array, " {count}"]:
 
 
 def block_width(size: int, lanes: int) -> int:
-    """Lanes that lie side by side: all, or eight, where products of matrices would not find those of more in
-    a core's first cache.
+    """Lanes that lie side by side: all, or eight, where what is computed of more would not be found in a
+    core's first cache, and where few are not to wait for as many as a batch has.
 
-    - `size`: of the weights of a lane, in bytes.
+    - `size`: of the weights of a lane, in bytes, times the nodes of an integral.
     """
     large = size > _MAX_CACHED_BYTES and jax.default_backend() == "cpu"
     return 8 if large and lanes % 8 == 0 else lanes
@@ -185,7 +186,7 @@ def _round(rules: Rules, count: int, inputs: Inputs, lanes: Lanes) -> Lanes:
     """Make evaluations in the first running lanes, block after block."""
     running = lanes.phase == RUNNING
     chosen = _first(count, running)
-    width = block_width(lanes.solver.base[0].nbytes, count)
+    width = block_width(lanes.solver.base[0].nbytes * inputs.problem.activation.nodes, count)
     # Of blocks without a running lane none is evaluated.
     blocks = (jnp.minimum(jnp.sum(running), count) + width - 1) // width
 

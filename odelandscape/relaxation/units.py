@@ -181,6 +181,10 @@ class RescaledActivation(AbstractActivation):
     def smooth_at_zero(self) -> bool:
         return self.activation.smooth_at_zero
 
+    @property
+    def nodes(self) -> int:
+        return self.activation.nodes
+
     def second_moment(self, c11, c12, c22):
         square = self.length**2
         moment = self.activation.second_moment(square * c11, square * c12, square * c22)
