@@ -1,6 +1,7 @@
 """A point of a block ansatz: the blocks, values of their parameters, and the family's name."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -63,10 +64,12 @@ class AnsatzPoint(eqx.Module):
     def title(self) -> str:
         """The family and the blocks in one line."""
         name = f"{self.name}, " if self.name and self.name != self.ansatz.name else ""
-        K, M = (f"{float(np.sum(n)):g}" for n in (self.ansatz.student_sizes, self.ansatz.sizes))
-        return f"({name}α = {alpha_text(self.anti_aligned)}; K = {K}, M = {M}; {self.ansatz.name})"
+        K, M = self.ansatz.students, float(np.sum(np.asarray(self.ansatz.sizes)))
+        alpha = alpha_text(self.anti_aligned)
+        return f"({name}α = {alpha}; K = {K:g}, M = {M:g}; {self.ansatz.name})"
 
     @property
+    @jax.ensure_compile_time_eval()
     def numbers(self) -> str:
         """The parameters by name, at most eight of them, in one line."""
         named = [
@@ -82,6 +85,7 @@ class AnsatzPoint(eqx.Module):
         return self.name
 
     @property
+    @jax.ensure_compile_time_eval()
     def anti_aligned(self) -> int | None:
         """α: on the compensated and the hidden branch the students of the block whose diagonal is negative,
         elsewhere `count_anti_aligned`; None with an even activation."""
@@ -94,6 +98,7 @@ class AnsatzPoint(eqx.Module):
         own = enumerate((*self.ansatz.matched, *alone))
         return round(sum(float(sizes[b]) for s, b in own if diagonal[s, b] < 0))
 
+    @jax.ensure_compile_time_eval()
     def count_anti_aligned(self) -> int | None:
         """Return how many students have a negative overlap with their teacher: matched students with the one
         that they overlap most with in their own block, free students with the one in any.

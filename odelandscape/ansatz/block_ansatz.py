@@ -81,6 +81,11 @@ class AbstractBlocks(eqx.Module):
         return self.own @ self.sizes + (1 - self.own.sum(axis=1))
 
     @property
+    def students(self) -> float:
+        """K, from sizes that are numbers: one under `jit`, too, where JAX's operations on them are not."""
+        return float(np.sum(np.asarray(self.sizes)[list(self.matched)])) + self.free
+
+    @property
     def count(self) -> int:
         """The number of parameters, P."""
         S, B = self.own.shape
@@ -218,7 +223,7 @@ class BlockAnsatz(AbstractBlocks):
         """
         # In NumPy, so that under `jit` too they are numbers: sizes are, where only the problem is traced.
         sizes = np.asarray(self.sizes)
-        K, M = float(np.sum(sizes[list(self.matched)])) + self.free, float(np.sum(sizes))
+        K, M = self.students, float(np.sum(sizes))
         if np.abs(np.subtract((K, M), (problem.students, problem.teachers))).max() > 1e-6:
             raise UserError(
                 f"{argument} must have the problem's K = {problem.students} students and M = "
@@ -299,16 +304,17 @@ def _common_correlation(problem: Problem) -> Float[Array, ""]:
     T = problem.teacher_overlaps
     if T is None:
         return jnp.asarray(0.0)
-    c = T[0, 1] if problem.teachers > 1 else jnp.asarray(0.0)
+    T = np.asarray(T) if is_concrete(T) else T  # its entries are numbers under `jit`, too
+    c = T[0, 1] if problem.teachers > 1 else 0.0
     if not isinstance(T, Tracer):
         M = problem.teachers
         exchangeable = (1 - float(c)) * np.eye(M) + float(c)
-        if np.abs(np.asarray(T) - exchangeable).max() > 1e-12:
+        if np.abs(T - exchangeable).max() > 1e-12:
             raise UserError(
                 "teacher_overlaps must be (1 − c) I + c 11ᵀ for a block ansatz (teachers of length 1 "
                 "that any permutation leaves as they are); got another matrix"
             )
-    return c
+    return jnp.asarray(c, float)
 
 
 def _readout_of_blocks(problem: Problem, sizes: tuple[float, ...]) -> Float[Array, " B"]:

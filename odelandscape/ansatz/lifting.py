@@ -72,10 +72,14 @@ def write_overlaps(blocks: AbstractBlocks, Q: BlockMatrix, R: BlockMatrix) -> Or
 def whole_sizes(blocks: AbstractBlocks) -> tuple[int, ...]:
     """Return the sizes of the teacher blocks as integers. Raises UserError where they are not, or where the
     students and teachers are too many to be written out."""
+    if isinstance(blocks.sizes, Tracer):
+        raise UserError(
+            "block sizes must be numbers to be lifted, and are traced by jit, vmap or grad"
+        )
     sizes = np.asarray(blocks.sizes)
     if np.abs(sizes - np.round(sizes)).max() > 1e-9:
         raise UserError(f"only whole block sizes can be lifted; got {sizes.tolist()}")
-    students = float(np.sum(np.asarray(blocks.student_sizes)))
+    students = blocks.students
     if students * max(students, sizes.sum()) > LARGEST_LIFT:
         raise UserError(
             f"{students:.0f} students of {sizes.sum():.0f} teachers are too many to be written out; "

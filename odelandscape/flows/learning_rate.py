@@ -25,7 +25,7 @@ def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> f
     Outside the teacher's span B = Q − R T⁻¹ Rᵀ has the rates $\dot B = -(XB + BX) + \eta\, \mathcal{M} B$,
     where $\mathcal{M} B = v_i v_j E[\sigma'_i \sigma'_j \sum_{kl} v_k v_l \sigma'_k \sigma'_l B_{kl}]$ is the
     noise to first order in B, computed at a small B. Above the smallest η at which this has a growing mode,
-    the noise increases B faster than the gradient decreases it. (To six digits. In the span of the teacher
+    the noise increases B faster than the gradient decreases it. (To five digits. In the span of the teacher
     the noise is of second order.) `inf` if there is no such η.
 
     Raises UserError for weights whose loss isn't 0, and without weights if K ≠ M.

@@ -112,7 +112,7 @@ class FixedPoint(eqx.Module):
         """What the residual may be: RESIDUAL, and what parameters near 1 rounded to their last digit
         make of it (they are multiplied by curvatures of order K/4, √K at a time); times the scale of the
         readouts."""
-        K = float(np.sum(self.ansatz.student_sizes))
+        K = self.ansatz.students
         readouts = self.ansatz.teacher_readout, self.ansatz.readout
         # That of `in_unit_scale`, without a program.
         scale = math.prod(float(np.abs(v).max(initial=0)) or 1.0 for v in readouts)

@@ -235,6 +235,8 @@ def explore(
     check_problem(problem)
     check_instance("ansatz", ansatz, (BlockAnsatz, AnsatzPoint), "a BlockAnsatz, or a point of one")
     check_key("key", key)
+    for name, given in (("problem", problem), ("ansatz", ansatz), ("key", key)):
+        check_concrete(name, given)
     check_whole_number("starts", starts, 1)
     known = _Collection()
     blocks = ansatz_of(ansatz).of(problem)

@@ -129,6 +129,7 @@ class Spectrum:
         return html_table(self._last_line(), *self._cells(), left=(2,))
 
 
+@jax.ensure_compile_time_eval()
 def spectrum(
     problem: Problem,
     point: FixedPoint | AnsatzPoint | Weights,

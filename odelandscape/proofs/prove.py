@@ -8,11 +8,13 @@ from the statement (`certify`).
 from collections.abc import Sequence
 from fractions import Fraction
 
+import jax
 import numpy as np
 
 from ..activations.base import AbstractActivation
 from ..activations.relu import as_leaky_relu
 from ..landscape.fixed_points import CONVERGED, FixedPoint
+from ..model.problem import check_concrete
 from ..runtime.arguments import check_whole_number
 from ..runtime.errors import UserError
 from . import MOST_BITS, MOST_PARAMETERS
@@ -41,6 +43,7 @@ def provable_slope(activation: AbstractActivation) -> float:
     return float(leaky.slope)
 
 
+@jax.ensure_compile_time_eval()
 def statement_of(point: FixedPoint, bits: int, argument: str = "point") -> Statement:
     """Return the statement about a point's ansatz; the centre of its box is still missing.
 
@@ -57,6 +60,7 @@ def statement_of(point: FixedPoint, bits: int, argument: str = "point") -> State
             "ol.fixed_point(problem, ol.family(…)) (of weights, ol.block_structure(problem, "
             f"weights).point is the block point to give to ol.fixed_point); got {type(point).__name__}"
         )
+    check_concrete(argument, point)
     if not np.isfinite(np.asarray(point.z)).all() or point.result != CONVERGED:
         raise UserError(
             f"{argument} must be a fixed point that has converged; got one with a gradient norm of "
@@ -93,7 +97,7 @@ def expected_seconds(parameters: int, bits: int) -> float:
 
 def given_coefficients(point: FixedPoint, s: Statement) -> list[arb]:
     """Return a point's coefficients along the directions of its ansatz, as balls of radius 0."""
-    return s.coefficients([arb(float(x)) for x in point.z])
+    return s.coefficients([arb(float(x)) for x in np.asarray(point.z)])
 
 
 def newton_refined(s: Statement, y: list[arb], sizes: Sequence[arb] = ()) -> list[arb]:

@@ -132,6 +132,7 @@ def perturb(
     check_flow(problem, flow, end_states=True)
     check_concrete("point", point)
     check_key("key", key)
+    check_concrete("key", key)
     levels = np.atleast_1d(check_real_numbers("sigma", sigma, "one or more numbers of at least 0"))
     if levels.ndim != 1 or not levels.size or not (np.isfinite(levels) & (levels >= 0)).all():
         raise UserError(f"sigma must be one or more numbers of at least 0; got {shown(sigma)}")

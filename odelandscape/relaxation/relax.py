@@ -160,8 +160,8 @@ def relax(
         batch = 64 if jax.default_backend() == "cpu" else 8192
     check_flow(problem, flow, end_states=True)
     check_continuous(problem.activation)
-    check_concrete("problem", problem)
-    check_concrete("starts", starts)
+    for name, given in (("problem", problem), ("flow", flow), ("starts", starts)):
+        check_concrete(name, given)
     starts = check_starts(problem, starts)
     with np.errstate(over="ignore"):
         lengths = np.linalg.norm(np.asarray(starts.W), axis=2)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..activations.base import check_continuous
 from ..flows.base import AbstractFlow
 from ..flows.consistency import check_flow
-from ..model.problem import PROBLEM, Problem, check_dimension
+from ..model.problem import PROBLEM, Problem, check_concrete, check_dimension
 from ..model.state import random_weights
 from ..relaxation.outcomes import blank
 from ..relaxation.relax import TIME_LIMIT, checked_transient
@@ -68,6 +68,8 @@ def _check(
     check_instance("problem", problem, Problem, PROBLEM)
     check_continuous(problem.activation)
     check_instance("flow", flow, AbstractFlow, "a flow such as ol.GradientFlow()")
+    check_concrete("problem", problem)
+    check_concrete("flow", flow)
     stop = check_whole_number("seeds", seeds, 1, 2**32)  # indices that a key can be folded with
     seed = check_whole_number("seed", seed, 0, 2**63 - 1)  # what a key is made of
     d = check_dimension(problem, dimension)

@@ -3,6 +3,7 @@
 The kind: an object of one problem used with another one, whose numbers would be taken without a word.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -155,11 +156,45 @@ def test_weights_that_are_no_fixed_point_are_not_called_stable():
         lambda W: ol.perturb(P, G, ol.Weights(W, jnp.ones(6)), 0.1, 2, KEY).loss,
         lambda W: ol.families(ol.Problem(6, 6, None, W))[0].loss,
         lambda W: ol.largest_learning_rate(ol.Problem(6, 6, None, W)),
+        lambda W: ol.sweep(P, ol.OnlineSGD(W[0, 0]), seeds=4, progress=False).loss,
     ],
 )
 def test_traced_numbers_are_refused_where_they_cannot_be(call):
-    with pytest.raises(ol.UserError, match="is traced by jit, vmap or grad"):
+    with pytest.raises(ol.UserError, match="traced by jit, vmap or grad"):
         jax.jit(call)(jnp.eye(6))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda point, x: ol.prove(eqx.tree_at(lambda point: point.loss, point, x)).verdict,
+        lambda point, x: ol.prove_between(point, eqx.tree_at(lambda point: point.loss, point, x)),
+        lambda point, x: ol.explore(ol.Problem(6, 6, ol.LeakyReLU(x)), point.ansatz_point, KEY, 4),
+        lambda point, x: ol.explore(P, point.ansatz_point, jax.random.fold_in(KEY, jnp.int32(x))),
+        lambda point, x: ol.continue_family(P, point, "teachers", stop=5 + x),
+        lambda point, x: ol.walk_branch(P, point, "teachers", stop=5 + x),
+    ],
+)
+def test_traced_numbers_are_refused_beside_a_point(point, call):
+    with pytest.raises(ol.UserError, match="traced by jit, vmap or grad"):
+        jax.jit(lambda x: call(point, x))(0.1)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda point: point.weights.W,
+        lambda point: point.overlaps.Q,
+        lambda point: point.anti_aligned,
+        lambda point: len(repr(point)),
+        lambda point: ol.spectrum(P, point).smallest,
+        lambda point: ol.fixed_point(P, point).weights.W,
+    ],
+)
+def test_a_known_point_is_read_inside_a_compiled_program(point, read):
+    """The kind: operations of JAX on known numbers, which have no numbers inside `jit`."""
+    found = jax.jit(lambda x: x * read(point))(1.0)
+    np.testing.assert_allclose(found, read(point), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("students", "T"), [(1, [[4.0]]), (2, [[0.25]]), (2, 4 * np.eye(2))])
