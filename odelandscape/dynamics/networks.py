@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..flows.base import AbstractFlow
-from ..flows.consistency import check_flow
+from ..flows.consistency import check_flow, check_projection
 from ..model.loss import population_loss
 from ..model.problem import Problem, is_concrete
 from ..model.state import Weights, check_weights, overlaps
@@ -193,6 +193,8 @@ def train_network(
         allowed = "a flow such as ol.GradientFlow() or an optax.GradientTransformation"
         check_flow(problem, check_instance("flow", flow, AbstractFlow, allowed))
     weights = check_weights(problem, weights, "weights")
+    if isinstance(flow, AbstractFlow):
+        check_projection(flow, weights, "weights")
     times = check_times(times)
     check_positive_number("step", step)
     check_callback("progress", progress)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..flows.base import AbstractFlow
-from ..flows.consistency import check_flow, check_noise
+from ..flows.consistency import check_flow, check_noise, check_projection
 from ..model.loss import population_loss
 from ..model.problem import Problem, is_concrete
 from ..model.state import (
@@ -114,9 +114,16 @@ def check_times(times) -> np.ndarray:
     return ts
 
 
+_LOOSEST = 0.1  # tolerance: above it a step may be accepted that is no step of a gradient flow
+
+
 def _check_tolerances(rtol: float, atol: float, max_steps: int, dtype) -> None:
     for name, tolerance in {"rtol": rtol, "atol": atol}.items():
         check_positive_number(name, tolerance)
+        if tolerance > _LOOSEST:
+            raise UserError(
+                f"{name} must be at most {_LOOSEST:g}, above which steps are not stable; got {tolerance!r}"
+            )
     check_whole_number("max_steps", max_steps, 1, 2**31 - 1)
     least = 10 * float(jnp.finfo(dtype).eps)
     if not rtol >= least:
@@ -157,15 +164,17 @@ def trajectory(
 
     Raises UserError for a state of another shape than the problem's or with infinite numbers, for order
     parameters that no weights have, for units too long for the activation or the noise, for times that are
-    traced or out of order, for an `rtol` below what the dtype allows, and for a user's flow that contradicts
-    itself.
+    traced or out of order, for an `rtol` below what the dtype allows, for tolerances above 0.1, for weights
+    that have no projection onto the flow's constraint, and for a user's flow that contradicts itself.
     """
     check_flow(problem, flow)
     if isinstance(state, OrderParameters):
         state = weights_of(problem, state)
     state, ts = check_weights(problem, state), check_times(times)
     check_numbers(problem, state, "state")
-    longest = np.linalg.norm(np.asarray(state.W), axis=1).max() if is_concrete(state) else 0
+    check_projection(flow, state, "state")
+    with np.errstate(over="ignore"):
+        longest = np.linalg.norm(np.asarray(state.W), axis=1).max() if is_concrete(state) else 0
     check_noise(problem, flow, "state", float(longest))
     dtype = state.W.dtype
     _check_tolerances(rtol, atol, max_steps, dtype)

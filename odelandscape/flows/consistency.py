@@ -123,6 +123,20 @@ def check_flow(problem: Problem, flow: AbstractFlow, end_states: bool = False) -
     return flow
 
 
+def check_projection(flow: AbstractFlow, weights: Weights, name: str) -> None:
+    """Raise UserError, naming the argument, for finite weights that the flow has no start for: those that it
+    projects to undefined numbers."""
+    if not is_concrete((flow, weights)):
+        return
+    with jax.ensure_compile_time_eval():
+        start = flow.project_initial(weights)
+    if not all(np.isfinite(x).all() for x in map(np.asarray, (start.W, start.v))):
+        raise UserError(
+            f"{name} must have a projection onto the constraint of {shown(flow)} (of orthonormal students, "
+            "linearly independent weights); its own is undefined"
+        )
+
+
 def noise_is_accurate(problem: Problem, flow: AbstractFlow, length: float) -> bool:
     """Return whether a flow has no noise, or fourth moments of units of this length are accurate to a
     hundredth."""

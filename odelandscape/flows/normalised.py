@@ -12,7 +12,7 @@ class NormalisedFlow(AbstractFlow):
     r"""Gradient flow on a product of spheres: the gradient of each $w_i$ without its radial component.
 
     $\dot w_i = -(g_i - w_i\,(w_i \cdot g_i)/|w_i|^2)$ keeps $Q_{ii}$ (paper, Eqs. 54-56). Initial weights
-    are scaled to unit norms.
+    are scaled to unit norms; a student of length 0, which has no direction, stays at 0.
     """
 
     @property

@@ -16,9 +16,11 @@ from .gradient import gradient_mixing
 
 @jax.custom_jvp
 def _polar_factor(W: Float[Array, "K d"]) -> Float[Array, "K d"]:
-    """Return the matrix with orthonormal rows nearest to W: U of W = P U, P = (W Wᵀ)^½."""
-    left, _, right = jnp.linalg.svd(W, full_matrices=False)
-    return left @ right
+    """Return the matrix with orthonormal rows nearest to W: U of W = P U, P = (W Wᵀ)^½; undefined numbers
+    where rows are linearly dependent, and many are as near."""
+    left, s, right = jnp.linalg.svd(W, full_matrices=False)
+    independent = s[-1] > 100 * jnp.finfo(s.dtype).eps * s[0]
+    return jnp.where(independent, left @ right, jnp.nan)
 
 
 @_polar_factor.defjvp
@@ -27,17 +29,19 @@ def _polar_factor_jvp(primals, tangents):
     # are. With dU = Ω U within the rows, dW Uᵀ − U dWᵀ = P Ω + Ω P; beyond them dU = P⁻¹ dW.
     (W,), (dW,) = primals, tangents
     left, s, right = jnp.linalg.svd(W, full_matrices=False)
+    factor = _polar_factor(W)
     within = left.T @ dW @ right.T
     turned = left @ ((within - within.T) / (s[:, None] + s[None, :])) @ right
     beyond = left @ ((left.T @ dW - within @ right) / s[:, None])
-    return left @ right, turned + beyond
+    return factor, turned + beyond
 
 
 class OrthonormalFlow(AbstractFlow):
     r"""Gradient flow on the Stiefel manifold $WW^\top = I$.
 
     $\dot W = -(G - \frac12(GW^\top + WG^\top)W)$ keeps Q (paper, Eqs. 57-59). Initial weights are
-    projected to the nearest orthonormal rows (polar factor), so it needs K ≤ d.
+    projected to the nearest orthonormal rows (polar factor), so it needs K ≤ d. Linearly dependent rows have
+    no nearest ones: such a start is refused by `trajectory`, and one of many has failed.
 
     - `metric`: the metric of the steepest descent. "euclidean" is the flow above; "canonical" is
       $\dot W = -(G - WG^\top W)$, in which a rotation within the rows costs half as much (Edelman, Arias and

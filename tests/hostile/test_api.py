@@ -167,8 +167,8 @@ REFUSED = [
         )
     ],
     # numbers
-    *[(path, {"rtol": x}, "rtol must") for x in (0, -1, np.nan, "1e-8", None, 1e-30, HUGE)],
-    *[(path, {"atol": x}, "atol must") for x in (0, -1, np.nan, "1e-8", None)],
+    *[(path, {"rtol": x}, "rtol must") for x in (0, -1, np.nan, "1e-8", None, 1e-30, 0.5, HUGE)],
+    *[(path, {"atol": x}, "atol must") for x in (0, -1, np.nan, "1e-8", None, 1)],
     *[(relax, {"rtol": x}, "rtol must") for x in (0, np.nan, "1", [1e-3])],
     *[(relax, {"time_limit": x}, "time_limit must") for x in (0, -5, np.nan, "1")],
     *[(train, {"step": x}, "step must") for x in (0, np.nan, "1", [0.1])],

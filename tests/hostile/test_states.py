@@ -170,3 +170,16 @@ def test_order_parameters_of_no_weights_have_no_loss(Q, message):
         ol.population_loss(ol.Problem(2, 2), state)
     with pytest.raises(ol.UserError, match=message):
         ol.trajectory(ol.Problem(2, 2), ol.GradientFlow(), state, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("W", [np.zeros((2, 2)), [[1, 0], [1, 0]], [[0, 0], [0.6, 0.8]]], ids=str)
+def test_dependent_students_have_no_orthonormal_start(W):
+    """The kind: a projection that is not unique. Singular vectors chose one: W = 0 became the teacher."""
+    problem, flow = ol.Problem(2, 2), ol.OrthonormalFlow()
+    weights = ol.Weights(jnp.asarray(W, float), jnp.ones(2))
+    for follow in (ol.trajectory, ol.train_network):
+        with pytest.raises(ol.UserError, match="must have a projection onto the constraint"):
+            follow(problem, flow, weights, [0.0, 1.0])
+    both = jnp.stack([weights.W, jnp.array([[1.0, 0.2], [0.3, 1.0]])])
+    ends = ol.relax(problem, flow, jax.vmap(ol.Weights)(both, jnp.ones((2, 2))))
+    assert list(ends.outcome) == ["failed", "global_minimum"]
