@@ -17,6 +17,7 @@ from .gradient import gradient_mixing
 from .online_sgd import OnlineSGD
 
 
+@jax.ensure_compile_time_eval()
 def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> float:
     r"""Return the η up to which a network of loss 0 is stable under online SGD.
 

@@ -60,6 +60,7 @@ class RatesSpeed(NamedTuple):
         )
 
 
+@jax.ensure_compile_time_eval()
 def check_speed() -> RatesSpeed:
     """Time the compiled rates of gradient flow against NumPy, on this processor.
 

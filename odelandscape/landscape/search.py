@@ -213,6 +213,7 @@ def _coarser(problem: Problem, network: _Network, scale: float, shapes: set[_Sha
     return AnsatzPoint(found.ansatz, found.parameters, describe(found))
 
 
+@jax.ensure_compile_time_eval()
 def explore(
     problem: Problem,
     ansatz: BlockAnsatz | AnsatzPoint,
@@ -291,6 +292,7 @@ def search(
         )
 
 
+@jax.ensure_compile_time_eval()
 def families(
     problem: Problem,
     anti_aligned: int | None = None,

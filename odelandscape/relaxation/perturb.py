@@ -98,6 +98,7 @@ def _over_finite(function, gaps: np.ndarray) -> np.ndarray:
     return np.array([function(row) if len(row) else np.inf for row in finite])
 
 
+@jax.ensure_compile_time_eval()
 def perturb(
     problem: Problem,
     flow: AbstractFlow,

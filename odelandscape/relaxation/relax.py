@@ -99,6 +99,7 @@ def _pool_devices() -> list[jax.Device]:
     return devices * cores()
 
 
+@jax.ensure_compile_time_eval()
 def relax(
     problem: Problem,
     flow: AbstractFlow,

@@ -79,6 +79,7 @@ _CHECKS = {
 }
 
 
+@jax.ensure_compile_time_eval()
 def check_numbers() -> None:
     """Compare jax with NumPy on known answers, in float64 if that is enabled and in float32 otherwise.
 

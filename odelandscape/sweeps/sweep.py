@@ -115,6 +115,7 @@ def _continue_unfinished(
         run_unfinished(task, wanted, target, bar)
 
 
+@jax.ensure_compile_time_eval()
 def sweep(
     problem: Problem,
     flow: AbstractFlow,
@@ -192,6 +193,7 @@ def sweep(
     )
 
 
+@jax.ensure_compile_time_eval()
 def sweep_share(
     problem: Problem,
     flow: AbstractFlow,

@@ -189,6 +189,11 @@ def test_traced_numbers_are_refused_beside_a_point(point, call):
         lambda point: len(repr(point)),
         lambda point: ol.spectrum(P, point).smallest,
         lambda point: ol.fixed_point(P, point).weights.W,
+        lambda point: ol.explore(P, point.ansatz_point, KEY, 4)[0].loss,
+        lambda point: ol.perturb(P, G, point, 0.01, 1, KEY).gaps,
+        lambda point: ol.families(ol.Problem(1, 1))[0].loss,
+        lambda point: ol.sweep(ol.Problem(1, 1), G, seeds=2, progress=False).loss,
+        lambda point: ol.largest_learning_rate(ol.Problem(1, 1)),
     ],
 )
 def test_a_known_point_is_read_inside_a_compiled_program(point, read):

@@ -238,7 +238,10 @@ def test_an_inflection_is_no_minimum_from_whichever_side(power, w):
     assert list(ends.outcome) == ["marginal"]
 
 
-@pytest.mark.parametrize("activation", [lambda x: x**3, lambda x: x - jnp.sin(x)])
+@pytest.mark.parametrize(
+    "activation",
+    [lambda x: x**3, pytest.param(lambda x: x - jnp.sin(x), marks=pytest.mark.slow)],
+)
 def test_a_flat_point_is_no_minimum_from_aside(activation):
     """One student, two teachers: from w < 0 the flow ends at w = 0, where the loss falls like −w³ towards
     the teachers. The eigenvector of the smallest eigenvalue is across the way, and has no rate along it."""
