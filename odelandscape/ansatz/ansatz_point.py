@@ -1,13 +1,13 @@
 """A point of a block ansatz: the blocks, values of their parameters, and the family's name."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..model.alignment import alpha_text
 from ..model.state import OrderParameters, Weights
+from ..runtime.compiler import known_numbers
 from ..runtime.errors import UserError
 from .block_ansatz import BlockAnsatz, is_written_out
 from .block_matrix import BlockMatrix
@@ -69,7 +69,7 @@ class AnsatzPoint(eqx.Module):
         return f"({name}α = {alpha}; K = {K:g}, M = {M:g}; {self.ansatz.name})"
 
     @property
-    @jax.ensure_compile_time_eval()
+    @known_numbers()
     def numbers(self) -> str:
         """The parameters by name, at most eight of them, in one line."""
         named = [
@@ -85,7 +85,7 @@ class AnsatzPoint(eqx.Module):
         return self.name
 
     @property
-    @jax.ensure_compile_time_eval()
+    @known_numbers()
     def anti_aligned(self) -> int | None:
         """α: on the compensated and the hidden branch the students of the block whose diagonal is negative,
         elsewhere `count_anti_aligned`; None with an even activation."""
@@ -98,7 +98,7 @@ class AnsatzPoint(eqx.Module):
         own = enumerate((*self.ansatz.matched, *alone))
         return round(sum(float(sizes[b]) for s, b in own if diagonal[s, b] < 0))
 
-    @jax.ensure_compile_time_eval()
+    @known_numbers()
     def count_anti_aligned(self) -> int | None:
         """Return how many students have a negative overlap with their teacher: matched students with the one
         that they overlap most with in their own block, free students with the one in any.

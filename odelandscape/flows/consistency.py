@@ -21,6 +21,7 @@ from ..model.problem import PROBLEM, Problem, is_concrete
 from ..model.state import Weights, overlaps
 from ..runtime.arguments import check_instance, shown
 from ..runtime.code import forget_changed
+from ..runtime.compiler import known_numbers
 from ..runtime.errors import UserError
 from ..runtime.registry import is_from_this_package
 from .base import AbstractFlow, Mixing
@@ -128,7 +129,7 @@ def check_projection(flow: AbstractFlow, weights: Weights, name: str) -> None:
     projects to undefined numbers."""
     if not is_concrete((flow, weights)):
         return
-    with jax.ensure_compile_time_eval():
+    with known_numbers():
         start = flow.project_initial(weights)
     if not all(np.isfinite(x).all() for x in map(np.asarray, (start.W, start.v))):
         raise UserError(

@@ -11,13 +11,14 @@ from ..model.loss import population_loss
 from ..model.problem import PROBLEM, Problem, check_concrete
 from ..model.state import OrderParameters, Weights, check_weights, overlaps
 from ..runtime.arguments import check_instance
+from ..runtime.compiler import known_numbers
 from ..runtime.errors import UserError
 from .consistency import check_noise
 from .gradient import gradient_mixing
 from .online_sgd import OnlineSGD
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def largest_learning_rate(problem: Problem, weights: Weights | None = None) -> float:
     r"""Return the η up to which a network of loss 0 is stable under online SGD.
 

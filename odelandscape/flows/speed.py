@@ -14,7 +14,7 @@ import numpy as np
 
 from ..model.problem import Problem
 from ..model.state import Weights
-from ..runtime.compiler import host_device, program
+from ..runtime.compiler import host_device, known_numbers, program
 from .gradient import GradientFlow
 
 _WIDTH = 17  # K = M, wide enough for arithmetic to cost more than calls
@@ -60,7 +60,7 @@ class RatesSpeed(NamedTuple):
         )
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def check_speed() -> RatesSpeed:
     """Time the compiled rates of gradient flow against NumPy, on this processor.
 

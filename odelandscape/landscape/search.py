@@ -20,6 +20,7 @@ from ..model.alignment import INACTIVE_NORM
 from ..model.loss import zero_loss_share
 from ..model.problem import Problem, check_concrete
 from ..runtime.arguments import check_callback, check_instance, check_key, check_whole_number
+from ..runtime.compiler import known_numbers
 from ..runtime.errors import NoSuchFamilyError, UserError
 from .exploration import (
     MOST_TEACHERS,
@@ -213,7 +214,7 @@ def _coarser(problem: Problem, network: _Network, scale: float, shapes: set[_Sha
     return AnsatzPoint(found.ansatz, found.parameters, describe(found))
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def explore(
     problem: Problem,
     ansatz: BlockAnsatz | AnsatzPoint,
@@ -292,7 +293,7 @@ def search(
         )
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def families(
     problem: Problem,
     anti_aligned: int | None = None,

@@ -24,6 +24,7 @@ from ..flows.gradient import GradientFlow
 from ..model.problem import Problem, check_concrete, check_dimension
 from ..model.state import Weights, check_shapes
 from ..runtime.arguments import check_bound, check_instance
+from ..runtime.compiler import known_numbers
 from ..runtime.errors import UserError
 from ..runtime.tables import html_table, text_table, with_decimals
 from .fixed_points import FixedPoint, check_point, check_problem
@@ -129,7 +130,7 @@ class Spectrum:
         return html_table(self._last_line(), *self._cells(), left=(2,))
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def spectrum(
     problem: Problem,
     point: FixedPoint | AnsatzPoint | Weights,

@@ -8,7 +8,6 @@ from the statement (`certify`).
 from collections.abc import Sequence
 from fractions import Fraction
 
-import jax
 import numpy as np
 
 from ..activations.base import AbstractActivation
@@ -16,6 +15,7 @@ from ..activations.relu import as_leaky_relu
 from ..landscape.fixed_points import CONVERGED, FixedPoint
 from ..model.problem import check_concrete
 from ..runtime.arguments import check_whole_number
+from ..runtime.compiler import known_numbers
 from ..runtime.errors import UserError
 from . import MOST_BITS, MOST_PARAMETERS
 from .ball_hessian import gram, hessian
@@ -43,7 +43,7 @@ def provable_slope(activation: AbstractActivation) -> float:
     return float(leaky.slope)
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def statement_of(point: FixedPoint, bits: int, argument: str = "point") -> Statement:
     """Return the statement about a point's ansatz; the centre of its box is still missing.
 

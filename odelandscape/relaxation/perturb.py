@@ -31,6 +31,7 @@ from ..runtime.arguments import (
     check_whole_number,
     shown,
 )
+from ..runtime.compiler import known_numbers
 from ..runtime.errors import UserError
 from ..runtime.tables import text_table
 from .outcomes import OUTCOMES
@@ -98,7 +99,7 @@ def _over_finite(function, gaps: np.ndarray) -> np.ndarray:
     return np.array([function(row) if len(row) else np.inf for row in finite])
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def perturb(
     problem: Problem,
     flow: AbstractFlow,

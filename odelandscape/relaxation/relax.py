@@ -33,7 +33,7 @@ from ..runtime.arguments import (
     check_whole_number,
     shown,
 )
-from ..runtime.compiler import check_float64, cores, thread_pool
+from ..runtime.compiler import check_float64, cores, known_numbers, thread_pool
 from ..runtime.errors import UserError
 from .batched_rkc import Tolerances
 from .catalogue import Catalogue
@@ -99,7 +99,7 @@ def _pool_devices() -> list[jax.Device]:
     return devices * cores()
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def relax(
     problem: Problem,
     flow: AbstractFlow,

@@ -2,12 +2,13 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .errors import UserError
@@ -81,6 +82,17 @@ def sum_in_chunks(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
         jax.lax.slice_in_dim(x, i, min(i + _CHUNK, n), axis=axis) for i in range(0, n, _CHUNK)
     )
     return functools.reduce(jnp.add, (jnp.sum(chunk, axis=axis) for chunk in chunks))
+
+
+@contextmanager
+def known_numbers() -> Iterator[None]:
+    """Let operations on known numbers have numbers inside a program that is being traced, too.
+
+    Outside of one nothing is changed: what JAX compiles in that context is not found again out of it.
+    """
+    traced = isinstance(jnp.zeros(()), Tracer)
+    with jax.ensure_compile_time_eval() if traced else nullcontext():
+        yield
 
 
 def host_device() -> jax.Device | None:

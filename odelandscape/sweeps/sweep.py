@@ -27,7 +27,7 @@ from ..runtime.arguments import (
     check_whole_number,
     shown,
 )
-from ..runtime.compiler import check_float64
+from ..runtime.compiler import check_float64, known_numbers
 from ..runtime.errors import UserError
 from .configuration import configuration
 from .executors import in_flight
@@ -115,7 +115,7 @@ def _continue_unfinished(
         run_unfinished(task, wanted, target, bar)
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def sweep(
     problem: Problem,
     flow: AbstractFlow,
@@ -179,6 +179,7 @@ def sweep(
                 run_on_executor(task, seed_ranges(missing, chunk), target.put, bar, executor)
         if isinstance(target, StoreWriter):
             _continue_unfinished(task, np.ones(task.stop, bool), target, progress)
+    seconds = time.perf_counter() - began
     return Sweep(
         problem=problem,
         flow=flow,
@@ -187,13 +188,13 @@ def sweep(
         time_limit=task.time_limit,
         transient=task.transient,
         seeds=range(task.stop),
-        seconds=time.perf_counter() - began,
-        seconds_compiling=compiling[0],
+        seconds=seconds,
+        seconds_compiling=min(compiling[0], seconds),  # threads may compile at a time
         _source=source,
     )
 
 
-@jax.ensure_compile_time_eval()
+@known_numbers()
 def sweep_share(
     problem: Problem,
     flow: AbstractFlow,

@@ -153,7 +153,7 @@ def test_the_whole_command(tmp_path):
     family = report["families"][0]
     assert {"branch", "anti_aligned", "loss", "count", "smallest_eigenvalue"} <= set(family)
     assert report["slope"] is None  # ReLU has no such number
-    assert 0 < report["seconds_compiling"] < report["seconds"]
+    assert 0 < report["seconds_compiling"] <= report["seconds"]
     assert "40/40" in done.stderr
     folder = tmp_path / "sweep-K2-M2-gd"
     assert (folder / "losses.png").read_bytes()[:4] == b"\x89PNG"
